@@ -1,0 +1,102 @@
+"""The kinds as types: the one source for schema, defaults, documentation and validation.
+
+Pure: nothing here reads a file, a clock or the environment (`generate` excepted, which writes the CRDs).
+"""
+
+from .architectures import ArchitectureName, smallest_image
+from .decode import ApiError, decode_model
+from .evaluation import Evaluation, Gate, Metric
+from .fingerprint import inputs_hash
+from .kerasmodel import KerasModelSpec
+from .reasons import ConditionStatus, ConditionType, Reason, RunReason
+from .resources import Quantity, Resources, parse_quantity
+from .run import Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
+from .serving import Autoscaling, Batching, Runtime, Serving
+from .status import Condition, EpochProgress, KerasModelStatus, Phase
+from .store import Credentials, Store
+from .training import (
+    Architecture,
+    Augmentation,
+    ColorMode,
+    Data,
+    DataFormat,
+    EarlyStopping,
+    Loss,
+    Monitor,
+    Optimizer,
+    OptimizerName,
+    Source,
+    Training,
+)
+from .version import (
+    GateResult,
+    ImageCounts,
+    KerasModelVersionSpec,
+    KerasModelVersionStatus,
+    VersionPhase,
+    VersionServable,
+)
+from .wire import Time
+
+GROUP = "keras-operator.dev"
+VERSION = "v1alpha1"
+API_VERSION = f"{GROUP}/{VERSION}"
+
+__all__ = [
+    "API_VERSION",
+    "GROUP",
+    "VERSION",
+    "ApiError",
+    "Architecture",
+    "ArchitectureName",
+    "Augmentation",
+    "Autoscaling",
+    "Batching",
+    "ColorMode",
+    "Condition",
+    "ConditionStatus",
+    "ConditionType",
+    "Credentials",
+    "Data",
+    "DataFormat",
+    "EarlyStopping",
+    "EpochProgress",
+    "Evaluation",
+    "Gate",
+    "GateResult",
+    "ImageCounts",
+    "Images",
+    "KerasModelSpec",
+    "KerasModelStatus",
+    "KerasModelVersionSpec",
+    "KerasModelVersionStatus",
+    "Loss",
+    "Metric",
+    "Monitor",
+    "Optimizer",
+    "OptimizerName",
+    "Phase",
+    "Progress",
+    "ProgressStage",
+    "Quantity",
+    "Reason",
+    "Resources",
+    "RunError",
+    "RunReason",
+    "RunResult",
+    "RunSpec",
+    "RunStage",
+    "Runtime",
+    "Servable",
+    "Serving",
+    "Source",
+    "Store",
+    "Time",
+    "Training",
+    "VersionPhase",
+    "VersionServable",
+    "decode_model",
+    "inputs_hash",
+    "parse_quantity",
+    "smallest_image",
+]

@@ -1,0 +1,53 @@
+"""What a version must reach before it may serve."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from .wire import Written
+
+
+class Metric(StrEnum):
+    """What is measured on every version: on the test images, or (`val_`) on the validation images."""
+
+    ACCURACY = "accuracy"
+    LOSS = "loss"
+    VAL_ACCURACY = "val_accuracy"
+    VAL_LOSS = "val_loss"
+
+
+_Bound = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+class Gate(Written, frozen=True, kw_only=True):
+    """One bar that a version must reach."""
+
+    metric: Annotated[
+        Metric,
+        Meta(
+            description=(
+                "What is measured: accuracy (a fraction) and loss on the test images, val_… on the validation images."
+            )
+        ),
+    ]
+    min: (
+        Annotated[
+            _Bound, Meta(description="The metric must be at least this; accuracies from 0 to 1.", examples=[0.85])
+        ]
+        | None
+    ) = None
+    max: Annotated[_Bound, Meta(description="The metric must be at most this.", examples=[0.5])] | None = None
+
+
+class Evaluation(Written, frozen=True, kw_only=True):
+    """What a trained version must reach before it is exported and may serve."""
+
+    gates: Annotated[
+        tuple[Gate, ...],
+        Meta(
+            max_length=16,
+            description="Every gate must be met, or the version is rejected and what serves goes on serving.",
+            examples=[[{"metric": "accuracy", "min": 0.85}]],
+        ),
+    ] = ()

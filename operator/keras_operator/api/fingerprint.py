@@ -1,0 +1,36 @@
+"""The fingerprint of what a version is made from: it decides whether a new version is due."""
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+
+from .kerasmodel import KerasModelSpec
+from .version import KerasModelVersionSpec
+
+
+def _written(value: Any) -> Any:
+    """JSON of a struct without the fields that hold their defaults.
+
+    Leaving defaults out keeps the fingerprint of every existing model when a release adds a field.
+    """
+    if isinstance(value, msgspec.Struct):
+        fields = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
+        return {field.encode_name: _written(now) for field, now in fields if now != _default(field)}
+    return msgspec.to_builtins(value)
+
+
+def _default(field: msgspec.structs.FieldInfo) -> Any:
+    return field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+
+
+def inputs_hash(spec: KerasModelSpec | KerasModelVersionSpec) -> str:
+    """16 hexadecimal digits that are the same for the same `training` or `source`, however it was written."""
+    inputs = {
+        name: _written(part)
+        for name, part in (("training", spec.training), ("source", spec.source))
+        if part is not None
+    }
+    canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,0 +1,100 @@
+"""What Jobs are given, and what they answer."""
+
+from enum import StrEnum
+
+import msgspec
+
+from .store import Store
+from .training import Source, Training
+from .wire import Reported, Time
+
+
+class RunStage(StrEnum):
+    """The two Jobs of a run."""
+
+    TRAIN = "train"
+    EXPORT = "export"
+
+
+class ProgressStage(StrEnum):
+    """What a Job is doing now."""
+
+    FETCHING = "fetching"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    SAVING = "saving"
+    EXPORTING = "exporting"
+    VERIFYING = "verifying"
+    PUBLISHING = "publishing"
+
+
+class RunSpec(Reported, frozen=True, kw_only=True):
+    """Everything that a Job of a run needs to know; JSON in the environment variable KERAS_RUN."""
+
+    model_name: str
+    """The served name, as in /v1/models/NAME."""
+    model: str
+    """`<namespace>/<name>` of the KerasModel."""
+    number: int
+    owner: str
+    """uid of the KerasModelVersion: who may claim the number in the store."""
+    store: Store
+    training: Training | None = None
+    source: Source | None = None
+
+
+class Progress(Reported, frozen=True, kw_only=True):
+    """The answer to `GET :8080/progress` while a Job runs."""
+
+    stage: ProgressStage
+    epoch: int | None = None
+    """Epochs that are done."""
+    epochs: int | None = None
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    seconds_left: float | None = None
+    message: str = ""
+    times: dict[str, Time] = msgspec.field(default_factory=dict)
+
+
+class Images(Reported, frozen=True, kw_only=True):
+    """How many images went into each part of the split."""
+
+    train: int
+    validation: int
+    test: int
+
+
+class Servable(Reported, frozen=True, kw_only=True):
+    """What was published."""
+
+    uri: str
+    digest: str
+    """`sha256:…` over the manifest's files."""
+    bytes: int
+    signatures: tuple[str, ...] = ()
+
+
+class RunError(Reported, frozen=True, kw_only=True):
+    """Why a Job failed."""
+
+    reason: str
+    """One of `RunReason`; a plain string, so that an older operator can pass on a newer trainer's reason."""
+    message: str
+    next_number: int | None = None
+    """The lowest free version number, when the wanted one is taken in the store."""
+
+
+class RunResult(Reported, frozen=True, kw_only=True):
+    """A Job's last word: its container's termination message, at most 4,000 bytes of JSON."""
+
+    stage: RunStage
+    ok: bool
+    error: RunError | None = None
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    classes: int | None = None
+    images: Images | None = None
+    bad_files: int = 0
+    servable: Servable | None = None
+    parity: float | None = None
+    """Largest absolute difference between the exported and the trained model's outputs on held-out images."""
+    times: dict[str, Time] = msgspec.field(default_factory=dict)

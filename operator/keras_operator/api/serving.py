@@ -1,0 +1,120 @@
+"""How a published version is served."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from .resources import Resources
+from .rules import fully_matches, ruled
+from .wire import Written
+
+
+class Runtime(StrEnum):
+    """The program that answers predictions; both speak the same protocol and take the same flags."""
+
+    KERAS_SERVER = "KerasServer"
+    TENSORFLOW_SERVING = "TensorFlowServing"
+
+
+class Autoscaling(Written, frozen=True, kw_only=True):
+    """Bounds and target of the HorizontalPodAutoscaler."""
+
+    min_replicas: Annotated[int, Meta(ge=1, le=1000, description="Pods at least, from 1 to 1000.", examples=[2])] = 1
+    max_replicas: Annotated[int, Meta(ge=1, le=1000, description="Pods at most, from 1 to 1000.", examples=[10])] = 5
+    target_cpu_utilization: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Percent of the requested CPU that pods use on average; more pods start above it.",
+            examples=[60],
+        ),
+    ] = msgspec.field(name="targetCPUUtilization", default=70)
+
+
+class Batching(Written, frozen=True, kw_only=True):
+    """Requests that arrive together are computed together."""
+
+    max_batch_size: Annotated[int, Meta(ge=1, le=65_536, description="Rows of one batch at most.", examples=[32])] = 64
+    timeout_micros: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=10_000_000,
+            description="Microseconds that a request waits for others at most.",
+            examples=[5000],
+        ),
+    ] = 2000
+
+
+class Serving(Written, frozen=True, kw_only=True):
+    """How a published version is served; a change here never trains again."""
+
+    model_name: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=63,
+                description="Name in /v1/models/NAME; left out: the name of the KerasModel.",
+                examples=["DogClassifier"],
+                extra=ruled(
+                    fully_matches(
+                        r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?",
+                        "must be letters, digits, '_', '-' or '.', starting and ending with a letter or digit, because "
+                        "it is part of an address: for example DogClassifier",
+                    )
+                ),
+            ),
+        ]
+        | None
+    ) = None
+    runtime: Annotated[
+        Runtime,
+        Meta(
+            description=(
+                "The program that answers predictions: KerasServer is this project's own, TensorFlowServing is "
+                "Google's image; both speak the same protocol."
+            )
+        ),
+    ] = Runtime.KERAS_SERVER
+    version: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=2_147_483_647,
+                description="Serve this version and no other; left out: the newest that met its gates.",
+                examples=[3],
+            ),
+        ]
+        | None
+    ) = None
+    replicas: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1000,
+            description="Pods, from 1 to 1000, that serve when there is no autoscaling; kubectl scale sets it.",
+            examples=[2],
+        ),
+    ] = 1
+    autoscaling: (
+        Annotated[
+            Autoscaling,
+            Meta(description="Let the load decide how many pods serve; left out: replicas decides."),
+        ]
+        | None
+    ) = None
+    batching: (
+        Annotated[
+            Batching,
+            Meta(description="Compute requests that arrive together as one batch; left out: each by itself."),
+        ]
+        | None
+    ) = None
+    resources: Annotated[
+        Resources, Meta(description="CPU, memory and devices of the container that answers predictions.")
+    ] = Resources()

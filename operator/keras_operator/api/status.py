@@ -1,0 +1,100 @@
+"""What the operator reports about a model."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta
+
+from .reasons import ConditionStatus
+from .wire import Reported, Time
+
+
+class Phase(StrEnum):
+    """One word for people; machines read conditions."""
+
+    PENDING = "Pending"
+    TRAINING = "Training"
+    EXPORTING = "Exporting"
+    DEPLOYING = "Deploying"
+    SERVING = "Serving"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+    SUSPENDED = "Suspended"
+
+
+class Condition(Reported, frozen=True, kw_only=True):
+    """One statement about the object, as `metav1.Condition`."""
+
+    type: Annotated[str, Meta(max_length=316, description="What the statement is about.", examples=["Ready"])]
+    status: Annotated[ConditionStatus, Meta(description="Whether it holds.")]
+    reason: Annotated[str, Meta(max_length=1024, description="Why, in one CamelCase word.", examples=["Serving"])]
+    message: Annotated[
+        str, Meta(max_length=32_768, description="Why, in a sentence that says what to do if something is wrong.")
+    ]
+    last_transition_time: Annotated[Time, Meta(description="When status last changed.")]
+    observed_generation: Annotated[int, Meta(ge=0, description="metadata.generation that the statement is about.")]
+
+
+class EpochProgress(Reported, frozen=True, kw_only=True):
+    """How far the running training is."""
+
+    epoch: Annotated[int, Meta(ge=0, description="Epochs that are done.")]
+    epochs: Annotated[int, Meta(ge=1, description="Epochs that were asked for.")]
+    seconds_left: Annotated[int, Meta(ge=0, description="Seconds that are probably left.")] | None = None
+
+
+class KerasModelStatus(Reported, frozen=True, kw_only=True):
+    """What the operator found and did."""
+
+    observed_generation: (
+        Annotated[int, Meta(ge=0, description="metadata.generation that this status is about.")] | None
+    ) = None
+    phase: Annotated[Phase, Meta(description="One word for people; machines read conditions.")] | None = None
+    message: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32_768,
+                description="What is going on, and what to do if something is wrong.",
+                examples=["version 3 serves on 2/2 pods"],
+            ),
+        ]
+        | None
+    ) = None
+    conditions: Annotated[
+        tuple[Condition, ...], Meta(max_length=16, description="Statements that machines read, one of each type.")
+    ] = ()
+    latest_version: Annotated[int, Meta(ge=1, description="Number of the newest version.")] | None = None
+    serving_version: (
+        Annotated[int, Meta(ge=1, description="Number of the version that answers predictions.")] | None
+    ) = None
+    accuracy: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description="Accuracy of the serving version on its test images, or of the newest while none serves.",
+                examples=["0.912"],
+            ),
+        ]
+        | None
+    ) = None
+    replicas: Annotated[int, Meta(ge=0, description="Pods that serve or are about to.")] = 0
+    selector: (
+        Annotated[
+            str, Meta(max_length=1024, description="Label selector of the serving pods, for the scale subresource.")
+        ]
+        | None
+    ) = None
+    url: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1024,
+                description="Address of the model inside the cluster; append :predict to ask it.",
+                examples=["http://dog-classifier.vision.svc:8501/v1/models/DogClassifier"],
+            ),
+        ]
+        | None
+    ) = None
+    progress: Annotated[EpochProgress, Meta(description="How far the running training is.")] | None = None

@@ -1,0 +1,146 @@
+"""`KerasModelVersion`: one immutable attempt to produce a servable, made by the operator."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from .evaluation import Metric
+from .status import Condition
+from .store import Store
+from .training import Source, Training
+from .wire import Reported, Time, Written
+
+
+class VersionPhase(StrEnum):
+    """How far a version is."""
+
+    PENDING = "Pending"
+    TRAINING = "Training"
+    EVALUATED = "Evaluated"
+    EXPORTING = "Exporting"
+    PUBLISHED = "Published"
+    REJECTED = "Rejected"
+    FAILED = "Failed"
+
+
+class KerasModelVersionSpec(Written, frozen=True, kw_only=True):
+    """The frozen inputs of one version."""
+
+    model_name: Annotated[
+        str, Meta(min_length=1, max_length=45, description="Name of the KerasModel.", examples=["dog-classifier"])
+    ]
+    number: Annotated[
+        int,
+        Meta(ge=1, le=2_147_483_647, description="Number of the version; never used again in its store.", examples=[3]),
+    ]
+    inputs_hash: Annotated[
+        str,
+        Meta(
+            min_length=16,
+            max_length=16,
+            description="Fingerprint of training or source; the same inputs have the same fingerprint.",
+            examples=["9f86d081884c7d65"],
+        ),
+    ]
+    reason: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            description="Why the version was made.",
+            examples=["training.epochs changed from 5 to 10"],
+        ),
+    ]
+    training: Annotated[Training, Meta(description="How it is trained.")] | None = None
+    source: Annotated[Source, Meta(description="The SavedModel that it is made from.")] | None = None
+    store: Annotated[Store, Meta(description="Where it is published.")]
+
+
+class VersionServable(Reported, frozen=True, kw_only=True):
+    """What was published."""
+
+    uri: Annotated[
+        str, Meta(max_length=1100, description="Folder of the SavedModel.", examples=["s3://models/dog-classifier/3"])
+    ]
+    digest: Annotated[str, Meta(max_length=128, description="SHA-256 over sizes, names and checksums of its files.")]
+    bytes: Annotated[int, Meta(ge=0, description="Size of its files together, in bytes.")]
+    signatures: Annotated[
+        tuple[Annotated[str, Meta(max_length=256)], ...],
+        Meta(max_length=64, description="Names of its signatures.", examples=[["serving_default", "serving_bytes"]]),
+    ] = ()
+
+
+class ImageCounts(Reported, frozen=True, kw_only=True):
+    """How many images went into each part of the split."""
+
+    train: Annotated[int, Meta(ge=0, description="Images that were learned from.")]
+    validation: Annotated[int, Meta(ge=0, description="Images that were measured after every epoch.")]
+    test: Annotated[int, Meta(ge=0, description="Images that the finished version was evaluated on.")]
+
+
+class GateResult(Reported, frozen=True, kw_only=True):
+    """How a version did at one gate."""
+
+    metric: Annotated[Metric, Meta(description="What was measured.")]
+    bound: Annotated[str, Meta(max_length=64, description="What was asked for.", examples=[">= 0.85"])]
+    value: (
+        Annotated[str, Meta(max_length=32, description="What was measured; left out: nothing was.", examples=["0.912"])]
+        | None
+    ) = None
+    met: Annotated[bool, Meta(description="Whether the version met the gate.")]
+
+
+class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
+    """What became of the version."""
+
+    phase: Annotated[VersionPhase, Meta(description="How far the version is.")] | None = None
+    message: (
+        Annotated[str, Meta(max_length=32_768, description="What is going on, and what to do if something is wrong.")]
+        | None
+    ) = None
+    conditions: Annotated[
+        tuple[Condition, ...], Meta(max_length=16, description="Statements that machines read, one of each type.")
+    ] = ()
+    metrics: Annotated[
+        dict[str, Annotated[str, Meta(max_length=32)]],
+        Meta(
+            max_length=64,
+            description="What was measured, as decimal numbers in text.",
+            examples=[{"accuracy": "0.912", "loss": "0.31"}],
+        ),
+    ] = msgspec.field(default_factory=dict)
+    servable: Annotated[VersionServable, Meta(description="What was published.")] | None = None
+    images: Annotated[ImageCounts, Meta(description="How many images went into each part.")] | None = None
+    bad_files: Annotated[int, Meta(ge=0, description="Unreadable images that were left out.")] | None = None
+    classes: Annotated[int, Meta(ge=0, description="Number of classes.")] | None = None
+    parity: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description=(
+                    "Largest difference between the published and the trained model's answers on images that training "
+                    "never saw."
+                ),
+                examples=["2.4e-07"],
+            ),
+        ]
+        | None
+    ) = None
+    gates: Annotated[tuple[GateResult, ...], Meta(max_length=32, description="How the version did at each gate.")] = ()
+    times: Annotated[dict[str, Time], Meta(max_length=64, description="When each step was reached.")] = msgspec.field(
+        default_factory=dict
+    )
+    started_at: Annotated[Time, Meta(description="When its first Job was started.")] | None = None
+    finished_at: Annotated[Time, Meta(description="When it was published, rejected or had failed.")] | None = None
+    next_number: (
+        Annotated[
+            int,
+            Meta(
+                ge=1, description="Lowest free number in the store, when this version's number was taken there already."
+            ),
+        ]
+        | None
+    ) = None

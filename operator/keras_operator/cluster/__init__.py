@@ -1,0 +1,1 @@
+"""How the operator talks to Kubernetes: queue, cache, client, audit, leader election. Knows nothing about Keras."""

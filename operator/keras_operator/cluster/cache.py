@@ -1,0 +1,132 @@
+"""What the operator remembers of the cluster: one projection for each watched object, never its body."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from keras_operator.cluster.reference import Key, Kind, Ref
+
+# A deletion is remembered until this many later ones, so that an answer which arrives after it revives nothing.
+# 10,000 entries are about 3 MB, and many minutes of deletions at the rate an API server reaches.
+_TOMBSTONES = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One cached object: whose it is, which one of that name, how new, and what planning needs of it."""
+
+    owner_key: Key
+    uid: str
+    resource_version: str
+    projection: object
+
+
+class Cache:
+    """Projections by object and by owner.
+
+    Both watch events and answers to this operator's own writes may be put: of two states of one object (same uid) the
+    one with the higher resourceVersion stays, so a decision after a write never sees the world from before it.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[Kind, dict[tuple[str, str], Entry]] = {}
+        self._owned: dict[tuple[Key, Kind], set[Key]] = {}
+        self._deleted: OrderedDict[tuple[Ref, str], None] = OrderedDict()
+        self._synced: set[Kind] = set()
+
+    def put(
+        self, ref: Ref, owner_key: Key, projection: object, *, uid: str = "", resource_version: str = ""
+    ) -> tuple[Key, ...]:
+        """Remember an object.
+
+        Args:
+            ref: which object.
+            owner_key: whose view of the world it belongs to.
+            projection: what planning needs of it, with equality.
+            uid: the object's uid; a put of an object that was dropped since is ignored.
+            resource_version: how new this state is; older than the cached one: ignored.
+
+        Returns:
+            The owners whose view changed by this: none where the projection is equal, two where the owner changed.
+        """
+        if (ref, uid) in self._deleted:
+            return ()
+        entries = self._entries.setdefault(ref.kind, {})
+        name = (ref.namespace, ref.name)
+        known = entries.get(name)
+        if known is not None and known.uid == uid and _older(resource_version, known.resource_version):
+            return ()
+        entries[name] = Entry(owner_key, uid, resource_version, projection)
+        if known is None or known.owner_key != owner_key:
+            self._owned.setdefault((owner_key, ref.kind), set()).add(name)
+            if known is None:
+                return (owner_key,)
+            self._disown(known.owner_key, ref)
+            return (known.owner_key, owner_key)
+        if known.uid == uid and known.projection == projection:
+            return ()
+        return (owner_key,)
+
+    def drop(self, ref: Ref, uid: str | None = None) -> tuple[Key, ...]:
+        """Forget an object; with a uid only if it is that one.
+
+        Returns:
+            The owners whose view changed by this: none or one.
+        """
+        if uid:
+            self._deleted[(ref, uid)] = None
+            if len(self._deleted) > _TOMBSTONES:
+                self._deleted.popitem(last=False)
+        entries = self._entries.get(ref.kind, {})
+        known = entries.get((ref.namespace, ref.name))
+        if known is None or (uid and known.uid and known.uid != uid):
+            return ()
+        del entries[(ref.namespace, ref.name)]
+        self._disown(known.owner_key, ref)
+        return (known.owner_key,)
+
+    def get(self, ref: Ref) -> object | None:
+        """Projection of an object, or None."""
+        entry = self.entry(ref)
+        return None if entry is None else entry.projection
+
+    def entry(self, ref: Ref) -> Entry | None:
+        """All that is remembered of an object, or None."""
+        return self._entries.get(ref.kind, {}).get((ref.namespace, ref.name))
+
+    def owned(self, owner_key: Key, kind: Kind) -> tuple[object, ...]:
+        """Projections of an owner's objects of one kind, sorted by name."""
+        entries = self._entries.get(kind, {})
+        return tuple(entries[name].projection for name in sorted(self._owned.get((owner_key, kind), ())))
+
+    def of_kind(self, kind: Kind) -> tuple[object, ...]:
+        """Projections of all objects of one kind, sorted by namespace and name."""
+        return tuple(entry.projection for _, entry in sorted(self._entries.get(kind, {}).items(), key=lambda i: i[0]))
+
+    def refs(self, kind: Kind) -> tuple[Ref, ...]:
+        """References to all cached objects of one kind."""
+        return tuple(Ref(kind, namespace, name) for namespace, name in self._entries.get(kind, {}))
+
+    def count(self, kind: Kind) -> int:
+        """Number of cached objects of one kind."""
+        return len(self._entries.get(kind, {}))
+
+    def synced(self, kind: Kind) -> bool:
+        """Whether the cache has held everything that the cluster had of this kind when the process started."""
+        return kind in self._synced
+
+    def mark_synced(self, kind: Kind) -> None:
+        """Say that the cache holds everything of this kind."""
+        self._synced.add(kind)
+
+    def _disown(self, owner_key: Key, ref: Ref) -> None:
+        names = self._owned[(owner_key, ref.kind)]
+        names.discard((ref.namespace, ref.name))
+        if not names:
+            del self._owned[(owner_key, ref.kind)]
+
+
+def _older(one: str, other: str) -> bool:
+    """Whether one resourceVersion is lower; Kubernetes orders those of one kind as decimal numbers (KEP-5504)."""
+    return one.isdecimal() and other.isdecimal() and int(one) < int(other)

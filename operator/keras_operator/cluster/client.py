@@ -1,0 +1,313 @@
+"""The verbs the operator needs of the API server, each a few lines over raw JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from keras_operator.cluster.connection import Connection
+from keras_operator.cluster.events import EventRecord, EventWriter, newest_first, record_of
+from keras_operator.cluster.failure import Conflict, NotFound
+from keras_operator.cluster.metrics import Metrics
+from keras_operator.cluster.pod_http import PodHttp
+from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, POD, Kind, Kinds, Ref
+from keras_operator.cluster.transport import DEFAULT_CONCURRENCY, SERVICE_CONCURRENCY, Transport
+
+FIELD_MANAGER = "keras-operator"
+
+_APPLY = "application/apply-patch+yaml"
+_METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
+_PAGE = "500"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectMetadata:
+    """Identity and age of one object."""
+
+    namespace: str
+    name: str
+    uid: str
+    resource_version: str
+    labels: Mapping[str, str]
+
+
+class Client:
+    """The API server, as one operator uses it.
+
+    Every method raises an :class:`~keras_operator.cluster.failure.ApiFailure`; those that expect a class of it say so.
+
+    Args:
+        connection: the API server.
+        kinds: kinds that manifests may name, beyond Kubernetes' own.
+        metrics: what is counted.
+        concurrency: requests at once, without those for Services.
+        service_concurrency: requests for Services at once.
+        timeout: seconds for one request.
+        instance: name of this replica, as Events carry it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        kinds: Iterable[Kind],
+        metrics: Metrics,
+        *,
+        concurrency: int = DEFAULT_CONCURRENCY,
+        service_concurrency: int = SERVICE_CONCURRENCY,
+        timeout: float = 30.0,
+        instance: str = FIELD_MANAGER,
+    ) -> None:
+        self.kinds = Kinds((*KUBERNETES_KINDS, *kinds))
+        self._transport = Transport(
+            connection, metrics, concurrency=concurrency, service_concurrency=service_concurrency, timeout=timeout
+        )
+        self._pods = PodHttp()
+        self._events = EventWriter(self._transport, controller=FIELD_MANAGER, instance=instance)
+
+    async def close(self) -> None:
+        """End all connections."""
+        await self._transport.close()
+        await self._pods.close()
+
+    async def apply(self, manifest: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
+        """Server-side apply: create the object, or change the fields that this manager named now or before.
+
+        Args:
+            manifest: ``apiVersion``, ``kind``, ``metadata.namespace``, ``metadata.name`` and the wanted fields.
+            force: take over fields that another manager set.
+
+        Returns:
+            The object as it is after.
+        """
+        ref = self.kinds.ref(manifest)
+        return await self._transport.json(
+            "apply",
+            ref.kind,
+            ref.path,
+            method="PATCH",
+            query={"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"},
+            body=manifest,
+            content_type=_APPLY,
+        )
+
+    async def apply_status(
+        self, ref: Ref, uid: str, status: Mapping[str, Any], resource_version: str | None = None
+    ) -> dict[str, Any]:
+        """Server-side apply of an object's status.
+
+        Args:
+            ref: which object.
+            uid: it must still be this one.
+            status: all fields this operator wants there; those it set before and that are not in it are removed.
+            resource_version: it must still be this state, where the decision needs it.
+
+        Raises:
+            Conflict: it is another object or another state.
+            NotFound: it is gone.
+        """
+        metadata = {"namespace": ref.namespace, "name": ref.name, "uid": uid}
+        if resource_version:
+            metadata["resourceVersion"] = resource_version
+        return await self._transport.json(
+            "apply_status",
+            ref.kind,
+            ref.kind.path(ref.namespace, ref.name, "status"),
+            method="PATCH",
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body={"apiVersion": ref.kind.api_version, "kind": ref.kind.kind, "metadata": metadata, "status": status},
+            content_type=_APPLY,
+        )
+
+    async def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Create an object.
+
+        Raises:
+            AlreadyExists: there is one of that name, and it was not changed.
+        """
+        ref = self.kinds.ref(manifest)
+        return await self._transport.json(
+            "create",
+            ref.kind,
+            ref.kind.path(ref.namespace),
+            method="POST",
+            query={"fieldManager": FIELD_MANAGER},
+            body=manifest,
+        )
+
+    async def replace(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Put an object in the place of the one with the same name and ``metadata.resourceVersion``.
+
+        Raises:
+            Conflict: somebody else changed it since.
+            NotFound: it is gone.
+        """
+        ref = self.kinds.ref(manifest)
+        return await self._transport.json(
+            "replace", ref.kind, ref.path, method="PUT", query={"fieldManager": FIELD_MANAGER}, body=manifest
+        )
+
+    async def get(self, ref: Ref) -> dict[str, Any] | None:
+        """The whole object, or None where there is none."""
+        try:
+            return await self._transport.json("get", ref.kind, ref.path, method="GET")
+        except NotFound:
+            return None
+
+    async def delete(self, ref: Ref, uid: str, *, propagation: str = "Background") -> bool:
+        """Delete one object, and no later one of the same name.
+
+        Args:
+            ref: which object.
+            uid: it must be this one.
+            propagation: ``Background``, ``Foreground`` or ``Orphan``.
+
+        Returns:
+            Whether it was there; an object of that name with another uid stays.
+        """
+        try:
+            await self._transport.json(
+                "delete",
+                ref.kind,
+                ref.path,
+                method="DELETE",
+                body={
+                    "apiVersion": "v1",
+                    "kind": "DeleteOptions",
+                    "propagationPolicy": propagation,
+                    "preconditions": {"uid": uid},
+                },
+            )
+        except (NotFound, Conflict):
+            return False
+        return True
+
+    async def list_objects(
+        self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = ""
+    ) -> list[dict[str, Any]]:
+        """Whole objects of a kind, page by page; their ``apiVersion`` and ``kind`` are not set.
+
+        Args:
+            kind: of what.
+            namespace: of where; None for everywhere.
+            selector: label selector.
+            fields: field selector.
+        """
+        return await self._pages(
+            "list", kind, namespace, {"labelSelector": selector, "fieldSelector": fields}, "application/json"
+        )
+
+    async def list_metadata(
+        self, kind: Kind, selector: str = "", *, namespace: str | None = None
+    ) -> Sequence[ObjectMetadata]:
+        """Identity and age of every object of a kind, without its content.
+
+        Args:
+            kind: of what.
+            selector: label selector.
+            namespace: of where; None for everywhere.
+        """
+        items = await self._pages("list_metadata", kind, namespace, {"labelSelector": selector}, _METADATA_LIST)
+        return [
+            ObjectMetadata(
+                metadata.get("namespace", ""),
+                metadata["name"],
+                metadata["uid"],
+                metadata["resourceVersion"],
+                metadata.get("labels") or {},
+            )
+            for metadata in (item["metadata"] for item in items)
+        ]
+
+    async def event(
+        self,
+        regarding: Ref,
+        uid: str,
+        *,
+        reason: str,
+        note: str,
+        action: str,
+        warning: bool = False,
+        at: datetime | None = None,
+    ) -> None:
+        """Tell people about a transition, as an Event of ``events.k8s.io/v1``; a repetition raises its count.
+
+        Args:
+            regarding: the object it is about.
+            uid: of that object.
+            reason: one CamelCase word, at most 128 characters.
+            note: a sentence; cut at 1,024 bytes.
+            action: what the operator did or tried, one CamelCase word.
+            warning: whether a person should look.
+            at: when it happened; by default now.
+        """
+        await self._events.write(regarding, uid, reason=reason, note=note, action=action, warning=warning, at=at)
+
+    async def events_for(self, ref: Ref, uid: str) -> Sequence[EventRecord]:
+        """Events that anybody wrote about one object, newest first."""
+        items = await self._pages(
+            "list", CORE_EVENT, ref.namespace, {"fieldSelector": f"involvedObject.uid={uid}"}, "application/json"
+        )
+        return newest_first(record_of(item) for item in items)
+
+    async def pod_log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        tail: int = 5,
+        limit_bytes: int = 4000,
+        *,
+        previous: bool = False,
+    ) -> str:
+        """The end of a container's log.
+
+        Args:
+            namespace: of the pod.
+            pod: its name.
+            container: which of its containers.
+            tail: lines at most.
+            limit_bytes: bytes at most.
+            previous: of the run before the last restart.
+
+        Raises:
+            Invalid: the container has not started.
+            NotFound: the pod is gone.
+        """
+        query = {"container": container, "tailLines": str(tail), "limitBytes": str(limit_bytes)}
+        if previous:
+            query["previous"] = "true"
+        data = await self._transport.bytes(
+            "log", POD, POD.path(namespace, pod, "log"), method="GET", query=query, accept="*/*", timeout=10
+        )
+        return data[:limit_bytes].decode(errors="replace")
+
+    async def http_json(self, url: str, timeout: float = 2.0, limit: int = 65536) -> dict[str, Any]:  # noqa: ASYNC109
+        """GET a JSON object from a pod of ours, without credentials and without following redirects.
+
+        Args:
+            url: ``http://<pod ip>:<port>/<path>``.
+            timeout: seconds for everything.
+            limit: bytes of the answer at most.
+
+        Raises:
+            ServerUnavailable: no connection, another status than 200, more than ``limit``, or no JSON object.
+            TimedOut: no whole answer in time.
+        """
+        return await self._pods.json(url, timeout, limit)
+
+    async def _pages(
+        self, verb: str, kind: Kind, namespace: str | None, selection: Mapping[str, str], accept: str
+    ) -> list[dict[str, Any]]:
+        query = {"limit": _PAGE, **{name: value for name, value in selection.items() if value}}
+        items: list[dict[str, Any]] = []
+        while True:
+            page = await self._transport.json(
+                verb, kind, kind.path(namespace), method="GET", query=query, accept=accept
+            )
+            items += page.get("items") or []
+            token = page["metadata"].get("continue")
+            if not token:
+                return items
+            query["continue"] = token

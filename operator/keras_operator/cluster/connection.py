@@ -1,0 +1,98 @@
+"""Where the API server is and how to prove who we are, read by the official client's own configuration code."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+_HOME_KUBECONFIG = str(Path("~/.kube/config").expanduser())
+
+
+class NoClusterError(Exception):
+    """There is no usable configuration of a cluster; the message says where one was looked for."""
+
+
+class Connection:
+    """An API server with credentials that renew themselves.
+
+    Args:
+        configuration: filled by ``kubernetes.aio.config``; its refresh hook re-reads a service account's token.
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        self._configuration = configuration
+        self.server: str = configuration.host.rstrip("/")
+        self.ssl_context: ssl.SSLContext | None = (
+            _ssl_context(configuration) if self.server.startswith("https") else None
+        )
+
+    async def authorization(self) -> dict[str, str]:
+        """The ``Authorization`` header of this moment; empty with client certificates."""
+        token = await self._configuration.get_api_key_with_prefix("BearerToken")
+        if token:
+            return {"Authorization": str(token).strip()}
+        if self._configuration.username and self._configuration.password:
+            return {"Authorization": self._configuration.get_basic_auth_token()}
+        return {}
+
+    def session(self, *, connections: int = 0) -> aiohttp.ClientSession:
+        """A new session on this server, every request of it authorized with the token of its moment.
+
+        Args:
+            connections: at most so many at once; 0 sets no bound.
+        """
+
+        async def authorize(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            request.headers.update(await self.authorization())
+            return await handler(request)
+
+        connector = aiohttp.TCPConnector(limit=connections, ssl=self.ssl_context or True)
+        return aiohttp.ClientSession(
+            connector=connector,
+            middlewares=(authorize,),
+            trust_env=True,
+            proxy=self._configuration.proxy or None,
+            headers={"User-Agent": "keras-operator"},
+        )
+
+
+async def connect(kubeconfig: str | None = None, context: str | None = None) -> Connection:
+    """Find the cluster: this kubeconfig, else ``$KUBECONFIG``, else the pod's service account, else ``~/.kube/config``.
+
+    Raises:
+        NoClusterError: none of them is usable.
+    """
+    configuration = Configuration()
+    in_pod = not kubeconfig and not os.environ.get("KUBECONFIG") and "KUBERNETES_SERVICE_HOST" in os.environ
+    path = kubeconfig or os.environ.get("KUBECONFIG") or _HOME_KUBECONFIG
+    try:
+        if in_pod:
+            load_incluster_config(client_configuration=configuration)
+        else:
+            await load_kube_config(
+                config_file=path, context=context, client_configuration=configuration, persist_config=False
+            )
+    except (ConfigException, OSError, ValueError) as error:
+        source = "the pod's service account" if in_pod else f"the kubeconfig {path}"
+        remedy = "name a kubeconfig with --kubeconfig or $KUBECONFIG"
+        raise NoClusterError(f"{source} does not lead to a cluster: {error}; {remedy}") from error
+    return Connection(configuration)
+
+
+def _ssl_context(configuration: Configuration) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=configuration.ssl_ca_cert, cadata=configuration.ca_cert_data)
+    if configuration.cert_file:
+        context.load_cert_chain(configuration.cert_file, keyfile=configuration.key_file)
+    if not configuration.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if configuration.disable_strict_ssl_verification:
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    return context

@@ -95,6 +95,10 @@ class Cache:
         """All that is remembered of an object, or None."""
         return self._entries.get(ref.kind, {}).get((ref.namespace, ref.name))
 
+    def was_deleted(self, ref: Ref, uid: str) -> bool:
+        """Whether this very object is known to be gone."""
+        return (ref, uid) in self._deleted
+
     def owned(self, owner_key: Key, kind: Kind) -> tuple[object, ...]:
         """Projections of an owner's objects of one kind, sorted by name."""
         entries = self._entries.get(kind, {})

@@ -138,6 +138,10 @@ class KeyedQueue(Generic[K]):
         self.add_after(key, delay)
         return delay
 
+    def failures(self, key: K) -> int:
+        """How often a key was retried since it was well."""
+        return self._failures.get(key, 0)
+
     def forget(self, key: K) -> None:
         """Say that a key is well: its next failure starts with the first delay again."""
         self._failures.pop(key, None)

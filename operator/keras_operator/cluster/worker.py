@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Protocol
 
 from keras_operator.cluster.failure import ApiFailure, Conflict
 from keras_operator.cluster.metrics import Metrics
@@ -15,17 +14,9 @@ from keras_operator.cluster.reference import Key
 
 logger = logging.getLogger(__name__)
 
+_CONFLICTS_IN_A_ROW = 5
+
 Reconcile = Callable[[Key], Awaitable[float | None]]
-
-
-class Permission(Protocol):
-    """Whether work may go on, e.g. leadership: an :class:`asyncio.Event` is one."""
-
-    def is_set(self) -> bool:
-        """Whether it may now."""
-
-    async def wait(self) -> object:
-        """Return when it may."""
 
 
 class Workers:
@@ -38,7 +29,6 @@ class Workers:
         queue: where keys come from.
         reconcile: brings one key's objects to the wanted state; returns the seconds after which to look again, or None.
         metrics: what is counted.
-        permission: no key is taken while it is not set.
         deadline: seconds after which one reconcile is given up, so that a lost answer never holds a key for ever.
     """
 
@@ -48,13 +38,11 @@ class Workers:
         reconcile: Reconcile,
         metrics: Metrics,
         *,
-        permission: Permission | None = None,
         deadline: float = 120.0,
     ) -> None:
         self._queue = queue
         self._reconcile = reconcile
         self._metrics = metrics
-        self._permission = permission
         self._deadline = deadline
         self._failing: dict[Key, str] = {}
         metrics.queue_depth.set_function(lambda: len(queue))
@@ -70,8 +58,6 @@ class Workers:
     async def _work(self) -> None:
         while True:
             try:
-                if self._permission is not None and not self._permission.is_set():
-                    await self._permission.wait()
                 key = await self._queue.get()
             except QueueClosedError:
                 return
@@ -87,14 +73,19 @@ class Workers:
             async with asyncio.timeout(self._deadline):
                 again = await self._reconcile(key)
         except Conflict as conflict:
-            # The world moved on between reading and writing: not a failure, look again soon.
+            # The world moved on between reading and writing: no failure, unless it happens again and again.
             result = "conflict"
-            self._queue.retry(key)
-            logger.debug("%s/%s changed meanwhile: %s", *key, conflict.message)
+            delay = self._queue.retry(key)
+            if self._queue.failures(key) > _CONFLICTS_IN_A_ROW:
+                self._report(key, f"{conflict.reason}: {conflict.message}", delay, None)
         except ApiFailure as failure:
             result = "error"
             delay = self._queue.retry(key, at_least=failure.retry_after or 0.0)
             self._report(key, f"{failure.reason}: {failure.message}", delay, None)
+        except TimeoutError:
+            result = "error"
+            delay = self._queue.retry(key)
+            self._report(key, f"no end within {self._deadline:g} s", delay, None)
         except Exception as error:  # noqa: BLE001 - whatever breaks one key must not stop the others
             result = "error"
             delay = self._queue.retry(key)

@@ -1,0 +1,215 @@
+"""Leader election by a Lease: one replica works, the others watch and wait with warm caches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from keras_operator.cluster.clock import Clock, SystemClock, sleep
+from keras_operator.cluster.events import timestamp
+from keras_operator.cluster.failure import ApiFailure, Conflict, NotFound
+from keras_operator.cluster.metrics import Metrics
+from keras_operator.cluster.reference import LEASE, Ref
+
+logger = logging.getLogger(__name__)
+
+
+class LeaseApi(Protocol):
+    """What an election asks of the API server; :class:`~keras_operator.cluster.client.Client` has it."""
+
+    async def get(self, ref: Ref) -> dict[str, Any] | None:
+        """The Lease, or None."""
+
+    async def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Create it, or fail with AlreadyExists."""
+
+    async def replace(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Replace the state named by its resourceVersion, or fail with Conflict."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Seconds of an election, those of Kubernetes' own controllers by default.
+
+    A leader that could not renew for ``renew_deadline`` stops; another takes over ``lease_duration`` after it last saw
+    the Lease change. The gap between the two is the time in which nobody may work.
+    """
+
+    lease_duration: float = 15.0
+    renew_deadline: float = 10.0
+    retry_period: float = 2.0
+
+    def __post_init__(self) -> None:
+        if not self.lease_duration > self.renew_deadline > self.retry_period > 0:
+            raise ValueError(
+                f"lease duration {self.lease_duration} s must be longer than renew deadline {self.renew_deadline} s, "
+                f"and that longer than retry period {self.retry_period} s"
+            )
+
+
+class LeadershipLostError(Exception):
+    """This replica was the leader and is not any more: it must stop at once."""
+
+
+class Election:
+    """Takes part in the election of one Lease.
+
+    Other replicas' clocks are never trusted: a Lease counts as expired when this replica has seen no change of it for
+    its duration, on its own monotonic clock.
+
+    Args:
+        api: the API server.
+        ref: the Lease.
+        identity: name of this replica, unique among all.
+        metrics: what is counted.
+        timing: durations.
+        clock: where they are counted.
+
+    Attributes:
+        leading: set while this replica is the leader.
+    """
+
+    def __init__(
+        self,
+        api: LeaseApi,
+        ref: Ref,
+        identity: str,
+        *,
+        metrics: Metrics,
+        timing: Timing | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._api = api
+        self._ref = ref
+        self._identity = identity
+        self._metrics = metrics
+        self._timing = timing or Timing()
+        self._clock: Clock = clock or SystemClock()
+        self._observed: tuple[str, float] | None = None
+        self._lease: dict[str, Any] | None = None
+        self.leading = asyncio.Event()
+
+    async def run(self) -> None:
+        """Wait for leadership, then hold it; never returns.
+
+        Raises:
+            LeadershipLostError: it could not be renewed in time, or another replica took it.
+        """
+        await self._acquire()
+        logger.info("%s leads: it holds %s", self._identity, self._ref)
+        self.leading.set()
+        self._metrics.leader.set(1)
+        try:
+            await self._hold()
+        finally:
+            self.leading.clear()
+            self._metrics.leader.set(0)
+
+    async def release(self) -> None:
+        """Give the Lease up, so that another replica need not wait for its end; call it after all work has ended."""
+        if self._lease is None:
+            return
+        self._lease = None
+        try:
+            async with asyncio.timeout(self._timing.retry_period):
+                # Read again: a renewal that was cancelled on its way may have been carried out.
+                lease = await self._api.get(self._ref)
+                if lease is None or (lease.get("spec") or {}).get("holderIdentity") != self._identity:
+                    return
+                # No holder, and a duration so short that nobody waits for it: what client-go writes when it gives up.
+                await self._api.replace(
+                    {**lease, "spec": {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1}}
+                )
+            logger.info("%s released %s", self._identity, self._ref)
+        except (ApiFailure, TimeoutError) as error:
+            logger.warning("%s could not release %s, it ends by itself: %s", self._identity, self._ref, error)
+
+    async def _acquire(self) -> None:
+        reported = ""
+        while True:
+            try:
+                async with asyncio.timeout(self._timing.renew_deadline):
+                    if await self._try_acquire():
+                        return
+                reported = ""
+            except Conflict:
+                logger.debug("another replica was quicker with %s", self._ref)
+            except (ApiFailure, TimeoutError) as error:
+                if str(error) != reported:
+                    logger.warning("%s cannot be asked for, trying again: %s", self._ref, error)
+                reported = str(error)
+            await sleep(self._clock, self._timing.retry_period)
+
+    async def _try_acquire(self) -> bool:
+        lease = await self._api.get(self._ref)
+        now = self._clock.now()
+        if lease is None:
+            self._lease = await self._api.create(self._manifest(now, acquired=now, transitions=0))
+            return True
+        spec = lease.get("spec") or {}
+        holder = spec.get("holderIdentity") or ""
+        if holder and holder != self._identity and not self._expired(lease["metadata"]["resourceVersion"], spec):
+            return False
+        transitions = int(spec.get("leaseTransitions") or 0) + (holder != self._identity)
+        manifest = self._manifest(now, acquired=now, transitions=transitions)
+        manifest["metadata"] = lease["metadata"]
+        self._lease = await self._api.replace(manifest)
+        return True
+
+    def _expired(self, resource_version: str, spec: Mapping[str, Any]) -> bool:
+        now = self._clock.monotonic()
+        if self._observed is None or self._observed[0] != resource_version:
+            self._observed = (resource_version, now)
+        return now - self._observed[1] >= float(spec.get("leaseDurationSeconds") or self._timing.lease_duration)
+
+    async def _hold(self) -> None:
+        deadline = self._clock.monotonic() + self._timing.renew_deadline
+        while True:
+            await sleep(self._clock, self._timing.retry_period)
+            left = deadline - self._clock.monotonic()
+            if left <= 0:
+                raise LeadershipLostError(f"{self._ref} could not be renewed within {self._timing.renew_deadline:g} s")
+            # The Lease is as old as the moment before the request: its answer may have taken long.
+            before = self._clock.monotonic()
+            try:
+                async with asyncio.timeout(left):
+                    await self._renew()
+                deadline = before + self._timing.renew_deadline
+            except (ApiFailure, TimeoutError) as error:
+                logger.warning("%s was not renewed, %.1f s are left: %s", self._ref, left, error or "no answer")
+
+    async def _renew(self) -> None:
+        if self._lease is None:
+            raise LeadershipLostError(f"{self._ref} was released")
+        spec = {**self._lease["spec"], "renewTime": timestamp(self._clock.now())}
+        try:
+            self._lease = await self._api.replace({**self._lease, "spec": spec})
+        except (Conflict, NotFound):
+            await self._after_conflict()
+
+    async def _after_conflict(self) -> None:
+        """Tell a write that left us the holder (an annotation, our own whose answer was lost) from a loss."""
+        lease = await self._api.get(self._ref)
+        holder = "" if lease is None else (lease.get("spec") or {}).get("holderIdentity") or ""
+        if holder != self._identity:
+            self._lease = None
+            raise LeadershipLostError(f"{self._ref} is held by {holder or 'nobody'} now")
+        self._lease = lease
+
+    def _manifest(self, now: datetime, *, acquired: datetime, transitions: int) -> dict[str, Any]:
+        return {
+            "apiVersion": LEASE.api_version,
+            "kind": LEASE.kind,
+            "metadata": {"namespace": self._ref.namespace, "name": self._ref.name},
+            "spec": {
+                "holderIdentity": self._identity,
+                "leaseDurationSeconds": int(self._timing.lease_duration),
+                "acquireTime": timestamp(acquired),
+                "renewTime": timestamp(now),
+                "leaseTransitions": transitions,
+            },
+        }

@@ -1,0 +1,64 @@
+"""What the kubelet and Prometheus ask: /healthz, /readyz and /metrics on one port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Check = Callable[[], str | None]
+"""Returns None while well, else a sentence that says what is wrong."""
+
+
+class Probes:
+    """A small HTTP server.
+
+    Args:
+        port: to listen on, on all addresses; 0 for any free one.
+        live: checks by name; one that fails makes the kubelet start the process anew.
+        ready: checks by name.
+        registry: what ``/metrics`` shows.
+    """
+
+    def __init__(
+        self, port: int, *, live: Mapping[str, Check], ready: Mapping[str, Check], registry: CollectorRegistry
+    ) -> None:
+        self._wanted_port = port
+        self._registry = registry
+        application = web.Application()
+        application.router.add_get("/healthz", lambda _request: _answer(live))
+        application.router.add_get("/readyz", lambda _request: _answer(ready))
+        application.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def start(self) -> int:
+        """Listen.
+
+        Returns:
+            The port.
+
+        Raises:
+            OSError: the port is taken.
+        """
+        await self._runner.setup()
+        await web.TCPSite(self._runner, port=self._wanted_port, shutdown_timeout=1.0).start()
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        await self._runner.cleanup()
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _answer(checks: Mapping[str, Check]) -> web.Response:
+    lines = []
+    well = True
+    for name, check in checks.items():
+        trouble = check()
+        well = well and trouble is None
+        lines.append(f"{name}: {trouble or 'ok'}")
+    return web.Response(text="\n".join(lines) + "\n", status=200 if well else 503)

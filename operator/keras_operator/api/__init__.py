@@ -4,7 +4,7 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 """
 
 from .architectures import ArchitectureName, smallest_image
-from .decode import ApiError, decode_model
+from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fingerprint import inputs_hash
 from .kerasmodel import KerasModelSpec
@@ -96,6 +96,7 @@ __all__ = [
     "VersionPhase",
     "VersionServable",
     "decode_model",
+    "decode_version",
     "inputs_hash",
     "parse_quantity",
     "smallest_image",

@@ -1,10 +1,11 @@
 """What a version must reach before it may serve."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from .rules import Rule
 from .wire import Written
 
 
@@ -38,6 +39,30 @@ class Gate(Written, frozen=True, kw_only=True):
         | None
     ) = None
     max: Annotated[_Bound, Meta(description="The metric must be at most this.", examples=[0.5])] | None = None
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.min) || has(self.max)",
+            message="min or max is missing: write for example {metric: accuracy, min: 0.85}",
+            holds=lambda gate: gate.min is not None or gate.max is not None,
+        ),
+        Rule(
+            cel="!has(self.min) || !has(self.max) || self.min <= self.max",
+            message="min must not be above max: no version could ever meet this gate",
+            holds=lambda gate: gate.min is None or gate.max is None or gate.min <= gate.max,
+        ),
+        Rule(
+            cel=(
+                "!(self.metric in ['accuracy', 'val_accuracy']) || "
+                "((!has(self.min) || self.min <= 1.0) && (!has(self.max) || self.max <= 1.0))"
+            ),
+            message="an accuracy is a fraction from 0 to 1: write 0.85 for 85 %",
+            holds=lambda gate: (
+                gate.metric not in {Metric.ACCURACY, Metric.VAL_ACCURACY}
+                or all(bound is None or bound <= 1 for bound in (gate.min, gate.max))
+            ),
+        ),
+    )
 
 
 class Evaluation(Written, frozen=True, kw_only=True):

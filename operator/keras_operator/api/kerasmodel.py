@@ -1,10 +1,11 @@
 """`KerasModel`: what people write."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from .evaluation import Evaluation
+from .rules import Rule
 from .serving import Serving
 from .store import Store
 from .training import Source, Training
@@ -42,3 +43,54 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             )
         ),
     ] = False
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.training) || !has(self.source)",
+            message=(
+                "training and source are both written: keep training to train from images, or source to serve a "
+                "SavedModel that exists already, and remove the other"
+            ),
+            holds=lambda spec: spec.training is None or spec.source is None,
+        ),
+        Rule(
+            cel="has(self.training) || has(self.source)",
+            message=(
+                "training or source is missing: write training to train from images, or source to serve a SavedModel "
+                "that exists already"
+            ),
+            holds=lambda spec: spec.training is not None or spec.source is not None,
+        ),
+        Rule(
+            cel="!has(self.source) || !has(self.evaluation) || !has(self.evaluation.gates) || "
+            "size(self.evaluation.gates) == 0",
+            message=(
+                "gates are judged by what training measures, and a source brings nothing: remove the gates, or write "
+                "training instead of source"
+            ),
+            holds=lambda spec: spec.source is None or not spec.evaluation.gates,
+            field=".evaluation",
+        ),
+        Rule(
+            cel="!has(self.training) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"
+            ".startsWith(self.training.data.uri.endsWith('/') ? self.training.data.uri : self.training.data.uri + '/')",
+            message=(
+                "must not be training.data.uri or lie below it, or the published versions would be taken for classes of "
+                "images: name another folder"
+            ),
+            holds=lambda spec: (
+                spec.training is None or not _as_folder(spec.store.uri).startswith(_as_folder(spec.training.data.uri))
+            ),
+            field=".store.uri",
+        ),
+        Rule(
+            cel="!has(self.source) || self.source.uri != self.store.uri",
+            message="must not be source.uri, which is not touched: name another folder for the published versions",
+            holds=lambda spec: spec.source is None or spec.source.uri != spec.store.uri,
+            field=".store.uri",
+        ),
+    )
+
+
+def _as_folder(uri: str) -> str:
+    return uri.removesuffix("/") + "/"

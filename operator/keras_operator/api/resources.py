@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from .rules import Rule
+from .rules import Rule, ruled
 from .wire import Written
 
 Quantity = Annotated[int | str, Meta(description="A Kubernetes quantity.", examples=["500m", "2Gi", 1])]
@@ -35,12 +35,45 @@ def _is_quantity(quantity: int | str) -> bool:
     return _QUANTITY.fullmatch(str(quantity)) is not None
 
 
+def _known_quantities(resources: "Resources", name: str) -> tuple[Decimal, Decimal] | None:
+    """What is requested and what is the limit, where both can be read."""
+    pair = (resources.requests.get(name), resources.limits.get(name))
+    known = [parse_quantity(one) for one in pair if one is not None and _is_quantity(one)]
+    return (known[0], known[1]) if len(known) == 2 else None
+
+
 def _within_limits(resources: "Resources") -> bool:
+    pairs = (_known_quantities(resources, name) for name in resources.requests)
+    return all(pair is None or pair[0] <= pair[1] for pair in pairs)
+
+
+def _devices_agree(resources: "Resources") -> bool:
     return all(
-        parse_quantity(quantity) <= parse_quantity(resources.limits[name])
+        resources.limits.get(name) is not None and str(resources.limits[name]) == str(quantity)
         for name, quantity in resources.requests.items()
-        if name in resources.limits and _is_quantity(quantity) and _is_quantity(resources.limits[name])
+        if "/" in name
     )
+
+
+_NAMES = Rule(
+    cel=f"self.all(name, name.matches(r'^{_NAME}$'))",
+    message=(
+        "only cpu, memory, ephemeral-storage and devices such as nvidia.com/gpu can be asked for; check the spelling"
+    ),
+    holds=lambda quantities: all(re.fullmatch(_NAME, name) for name in quantities),
+)
+_QUANTITIES = Rule(
+    cel="self.all(name, isQuantity(string(self[name])) && !string(self[name]).startsWith('-'))",
+    message="every value must be a quantity that is not negative, such as 500m or 2 for cpu and 512Mi or 2Gi for memory",
+    holds=lambda quantities: all(map(_is_quantity, quantities.values())),
+)
+_WHOLE_DEVICES = Rule(
+    cel="self.all(name, !name.contains('/') || string(self[name]).matches(r'^[0-9]+$'))",
+    message="devices such as nvidia.com/gpu come in whole numbers",
+    holds=lambda quantities: all(
+        re.fullmatch("[0-9]+", str(quantity)) for name, quantity in quantities.items() if "/" in name
+    ),
+)
 
 
 class Resources(Written, frozen=True, kw_only=True):
@@ -52,6 +85,7 @@ class Resources(Written, frozen=True, kw_only=True):
             max_length=16,
             description="What the scheduler sets aside for the container: cpu in cores, memory in bytes.",
             examples=[{"cpu": "500m", "memory": "1Gi"}],
+            extra=ruled(_NAMES, _QUANTITIES, _WHOLE_DEVICES),
         ),
     ] = msgspec.field(default_factory=dict)
     limits: Annotated[
@@ -60,7 +94,26 @@ class Resources(Written, frozen=True, kw_only=True):
             max_length=16,
             description="What the container may use at most; a container that uses more memory is killed.",
             examples=[{"memory": "2Gi", "nvidia.com/gpu": 1}],
+            extra=ruled(_NAMES, _QUANTITIES, _WHOLE_DEVICES),
         ),
     ] = msgspec.field(default_factory=dict)
 
-    RULES: ClassVar[tuple[Rule, ...]] = ()
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=(
+                "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+                "!isQuantity(string(self.requests[name])) || !isQuantity(string(self.limits[name])) || "
+                "!quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))"
+            ),
+            message="a request must not be above its limit: lower the request or raise the limit",
+            holds=_within_limits,
+        ),
+        Rule(
+            cel=(
+                "!has(self.requests) || self.requests.all(name, !name.contains('/') || "
+                "has(self.limits) && name in self.limits && string(self.limits[name]) == string(self.requests[name]))"
+            ),
+            message="devices such as nvidia.com/gpu are written under limits; a request, if any, must be equal",
+            holds=_devices_agree,
+        ),
+    )

@@ -1,13 +1,13 @@
 """How a published version is served."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from .resources import Resources
-from .rules import fully_matches, ruled
+from .rules import Rule, fully_matches, ruled
 from .wire import Written
 
 
@@ -32,6 +32,14 @@ class Autoscaling(Written, frozen=True, kw_only=True):
             examples=[60],
         ),
     ] = msgspec.field(name="targetCPUUtilization", default=70)
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.minReplicas <= self.maxReplicas",
+            message="minReplicas must not be above maxReplicas (left out they are 1 and 5)",
+            holds=lambda autoscaling: autoscaling.min_replicas <= autoscaling.max_replicas,
+        ),
+    )
 
 
 class Batching(Written, frozen=True, kw_only=True):
@@ -118,3 +126,29 @@ class Serving(Written, frozen=True, kw_only=True):
     resources: Annotated[
         Resources, Meta(description="CPU, memory and devices of the container that answers predictions.")
     ] = Resources()
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.autoscaling) || self.replicas == 1",
+            message=(
+                "replicas and autoscaling are both written: remove autoscaling for a fixed number of pods, or remove "
+                "replicas and write autoscaling.minReplicas and maxReplicas"
+            ),
+            holds=lambda serving: serving.autoscaling is None or serving.replicas == 1,
+            field=".replicas",
+        ),
+        Rule(
+            cel=(
+                "!has(self.autoscaling) || has(self.resources.requests) && 'cpu' in self.resources.requests || "
+                "has(self.resources.limits) && 'cpu' in self.resources.limits"
+            ),
+            message=(
+                "autoscaling measures CPU against what is requested, and nothing is: write resources.requests.cpu, for "
+                "example 500m"
+            ),
+            holds=lambda serving: (
+                serving.autoscaling is None or "cpu" in serving.resources.requests | serving.resources.limits
+            ),
+            field=".resources",
+        ),
+    )

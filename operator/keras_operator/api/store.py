@@ -4,22 +4,30 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .addresses import HTTP_ENDPOINT, S3_PREFIX, SecretName
-from .rules import ruled
+from .addresses import HTTP_ENDPOINT, S3_PREFIX, SECRET_NAME
+from .rules import Rule, ruled
 from .wire import Written
+
+_NEVER_MOVES = Rule(
+    cel="self == oldSelf",
+    message="cannot be changed, because published versions live there: make a new KerasModel for another store",
+)
 
 
 class Credentials(Written, frozen=True, kw_only=True):
     """How to get at the store."""
 
     secret_name: Annotated[
-        SecretName,
+        str,
         Meta(
+            min_length=1,
+            max_length=253,
             description=(
                 "Secret in the model's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps "
                 "AWS_SESSION_TOKEN."
             ),
             examples=["minio-credentials"],
+            extra=ruled(SECRET_NAME),
         ),
     ]
 
@@ -36,7 +44,7 @@ class Store(Written, frozen=True, kw_only=True):
                 "because published versions live there."
             ),
             examples=["s3://models/dog-classifier"],
-            extra=ruled(*S3_PREFIX),
+            extra=ruled(S3_PREFIX, _NEVER_MOVES),
         ),
     ]
     endpoint: (

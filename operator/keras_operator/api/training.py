@@ -1,14 +1,14 @@
 """How a version is trained: data, network, optimizer, and when to stop."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
 from .addresses import S3_FOLDER
-from .architectures import ArchitectureName
+from .architectures import ArchitectureName, smallest_image
 from .resources import Resources
-from .rules import ruled
+from .rules import Rule, ruled
 from .wire import Written
 
 
@@ -63,6 +63,52 @@ class Monitor(StrEnum):
 
 _Side = Annotated[int, Meta(ge=8, le=1024)]
 
+# RE2 has no lookahead, so a rule about how an address does not end is written out in both languages.
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".csv", ".npz", ".h5", ".tfrecord")
+_MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".zip", ".tar", ".gz", ".tgz", ".onnx", ".tflite")
+
+
+def _does_not_end_in(endings: tuple[str, ...], message: str) -> Rule:
+    return Rule(
+        cel=f"!{[*endings]}.exists(ending, self.endsWith(ending))",
+        message=message,
+        holds=lambda uri: not uri.endswith(endings),
+    )
+
+
+_UNPACKED = _does_not_end_in(
+    _ARCHIVES, "must be a folder, not a file: unpack it into one folder of images for each class, and name their parent"
+)
+_SAVED_MODEL = _does_not_end_in(
+    _MODEL_FILES,
+    "must be the folder of a SavedModel, the one that holds saved_model.pb, not a file; a .h5 or .keras file is "
+    "turned into one by keras.models.load_model(file).export(folder)",
+)
+
+
+def _images_are_large_enough() -> tuple[Rule, ...]:
+    """One rule for each size that some network needs."""
+    sizes: dict[int, list[ArchitectureName]] = {}
+    for name in ArchitectureName:
+        sizes.setdefault(smallest_image(name), []).append(name)
+    return tuple(_large_enough(size, names) for size, names in sorted(sizes.items()) if size > 8)
+
+
+def _large_enough(size: int, names: list[ArchitectureName]) -> Rule:
+    few = ", ".join(names) if len(names) < 4 else "this network of keras.applications"
+    return Rule(
+        cel=(
+            f"!(self.architecture.name in {[str(name) for name in names]}) || "
+            f"self.data.imageSize.all(side, side >= {size})"
+        ),
+        message=(
+            f"{few} needs images of at least {size} by {size} pixels: write [{size}, {size}] or more, or another "
+            "architecture.name"
+        ),
+        holds=lambda training: training.architecture.name not in names or min(training.data.image_size) >= size,
+        field=".data.imageSize",
+    )
+
 
 class Data(Written, frozen=True, kw_only=True):
     """The images to learn from, and how they are split."""
@@ -76,7 +122,7 @@ class Data(Written, frozen=True, kw_only=True):
                 "name is the class's name."
             ),
             examples=["s3://datasets/dogs"],
-            extra=ruled(*S3_FOLDER),
+            extra=ruled(S3_FOLDER, _UNPACKED),
         ),
     ]
     format: Annotated[
@@ -120,6 +166,17 @@ class Data(Written, frozen=True, kw_only=True):
             examples=[0],
         ),
     ] = 100
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.validationFraction + self.testFraction < 1.0",
+            message=(
+                "validationFraction and testFraction together must be below 1 (left out they are 0.2 and 0.1): the "
+                "rest of the images is what training learns from"
+            ),
+            holds=lambda data: data.validation_fraction + data.test_fraction < 1.0,
+        ),
+    )
 
 
 class Architecture(Written, frozen=True, kw_only=True):
@@ -225,6 +282,8 @@ class Training(Written, frozen=True, kw_only=True):
         ),
     ] = 86_400
 
+    RULES: ClassVar[tuple[Rule, ...]] = _images_are_large_enough()
+
 
 class Source(Written, frozen=True, kw_only=True):
     """A model that is trained already; a change here makes a new version."""
@@ -235,6 +294,6 @@ class Source(Written, frozen=True, kw_only=True):
             max_length=1024,
             description="Folder in S3 that holds a TensorFlow SavedModel (saved_model.pb and variables/).",
             examples=["s3://models/uploads/dogs"],
-            extra=ruled(*S3_FOLDER),
+            extra=ruled(S3_FOLDER, _SAVED_MODEL),
         ),
     ]

@@ -1,12 +1,13 @@
 """`KerasModelVersion`: one immutable attempt to produce a servable, made by the operator."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import msgspec
 from msgspec import Meta
 
 from .evaluation import Metric
+from .rules import Rule
 from .status import Condition
 from .store import Store
 from .training import Source, Training
@@ -56,6 +57,18 @@ class KerasModelVersionSpec(Written, frozen=True, kw_only=True):
     training: Annotated[Training, Meta(description="How it is trained.")] | None = None
     source: Annotated[Source, Meta(description="The SavedModel that it is made from.")] | None = None
     store: Annotated[Store, Meta(description="Where it is published.")]
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.training) != has(self.source)",
+            message="a version is made from exactly one of training and source: write one of them",
+            holds=lambda spec: (spec.training is None) != (spec.source is None),
+        ),
+        Rule(
+            cel="self == oldSelf",
+            message="a version never changes: change the KerasModel, and the operator makes the next version",
+        ),
+    )
 
 
 class VersionServable(Reported, frozen=True, kw_only=True):

@@ -1,0 +1,1 @@
+"""A server that is wire-compatible with TensorFlow Serving, on TensorFlow's C API."""

@@ -1,0 +1,317 @@
+"""A typed layer over the part of TensorFlow's C API that serving needs, through ctypes.
+
+The libraries come from the `tensorflow-cpu` wheel; TensorFlow's Python package is never imported. ctypes releases the
+GIL for the length of each call, so `Session.run` is to be called from worker threads.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+import threading
+from collections.abc import Sequence
+from ctypes import POINTER, c_char_p, c_int, c_int64, c_size_t, c_void_p
+from typing import Any
+
+import numpy as np
+
+from model_server.runtime.dtypes import Array, DataType
+from model_server.runtime.errors import Code, ServingError
+from model_server.runtime.protobufs import TensorProto, tensorflow_directory
+
+_TSTRING_BYTES = 24  # sizeof(TF_TString)
+
+
+class Output(ctypes.Structure):
+    """`TF_Output`: one output of one operation of a graph."""
+
+    _fields_ = (("operation", c_void_p), ("index", c_int))
+
+
+_FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
+    ("TF_Version", c_char_p, []),
+    ("TF_NewStatus", c_void_p, []),
+    ("TF_DeleteStatus", None, [c_void_p]),
+    ("TF_GetCode", c_int, [c_void_p]),
+    ("TF_Message", c_char_p, [c_void_p]),
+    ("TF_NewBufferFromString", c_void_p, [c_char_p, c_size_t]),
+    ("TF_DeleteBuffer", None, [c_void_p]),
+    ("TF_NewGraph", c_void_p, []),
+    ("TF_DeleteGraph", None, [c_void_p]),
+    ("TF_GraphOperationByName", c_void_p, [c_void_p, c_char_p]),
+    ("TF_NewSessionOptions", c_void_p, []),
+    ("TF_SetConfig", None, [c_void_p, c_char_p, c_size_t, c_void_p]),
+    ("TF_DeleteSessionOptions", None, [c_void_p]),
+    (
+        "TF_LoadSessionFromSavedModel",
+        c_void_p,
+        [c_void_p, c_void_p, c_char_p, POINTER(c_char_p), c_int, c_void_p, c_void_p, c_void_p],
+    ),
+    ("TF_CloseSession", None, [c_void_p, c_void_p]),
+    ("TF_DeleteSession", None, [c_void_p, c_void_p]),
+    (
+        "TF_SessionRun",
+        None,
+        [
+            c_void_p,
+            c_void_p,
+            POINTER(Output),
+            POINTER(c_void_p),
+            c_int,
+            POINTER(Output),
+            POINTER(c_void_p),
+            c_int,
+            c_void_p,
+            c_int,
+            c_void_p,
+            c_void_p,
+        ],
+    ),
+    ("TF_AllocateTensor", c_void_p, [c_int, POINTER(c_int64), c_int, c_size_t]),
+    ("TF_TensorFromProto", None, [c_void_p, c_void_p, c_void_p]),
+    ("TF_DeleteTensor", None, [c_void_p]),
+    ("TF_TensorType", c_int, [c_void_p]),
+    ("TF_NumDims", c_int, [c_void_p]),
+    ("TF_Dim", c_int64, [c_void_p, c_int]),
+    ("TF_TensorData", c_void_p, [c_void_p]),
+    ("TF_StringGetDataPointer", c_void_p, [c_void_p]),
+    ("TF_StringGetSize", c_size_t, [c_void_p]),
+]
+
+
+@functools.cache
+def library() -> Any:
+    """TensorFlow's C API with typed functions. Loading it takes about 0.3 s, once a process."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
+    folder = tensorflow_directory()
+    ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
+    tf = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
+    for name, result, arguments in _FUNCTIONS:
+        function = getattr(tf, name)
+        function.restype, function.argtypes = result, arguments
+    return tf
+
+
+class _ThreadStatus(threading.local):
+    """One `TF_Status` for each thread: calls set it anew, so it can be used again without being made again."""
+
+    def __init__(self) -> None:
+        self.pointer: int = library().TF_NewStatus()
+
+    def __del__(self) -> None:
+        library().TF_DeleteStatus(self.pointer)
+
+
+@functools.cache
+def _status() -> _ThreadStatus:
+    return _ThreadStatus()
+
+
+def _check(status: int) -> None:
+    tf = library()
+    code = tf.TF_GetCode(status)
+    if code:
+        message = tf.TF_Message(status).decode("utf-8", "replace")
+        raise ServingError(Code(code) if code in Code else Code.UNKNOWN, message)
+
+
+class Tensor:
+    """Owns one `TF_Tensor`. `numpy.asarray(tensor)` is a view that keeps it alive (all types but strings)."""
+
+    __slots__ = ("__weakref__", "pointer")
+
+    def __init__(self, pointer: int) -> None:
+        self.pointer = pointer
+
+    def __del__(self) -> None:
+        library().TF_DeleteTensor(self.pointer)
+
+    @classmethod
+    def empty(cls, dtype: DataType, shape: Sequence[int]) -> Tensor:
+        """An uninitialised tensor of a fixed-size type, to be filled through `numpy.asarray`."""
+        element = dtype.numpy
+        if element is None or dtype is DataType.STRING:
+            raise ServingError(Code.UNIMPLEMENTED, f"tensors of type {dtype.label} cannot be sent to this server")
+        dims = (c_int64 * len(shape))(*shape)
+        count = 1
+        for dim in shape:
+            count *= dim
+        pointer = library().TF_AllocateTensor(int(dtype), dims, len(shape), count * element.itemsize)
+        if not pointer:
+            raise ServingError(Code.RESOURCE_EXHAUSTED, f"no memory for a {dtype.label} tensor of shape {list(shape)}")
+        return cls(pointer)
+
+    @classmethod
+    def from_numpy(cls, array: Array, dtype: DataType) -> Tensor:
+        """A tensor with the array's values: one copy, straight into TensorFlow's aligned memory."""
+        if dtype is DataType.STRING:
+            return cls._from_strings(array)
+        tensor = cls.empty(dtype, array.shape)
+        if array.size:
+            np.copyto(np.asarray(tensor), array, casting="no")
+        return tensor
+
+    @classmethod
+    def _from_strings(cls, array: Array) -> Tensor:
+        # TensorFlow builds the strings itself from a proto, and so owns them. Strings written through TF_StringCopy
+        # would have to be freed here, while a variable or a table of the model may still share them.
+        tf = library()
+        proto = TensorProto(dtype=int(DataType.STRING), string_val=array.ravel().tolist())
+        for dim in array.shape:
+            proto.tensor_shape.dim.add(size=dim)
+        serialized = proto.SerializeToString()
+        tensor = cls(tf.TF_AllocateTensor(int(DataType.BOOL), None, 0, 1))
+        buffer = tf.TF_NewBufferFromString(serialized, len(serialized))
+        status = _status().pointer
+        try:
+            tf.TF_TensorFromProto(buffer, tensor.pointer, status)
+            _check(status)
+        finally:
+            tf.TF_DeleteBuffer(buffer)
+        return tensor
+
+    @property
+    def dtype(self) -> DataType:
+        """The type of its elements."""
+        return DataType(library().TF_TensorType(self.pointer))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The size of each dimension; () for a scalar."""
+        tf = library()
+        return tuple(tf.TF_Dim(self.pointer, i) for i in range(tf.TF_NumDims(self.pointer)))
+
+    @property
+    def __array_interface__(self) -> dict[str, object]:
+        element = self.dtype.numpy
+        if element is None or self.dtype is DataType.STRING:
+            msg = f"a tensor of type {self.dtype.label} has no NumPy view"
+            raise TypeError(msg)
+        return {
+            "version": 3,
+            "shape": self.shape,
+            "typestr": element.str,
+            "data": (library().TF_TensorData(self.pointer), False),
+        }
+
+    def numpy(self) -> Array:
+        """Its values: a view of TensorFlow's memory, or for strings an object array of `bytes`."""
+        dtype, shape = self.dtype, self.shape
+        element = dtype.numpy
+        if element is None:
+            raise ServingError(Code.UNIMPLEMENTED, f"an output of type {dtype.label} cannot be sent to a client")
+        if 0 in shape:
+            return np.empty(shape, element)
+        return self._strings(shape) if dtype is DataType.STRING else np.asarray(self)
+
+    def _strings(self, shape: tuple[int, ...]) -> Array:
+        tf = library()
+        values: Array = np.empty(shape, np.object_)
+        flat = values.reshape(-1)
+        first: int = tf.TF_TensorData(self.pointer)
+        for i in range(flat.size):
+            string = first + i * _TSTRING_BYTES
+            flat[i] = ctypes.string_at(tf.TF_StringGetDataPointer(string), tf.TF_StringGetSize(string))
+        return values
+
+
+class Session:
+    """A SavedModel loaded into memory. Safe for use by several threads, until `close`."""
+
+    def __init__(self, directory: str, tags: Sequence[str], config: bytes) -> None:
+        """Load the meta graph with `tags` from `directory`. `config` is a serialized ConfigProto.
+
+        Raises ServingError with TensorFlow's code and message.
+        """
+        tf = library()
+        status = _status().pointer
+        options = tf.TF_NewSessionOptions()
+        self._graph: int = tf.TF_NewGraph()
+        self._session: int | None = None
+        try:
+            tf.TF_SetConfig(options, config, len(config), status)
+            _check(status)
+            encoded = (c_char_p * len(tags))(*(tag.encode() for tag in tags))
+            self._session = tf.TF_LoadSessionFromSavedModel(
+                options, None, os.fsencode(directory), encoded, len(tags), self._graph, None, status
+            )
+            _check(status)
+        except ServingError:
+            tf.TF_DeleteGraph(self._graph)
+            raise
+        finally:
+            tf.TF_DeleteSessionOptions(options)
+
+    def outputs(self, names: Sequence[str]) -> ctypes.Array[Output]:
+        """The graph's tensors `operation:index` of those names, in the form that `run` takes.
+
+        Raises ServingError when the graph has no such operation.
+        """
+        found = (Output * len(names))()
+        for i, name in enumerate(names):
+            operation_name, _, index = name.partition(":")
+            operation = library().TF_GraphOperationByName(self._graph, operation_name.encode())
+            if not operation:
+                message = f"a signature names operation {operation_name!r}, which the graph does not have"
+                raise ServingError(Code.NOT_FOUND, message)
+            found[i] = Output(operation, int(index or 0))
+        return found
+
+    def run(
+        self,
+        feeds: ctypes.Array[Output],
+        inputs: Sequence[Tensor],
+        fetches: ctypes.Array[Output],
+        options: bytes | None = None,
+    ) -> list[Tensor]:
+        """Run the graph once: `inputs` go to `feeds`, the tensors of `fetches` come back in their order.
+
+        `options` is a serialized RunOptions. Raises ServingError with TensorFlow's code and message.
+        """
+        tf = library()
+        status = _status().pointer
+        given = (c_void_p * len(inputs))(*(tensor.pointer for tensor in inputs))
+        results = (c_void_p * len(fetches))()
+        buffer = tf.TF_NewBufferFromString(options, len(options)) if options else None
+        try:
+            tf.TF_SessionRun(
+                self._session,
+                buffer,
+                feeds,
+                given,
+                len(given),
+                fetches,
+                results,
+                len(results),
+                None,
+                0,
+                None,
+                status,
+            )
+        finally:
+            if buffer:
+                tf.TF_DeleteBuffer(buffer)
+        tensors = [Tensor(pointer) for pointer in results if pointer]
+        _check(status)
+        return tensors
+
+    def close(self) -> None:
+        """Free the session, its variables and its graph. The session must not be in use; a second call does nothing."""
+        session, self._session = self._session, None
+        if session is None:
+            return
+        tf = library()
+        status = _status().pointer
+        tf.TF_CloseSession(session, status)
+        tf.TF_DeleteSession(session, status)
+        tf.TF_DeleteGraph(self._graph)
+
+
+def version() -> str:
+    """TensorFlow's version, such as `2.21.0`."""
+    text: bytes = library().TF_Version()
+    return text.decode()
+
+
+__all__ = ["Output", "Session", "Tensor", "library", "version"]

@@ -1,0 +1,103 @@
+"""The plan for one model: everything to do about it, from everything that was seen of it."""
+
+from datetime import datetime
+
+from keras_operator.api import Condition, ConditionType, KerasModelStatus
+from keras_operator.plan.conditions import condition
+from keras_operator.plan.desired import Notice, Plan, Removal
+from keras_operator.plan.images import Installation
+from keras_operator.plan.observed import JobState, Observed, Version
+from keras_operator.plan.run import Step, advance, superseded
+from keras_operator.plan.serving import serving_children, wanted_number
+from keras_operator.plan.status import invalid_status, model_status
+from keras_operator.plan.versions import lineage
+
+# While pods are on their way their agents are asked what they wait for.
+_ROLLOUT_POLL_SECONDS = 3.0
+
+
+def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
+    """What to do now. Pure: `now` is the only clock; a second call with the same arguments gives the same plan.
+
+    Nothing is done about a model that is gone or going: its children bear owner references, and Kubernetes collects
+    them whether the operator runs or not.
+    """
+    model = observed.model
+    if model is None or model.identity.deleting:
+        return Plan()
+    if model.spec is None:
+        status = invalid_status(model, now)
+        return Plan(status=status, notices=_notices(model.status, status))
+    spec = model.spec
+    sorted_versions = lineage(observed, model, spec)
+    current = sorted_versions.current
+    step = advance(observed, model, spec, current, installation, now) if current else None
+    if current and step:
+        current = Version(current.identity, current.spec, step.status)
+    seen = _with_current(observed, current)
+    wanted = wanted_number(seen, spec, current)
+    serving = serving_children(seen, model, spec, wanted.number, installation)
+    status = model_status(
+        seen,
+        model,
+        spec,
+        current=current,
+        latest=sorted_versions.latest,
+        wanted=wanted,
+        hold_up=step.cause if step else None,
+        now=now,
+    )
+    statuses = {v.identity.name: superseded(v, now) for v in sorted_versions.obsolete}
+    if current and step:
+        statuses[current.identity.name] = step.status
+    creates = (sorted_versions.due, step.create if step else None)
+    return Plan(
+        keep=serving.keep,
+        create=tuple(one for one in creates if one is not None),
+        remove=serving.remove + _abandoned_jobs(observed, sorted_versions.obsolete),
+        seed=serving.seed,
+        status=status,
+        version_statuses=statuses,
+        notices=_notices(model.status, status),
+        requeue_after=_requeue(status, step),
+    )
+
+
+def _with_current(observed: Observed, current: Version | None) -> Observed:
+    """What was seen, with the current version as this plan leaves it: a version published now may serve now."""
+    if current is None:
+        return observed
+    versions = tuple(current if v.identity.uid == current.identity.uid else v for v in observed.versions)
+    return Observed(**{name: getattr(observed, name) for name in Observed.__slots__} | {"versions": versions})
+
+
+def _abandoned_jobs(observed: Observed, obsolete: tuple[Version, ...]) -> tuple[Removal, ...]:
+    numbers = {version.number for version in obsolete}
+    return tuple(
+        Removal("Job", job.identity.name, job.identity.uid)
+        for job in observed.jobs
+        if job.number in numbers and job.state is JobState.ACTIVE and not job.identity.deleting
+    )
+
+
+def _notices(before: KerasModelStatus, after: KerasModelStatus) -> tuple[Notice, ...]:
+    """Events for transitions only: a new phase, and a new reason for which somebody has to do something."""
+    stalled = condition(after.conditions, ConditionType.STALLED)
+    if stalled:
+        known = condition(before.conditions, ConditionType.STALLED)
+        return () if _same(known, stalled) else (Notice("Warning", stalled.reason, stalled.message),)
+    if after.phase is None or (after.phase is before.phase and after.serving_version == before.serving_version):
+        return ()
+    return (Notice("Normal", after.phase.value, after.message or ""),)
+
+
+def _same(one: Condition | None, other: Condition) -> bool:
+    return one is not None and one.reason == other.reason
+
+
+def _requeue(status: KerasModelStatus, step: Step | None) -> float | None:
+    if step and step.requeue_after is not None:
+        return step.requeue_after
+    on_its_way = condition(status.conditions, ConditionType.READY)
+    settled = on_its_way is None or on_its_way.status == "True" or step is None
+    return None if settled or status.phase != "Deploying" else _ROLLOUT_POLL_SECONDS

@@ -1,0 +1,70 @@
+"""What a plan asks for: children to keep, objects to create once, objects to delete, statuses, events."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from keras_operator.api import KerasModelStatus, KerasModelVersionStatus
+
+
+class Template(Enum):
+    """The children, by the name of their template; the value is the file in `templates/` without its ending."""
+
+    SERVICE_ACCOUNT = "serviceaccount"
+    SERVICE = "service"
+    NETWORK_POLICY = "networkpolicy"
+    DEPLOYMENT = "deployment"
+    AUTOSCALER = "horizontalpodautoscaler"
+    DISRUPTION_BUDGET = "poddisruptionbudget"
+    VERSION = "kerasmodelversion"
+    TRAIN_JOB = "train-job"
+    EXPORT_JOB = "export-job"
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """An object wanted in the cluster: a template and the values it prints."""
+
+    template: Template
+    name: str
+    values: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """An object to delete: `kind` as in its manifest; only the object with this uid."""
+
+    kind: str
+    name: str
+    uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class Seed:
+    """Hand the Deployment's replica count to the autoscaler, starting from `replicas`."""
+
+    replicas: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A Kubernetes Event about the model: `kind` is Normal or Warning."""
+
+    kind: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Everything to do about one model now. Status is None where nothing may be said (the model is going away)."""
+
+    keep: tuple[Desired, ...] = ()
+    create: tuple[Desired, ...] = ()
+    remove: tuple[Removal, ...] = ()
+    seed: Seed | None = None
+    status: KerasModelStatus | None = None
+    version_statuses: Mapping[str, KerasModelVersionStatus] = field(default_factory=dict)
+    notices: tuple[Notice, ...] = ()
+    requeue_after: float | None = None

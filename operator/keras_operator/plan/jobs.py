@@ -1,0 +1,57 @@
+"""The Jobs of a run: what their templates print."""
+
+import msgspec
+
+from keras_operator.api import KerasModelSpec, RunSpec, RunStage
+from keras_operator.plan.desired import Desired, Template
+from keras_operator.plan.images import Installation
+from keras_operator.plan.observed import Model, Version
+
+# An export reads one trained model and writes one servable: an hour is a broken store, not a large model.
+_EXPORT_DEADLINE_SECONDS = 3600
+_TEMPLATES = {RunStage.TRAIN: Template.TRAIN_JOB, RunStage.EXPORT: Template.EXPORT_JOB}
+
+
+def deadline_seconds(version: Version, stage: RunStage) -> int:
+    """Seconds after which a stage's Job is stopped."""
+    if stage is RunStage.TRAIN and version.spec.training is not None:
+        return version.spec.training.active_deadline_seconds
+    return _EXPORT_DEADLINE_SECONDS
+
+
+def desired_job(
+    model: Model, spec: KerasModelSpec, version: Version, stage: RunStage, installation: Installation
+) -> Desired:
+    """The Job of one stage of a version's run.
+
+    What is learned is frozen in the version; how the store is reached is the model's as it is now, so that corrected
+    credentials help a version that waits.
+    """
+    identity = model.identity
+    name = f"{version.identity.name}-{stage.value}"
+    run = RunSpec(
+        model=f"{identity.namespace}/{identity.name}",
+        model_name=spec.serving.model_name or identity.name,
+        number=version.number,
+        owner=version.identity.uid,
+        training=version.spec.training,
+        source=version.spec.source,
+        store=spec.store,
+    )
+    training = version.spec.training
+    values = {
+        "model": identity.name,
+        "namespace": identity.namespace,
+        "name": name,
+        "owner_kind": "KerasModelVersion",
+        "owner_name": version.identity.name,
+        "owner_uid": version.identity.uid,
+        "number": version.number,
+        "service_account": identity.name,
+        "image": installation.images.trainer,
+        "run": msgspec.json.encode(run, order="deterministic").decode(),
+        "resources": msgspec.to_builtins(training.resources) if training else {},
+        "active_deadline_seconds": deadline_seconds(version, stage),
+        "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
+    }
+    return Desired(_TEMPLATES[stage], name, values)

@@ -1,0 +1,197 @@
+"""What planning knows of the cluster: one model, its versions and its children, as small immutable values.
+
+`keras_operator.projection` makes these from Kubernetes objects. Times are aware datetimes in UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from keras_operator.api import (
+    KerasModelSpec,
+    KerasModelStatus,
+    KerasModelVersionSpec,
+    KerasModelVersionStatus,
+    Progress,
+    RunStage,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The part of an object's metadata that every decision may need."""
+
+    namespace: str
+    name: str
+    uid: str
+    created: datetime
+    generation: int = 0
+    deleting: bool = False
+    owner_uid: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A `KerasModel`. `spec` is None, and `spec_error` says why, where the API server admitted what cannot be used."""
+
+    identity: Identity
+    spec: KerasModelSpec | None
+    status: KerasModelStatus
+    spec_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A `KerasModelVersion`."""
+
+    identity: Identity
+    spec: KerasModelVersionSpec
+    status: KerasModelVersionStatus
+
+    @property
+    def number(self) -> int:
+        """The version's number, 1 and up."""
+        return self.spec.number
+
+
+class JobState(Enum):
+    """How a Job ended, or that it has not."""
+
+    ACTIVE = "active"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A Job of a run."""
+
+    identity: Identity
+    number: int
+    stage: RunStage
+    state: JobState
+    failure_reason: str = ""
+    failure_message: str = ""
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container's state in a pod; `waiting_*` and `exit_*` are empty or None where they do not apply."""
+
+    name: str
+    ready: bool = False
+    running: bool = False
+    restarts: int = 0
+    waiting_reason: str = ""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    exit_reason: str = ""
+    exit_message: str = ""
+    finished: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod of a run or of the Deployment."""
+
+    identity: Identity
+    number: int
+    component: str
+    phase: str
+    ip: str = ""
+    ready: bool = False
+    reason: str = ""
+    message: str = ""
+    unschedulable: str = ""
+    containers: tuple[Container, ...] = ()
+    job_uid: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child that is kept by server-side apply: `content` is its canonical JSON without status and managedFields."""
+
+    identity: Identity
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The Deployment that serves: `number` is the version that its pod template names."""
+
+    identity: Identity
+    content: bytes = field(repr=False)
+    number: int
+    replicas: int
+    owns_replicas: bool
+    observed_generation: int = 0
+    updated: int = 0
+    ready: int = 0
+    available: int = 0
+    total: int = 0
+    failure: str = ""
+    stuck: bool = False
+
+    @property
+    def rolled_out(self) -> bool:
+        """Whether every wanted replica is an available one of the current template."""
+        seen = self.observed_generation >= self.identity.generation
+        return seen and self.updated == self.total == self.available == self.replicas
+
+
+@dataclass(frozen=True, slots=True)
+class Autoscaler:
+    """The HorizontalPodAutoscaler: `trouble` is why it cannot scale (empty where it can), since `trouble_since`."""
+
+    identity: Identity
+    content: bytes = field(repr=False)
+    trouble: str = ""
+    trouble_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgentTrouble:
+    """What the agent of one serving pod says stands between it and being ready."""
+
+    pod: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """One model and everything of it that was seen at one moment.
+
+    `children` are all children kept by server-side apply, keyed by kind name. `progress` and `agent_troubles` were
+    asked of the pods themselves; `job_warnings` holds the newest warning Event of each Job (by Job name) without pods.
+    `refusals` are the objects that the API server would not take, each with its sentence. `foreign_numbers` are version
+    numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
+    """
+
+    model: Model | None
+    versions: tuple[Version, ...] = ()
+    jobs: tuple[Job, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    deployment: Deployment | None = None
+    autoscaler: Autoscaler | None = None
+    children: Mapping[str, Child | Deployment | Autoscaler] = field(default_factory=dict)
+    progress: Progress | None = None
+    agent_troubles: tuple[AgentTrouble, ...] = ()
+    job_warnings: Mapping[str, str] = field(default_factory=dict)
+    refusals: tuple[str, ...] = ()
+    foreign_numbers: frozenset[int] = frozenset()
+
+    def job(self, number: int, stage: RunStage) -> Job | None:
+        """The Job of a version's stage, or None."""
+        return next((job for job in self.jobs if job.number == number and job.stage is stage), None)
+
+    def job_pods(self, job: Job) -> tuple[Pod, ...]:
+        """The pods of a Job, oldest first."""
+        pods = [pod for pod in self.pods if pod.job_uid == job.identity.uid]
+        return tuple(sorted(pods, key=lambda pod: (pod.identity.created, pod.identity.name)))
+
+    def serving_pods(self) -> tuple[Pod, ...]:
+        """The pods of the Deployment, those that are going away left out."""
+        return tuple(pod for pod in self.pods if pod.component == "serving" and not pod.identity.deleting)

@@ -1,0 +1,244 @@
+"""How a version gets on: train, evaluate, gate, export, publish.
+
+The version's status is the memory: what a Job answered is written there once, and from then on the Job may go.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import msgspec
+
+from keras_operator.api import (
+    ConditionType,
+    ImageCounts,
+    KerasModelSpec,
+    KerasModelVersionStatus,
+    Reason,
+    RunReason,
+    RunResult,
+    RunStage,
+    VersionPhase,
+    VersionServable,
+)
+from keras_operator.plan.causes import Cause, container_exit_cause, job_cause
+from keras_operator.plan.conditions import Statement, conditions
+from keras_operator.plan.desired import Desired
+from keras_operator.plan.gates import judge, unmet_sentence
+from keras_operator.plan.images import Installation
+from keras_operator.plan.jobs import deadline_seconds, desired_job
+from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
+
+# A Job's last pod can be seen a little later than the Job's own end: two watches, no order between them.
+_RESULT_GRACE = timedelta(seconds=30)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one look at a version gives: its status, perhaps a Job to create, perhaps what holds a Job up."""
+
+    status: KerasModelVersionStatus
+    create: Desired | None = None
+    cause: Cause | None = None
+    requeue_after: float | None = None
+
+
+def advance(
+    observed: Observed, model: Model, spec: KerasModelSpec, version: Version, installation: Installation, now: datetime
+) -> Step:
+    """The next step of the version that stands for the spec. Published and failed versions stay as they are."""
+    status = version.status
+    if status.phase in (VersionPhase.PUBLISHED, VersionPhase.FAILED):
+        return Step(status)
+    if version.spec.training is not None and not status.metrics:
+        step = _stage(observed, model, spec, version, RunStage.TRAIN, installation, now)
+        if not step.status.metrics:
+            return step
+        status = step.status
+    return _judged(observed, model, spec, version, status, installation, now)
+
+
+def superseded(version: Version, now: datetime) -> KerasModelVersionStatus:
+    """The status of a version that was still running when the spec moved on."""
+    message = "the model's spec changed before this version was finished, so it was stopped"
+    return _ended(version, version.status, VersionPhase.FAILED, Cause(Reason.SUPERSEDED, message), now)
+
+
+def _judged(
+    observed: Observed,
+    model: Model,
+    spec: KerasModelSpec,
+    version: Version,
+    status: KerasModelVersionStatus,
+    installation: Installation,
+    now: datetime,
+) -> Step:
+    """Judge by the gates as they are now: a gate that is eased lets a rejected version in without training it again."""
+    results = judge(spec.evaluation.gates, status.metrics)
+    status = msgspec.structs.replace(status, gates=results)
+    if unmet := unmet_sentence(results):
+        return Step(_ended(version, status, VersionPhase.REJECTED, Cause(Reason.GATES_NOT_MET, unmet), now))
+    reopened = msgspec.structs.replace(status, finished_at=None)
+    fresh = Version(version.identity, version.spec, reopened)
+    return _stage(observed, model, spec, fresh, RunStage.EXPORT, installation, now)
+
+
+def _stage(
+    observed: Observed,
+    model: Model,
+    spec: KerasModelSpec,
+    version: Version,
+    stage: RunStage,
+    installation: Installation,
+    now: datetime,
+) -> Step:
+    job = observed.job(version.number, stage)
+    if job is None:
+        if spec.suspend:
+            return Step(
+                _going_on(version, VersionPhase.PENDING, Reason.SUSPENDED, "suspended before its next Job", now)
+            )
+        create = desired_job(model, spec, version, stage, installation)
+        return Step(_running(version, stage, None, now), create)
+    if job.state is JobState.ACTIVE:
+        cause = job_cause(observed, job)
+        return Step(_running(version, stage, job, now, cause), cause=cause, requeue_after=_poll(job, now))
+    result, cause = _outcome(observed, version, job)
+    if result is not None:
+        return Step(_recorded(version, stage, job, result, now))
+    if cause.reason == Reason.RESULT_LOST and now - (job.finished or now) < _RESULT_GRACE:
+        return Step(_running(version, stage, job, now), requeue_after=1.0)
+    return Step(_failed(observed, version, job, cause, now))
+
+
+def _poll(job: Job, now: datetime) -> float:
+    """Seconds until the run is asked for its progress again: often while it is young, every 10 s later."""
+    age = (now - job.identity.created).total_seconds()
+    return min(10.0, max(1.0, age / 30))
+
+
+def _outcome(observed: Observed, version: Version, job: Job) -> tuple[RunResult | None, Cause]:
+    """The result of a Job that succeeded, or None and why there is none."""
+    if job.failure_reason == "DeadlineExceeded":
+        remedy = (
+            "raise training.activeDeadlineSeconds, or make the training smaller"
+            if job.stage is RunStage.TRAIN
+            else "see why the store is so slow"
+        )
+        limit = deadline_seconds(version, job.stage)
+        return None, Cause(Reason.DEADLINE_EXCEEDED, f"Job {job.identity.name} did not end within {limit} s: {remedy}")
+    for pod in reversed(observed.job_pods(job)):
+        for container in pod.containers:
+            answer = parse_result(container.exit_message)
+            if job.state is JobState.COMPLETE and container.exit_code == 0 and answer and answer.ok:
+                return answer, Cause("", "")
+            if job.state is JobState.FAILED and answer and answer.error:
+                return None, Cause(answer.error.reason, answer.error.message)
+            if job.state is JobState.FAILED and (cause := container_exit_cause(pod, container)):
+                return None, cause
+    if job.state is JobState.COMPLETE:
+        return None, Cause(
+            Reason.RESULT_LOST, f"Job {job.identity.name} succeeded, but its pod and so its result is gone"
+        )
+    return None, Cause(Reason.RUN_FAILED, job.failure_message or f"Job {job.identity.name} failed")
+
+
+def parse_result(message: str) -> RunResult | None:
+    """A termination message as a result; None for the log lines that Kubernetes puts there after a crash."""
+    if not message.startswith("{"):
+        return None
+    try:
+        return msgspec.json.decode(message, type=RunResult)
+    except msgspec.DecodeError:
+        return None
+
+
+def _running(
+    version: Version, stage: RunStage, job: Job | None, now: datetime, cause: Cause | None = None
+) -> KerasModelVersionStatus:
+    training = stage is RunStage.TRAIN
+    phase, reason = (VersionPhase.TRAINING, Reason.TRAINING) if training else (VersionPhase.EXPORTING, Reason.EXPORTING)
+    status = version.status
+    if job is not None:
+        times = {f"{stage.value}JobCreated": job.identity.created, **status.times}
+        started = status.started_at or job.identity.created
+        status = msgspec.structs.replace(status, times=times, started_at=started)
+    words = "is being trained" if training else "is being exported and published"
+    fresh = Version(version.identity, version.spec, status)
+    return _going_on(fresh, phase, cause.reason if cause else reason, cause.message if cause else words, now)
+
+
+def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, now: datetime) -> KerasModelVersionStatus:
+    before = version.status
+    times = {f"{stage.value}JobCreated": job.identity.created, **before.times}
+    times |= {
+        ("exportStarted" if key == "started" and stage is RunStage.EXPORT else key): t
+        for key, t in result.times.items()
+    }
+    status = msgspec.structs.replace(before, times=times, started_at=before.started_at or job.identity.created)
+    if stage is RunStage.TRAIN:
+        images = result.images
+        status = msgspec.structs.replace(
+            status,
+            metrics={name: f"{value:.6g}" for name, value in sorted(result.metrics.items())},
+            classes=result.classes,
+            bad_files=result.bad_files,
+            images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
+        )
+        fresh = Version(version.identity, version.spec, status)
+        return _going_on(fresh, VersionPhase.EVALUATED, Reason.TRAINED, "was trained and evaluated", now)
+    servable = result.servable
+    status = msgspec.structs.replace(
+        status,
+        servable=servable
+        and VersionServable(
+            uri=servable.uri, digest=servable.digest, bytes=servable.bytes, signatures=servable.signatures
+        ),
+        parity=None if result.parity is None else f"{result.parity:.3g}",
+        classes=result.classes if before.classes is None else before.classes,
+    )
+    words = f"is published at {servable.uri}" if servable else "is published"
+    return _ended(version, status, VersionPhase.PUBLISHED, Cause(Reason.PUBLISHED, words), now)
+
+
+def _failed(observed: Observed, version: Version, job: Job, cause: Cause, now: datetime) -> KerasModelVersionStatus:
+    status = version.status
+    if cause.reason == RunReason.NUMBER_TAKEN:
+        answers = [
+            parse_result(container.exit_message) for pod in observed.job_pods(job) for container in pod.containers
+        ]
+        free = [answer.error.next_number or 0 for answer in answers if answer and answer.error]
+        status = msgspec.structs.replace(status, next_number=max((*free, version.number + 1)))
+    return _ended(version, status, VersionPhase.FAILED, cause, now)
+
+
+def _going_on(
+    version: Version, phase: VersionPhase, reason: str, message: str, now: datetime
+) -> KerasModelVersionStatus:
+    statements = [
+        Statement(ConditionType.READY, False, reason, message),
+        Statement(ConditionType.RECONCILING, True, reason, message),
+    ]
+    return _with(version, version.status, phase, message, statements, now)
+
+
+def _ended(
+    version: Version, status: KerasModelVersionStatus, phase: VersionPhase, cause: Cause, now: datetime
+) -> KerasModelVersionStatus:
+    published = phase is VersionPhase.PUBLISHED
+    statements = [Statement(ConditionType.READY, published, cause.reason, cause.message)]
+    if not published:
+        statements.append(Statement(ConditionType.STALLED, True, cause.reason, cause.message))
+    ended = msgspec.structs.replace(status, finished_at=status.finished_at or now)
+    return _with(version, ended, phase, cause.message, statements, now)
+
+
+def _with(
+    version: Version,
+    status: KerasModelVersionStatus,
+    phase: VersionPhase,
+    message: str,
+    statements: list[Statement],
+    now: datetime,
+) -> KerasModelVersionStatus:
+    made = conditions(statements, version.status.conditions, version.identity.generation, now)
+    return msgspec.structs.replace(status, phase=phase, message=message, conditions=made)

@@ -1,0 +1,149 @@
+"""Which version should serve, and the children that serve it."""
+
+from dataclasses import dataclass
+
+import msgspec
+
+from keras_operator.api import KerasModelSpec, Reason, Runtime, VersionPhase
+from keras_operator.plan.causes import Cause
+from keras_operator.plan.desired import Desired, Removal, Seed, Template
+from keras_operator.plan.images import Installation
+from keras_operator.plan.observed import Model, Observed, Version
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """The number that should serve, None where there is none yet; `problem` is why it is not the one asked for."""
+
+    number: int | None
+    problem: Cause | None = None
+
+
+def wanted_number(observed: Observed, spec: KerasModelSpec, current: Version | None) -> Wanted:
+    """Which version should serve.
+
+    Only a published version may start to serve, and one that serves is never taken away for one that may not: whatever
+    is wrong with the version asked for, what serves goes on.
+    """
+    published = {version.number for version in observed.versions if version.status.phase is VersionPhase.PUBLISHED}
+    serves = observed.deployment.number if observed.deployment else max(published, default=None)
+    pin = spec.serving.version
+    if pin is not None:
+        if pin in published:
+            return Wanted(pin)
+        return Wanted(serves, _cannot_pin(observed, pin))
+    if current is not None and current.number in published:
+        return Wanted(current.number)
+    return Wanted(serves)
+
+
+def _cannot_pin(observed: Observed, pin: int) -> Cause:
+    remedy = "name a published version in serving.version, or remove it to serve the newest"
+    version = next((version for version in observed.versions if version.number == pin), None)
+    if version is None:
+        return Cause(Reason.VERSION_NOT_FOUND, f"serving.version is {pin}, and there is no version {pin}: {remedy}")
+    phase = (version.status.phase or VersionPhase.PENDING).lower()
+    return Cause(
+        Reason.VERSION_NOT_PUBLISHED, f"serving.version is {pin}, and version {pin} is {phase}, not published: {remedy}"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class ServingChildren:
+    """The children of the serving side, those that are wanted and those that are no longer."""
+
+    keep: tuple[Desired, ...]
+    remove: tuple[Removal, ...]
+    seed: Seed | None
+
+
+def serving_children(
+    observed: Observed, model: Model, spec: KerasModelSpec, number: int | None, installation: Installation
+) -> ServingChildren:
+    """The children for serving a version; without one, those that do not depend on it.
+
+    The Service is made at once: it is slow to create, and its address is the model's from the first moment.
+    """
+    name = model.identity.name
+    shared = _shared_values(model, installation)
+    keep = [Desired(t, name, shared) for t in (Template.SERVICE_ACCOUNT, Template.SERVICE, Template.NETWORK_POLICY)]
+    if number is None:
+        return ServingChildren(tuple(keep), (), None)
+    keep.append(Desired(Template.DEPLOYMENT, name, shared | _deployment_values(spec, number, installation, name)))
+    remove = []
+    autoscaling = spec.serving.autoscaling
+    if autoscaling:
+        bounds = {
+            "min_replicas": autoscaling.min_replicas,
+            "max_replicas": max(autoscaling.min_replicas, autoscaling.max_replicas),
+            "target_cpu_utilization": autoscaling.target_cpu_utilization,
+        }
+        keep.append(Desired(Template.AUTOSCALER, name, shared | bounds))
+    elif child := observed.children.get("HorizontalPodAutoscaler"):
+        remove.append(Removal("HorizontalPodAutoscaler", name, child.identity.uid))
+    if least_replicas(spec) >= 2:
+        keep.append(Desired(Template.DISRUPTION_BUDGET, name, shared))
+    elif child := observed.children.get("PodDisruptionBudget"):
+        remove.append(Removal("PodDisruptionBudget", name, child.identity.uid))
+    return ServingChildren(tuple(keep), tuple(remove), _seed(observed, spec))
+
+
+def least_replicas(spec: KerasModelSpec) -> int:
+    """Pods that serve at any time: the fixed number, or the autoscaler's minimum."""
+    return spec.serving.autoscaling.min_replicas if spec.serving.autoscaling else spec.serving.replicas
+
+
+def _seed(observed: Observed, spec: KerasModelSpec) -> Seed | None:
+    """The replica count to hand over to the autoscaler, where it does not have it yet.
+
+    An applied manifest that no longer holds `replicas` would let the API server fall back to one pod; so another field
+    manager keeps the count until the autoscaler first changes it.
+    """
+    if spec.serving.autoscaling is None:
+        return None
+    if observed.deployment is None:
+        least = spec.serving.autoscaling.min_replicas
+        return Seed(least) if least > 1 else None
+    return Seed(observed.deployment.replicas) if observed.deployment.owns_replicas else None
+
+
+def _shared_values(model: Model, installation: Installation) -> dict[str, object]:
+    identity = model.identity
+    return {
+        "model": identity.name,
+        "namespace": identity.namespace,
+        "name": identity.name,
+        "owner_kind": "KerasModel",
+        "owner_name": identity.name,
+        "owner_uid": identity.uid,
+        "operator_namespace": installation.namespace,
+    }
+
+
+def _deployment_values(spec: KerasModelSpec, number: int, installation: Installation, name: str) -> dict[str, object]:
+    serving, images = spec.serving, installation.images
+    keras_server = serving.runtime is Runtime.KERAS_SERVER
+    return {
+        "number": number,
+        "replicas": None if serving.autoscaling else serving.replicas,
+        "service_account": name,
+        "agent_image": images.server,
+        "runtime_image": images.server if keras_server else images.tensorflow_serving,
+        "served_name": serving.model_name or name,
+        "store_uri": spec.store.uri,
+        "store_endpoint": spec.store.endpoint,
+        "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
+        "batching_parameters": _batching_parameters(spec),
+        "resources": msgspec.to_builtins(serving.resources),
+    }
+
+
+def _batching_parameters(spec: KerasModelSpec) -> str:
+    """TensorFlow Serving's BatchingParameters as a text proto, empty where requests are not batched."""
+    batching = spec.serving.batching
+    if batching is None:
+        return ""
+    return (
+        f"max_batch_size {{ value: {batching.max_batch_size} }}\n"
+        f"batch_timeout_micros {{ value: {batching.timeout_micros} }}\n"
+    )

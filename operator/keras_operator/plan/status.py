@@ -1,0 +1,293 @@
+"""What a model's status says: a phase, a sentence, conditions."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from keras_operator.api import (
+    ConditionType,
+    EpochProgress,
+    KerasModelSpec,
+    KerasModelStatus,
+    KerasModelVersionStatus,
+    Phase,
+    Progress,
+    ProgressStage,
+    Reason,
+    VersionPhase,
+)
+from keras_operator.plan.causes import Cause, serving_cause
+from keras_operator.plan.conditions import Statement, conditions
+from keras_operator.plan.observed import Model, Observed, Version
+from keras_operator.plan.serving import Wanted
+
+# metrics-server needs a minute or so for a new pod; a longer silence is worth a word.
+_AUTOSCALER_GRACE = timedelta(minutes=3)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """Where a model stands: its phase, one sentence, and whether somebody has to do something (`problem`)."""
+
+    phase: Phase
+    message: str
+    reason: str
+    problem: Cause | None = None
+
+    @property
+    def arrived(self) -> bool:
+        """Whether the spec is fully carried out."""
+        return self.phase is Phase.SERVING and self.problem is None
+
+
+def model_status(
+    observed: Observed,
+    model: Model,
+    spec: KerasModelSpec,
+    *,
+    current: Version | None,
+    latest: int,
+    wanted: Wanted,
+    hold_up: Cause | None,
+    now: datetime,
+) -> KerasModelStatus:
+    """The whole status. `current` carries the status that this plan gives it; `hold_up` is what its Job waits for."""
+    serving = serving_number(observed, model)
+    outlook = _outlook(observed, model, spec, current, wanted, hold_up, serving, now)
+    deployment = observed.deployment
+    name = spec.serving.model_name or model.identity.name
+    return KerasModelStatus(
+        observed_generation=model.identity.generation,
+        phase=outlook.phase,
+        message=outlook.message,
+        conditions=conditions(
+            _statements(outlook, current, serving), model.status.conditions, model.identity.generation, now
+        ),
+        latest_version=latest or None,
+        serving_version=serving,
+        accuracy=_accuracy(observed, current, serving),
+        replicas=deployment.total if deployment else 0,
+        selector=f"keras-operator.dev/model={model.identity.name},app.kubernetes.io/component=serving",
+        url=f"http://{model.identity.name}.{model.identity.namespace}.svc:8501/v1/models/{name}",
+        progress=_epochs(observed.progress) if current and current.status.phase is VersionPhase.TRAINING else None,
+    )
+
+
+def invalid_status(model: Model, now: datetime) -> KerasModelStatus:
+    """The status of a model whose spec cannot be used: everything else stays as it was."""
+    sentence = f"the spec cannot be used: {model.spec_error}"
+    before = model.status
+    statements = [
+        Statement(ConditionType.READY, False, Reason.INVALID_SPEC, sentence),
+        Statement(ConditionType.STALLED, True, Reason.INVALID_SPEC, sentence),
+    ]
+    return KerasModelStatus(
+        observed_generation=model.identity.generation,
+        phase=Phase.FAILED,
+        message=sentence,
+        conditions=conditions(statements, before.conditions, model.identity.generation, now),
+        latest_version=before.latest_version,
+        serving_version=before.serving_version,
+        accuracy=before.accuracy,
+        replicas=before.replicas,
+        selector=before.selector,
+        url=before.url,
+    )
+
+
+def serving_number(observed: Observed, model: Model) -> int | None:
+    """The version that answers predictions: of the ready pods' versions, the rolled-out one, else the one as before."""
+    ready = {pod.number for pod in observed.serving_pods() if pod.ready}
+    deployment = observed.deployment
+    if deployment and deployment.number in ready and (deployment.rolled_out or len(ready) == 1):
+        return deployment.number
+    if model.status.serving_version in ready:
+        return model.status.serving_version
+    return max(ready, default=None)
+
+
+def _outlook(
+    observed: Observed,
+    model: Model,
+    spec: KerasModelSpec,
+    current: Version | None,
+    wanted: Wanted,
+    hold_up: Cause | None,
+    serving: int | None,
+    now: datetime,
+) -> Outlook:
+    serves = _serves(observed, serving)
+    if observed.refusals:
+        phase = model.status.phase or Phase.PENDING
+        message = _join(observed.refusals[0], serves)
+        return Outlook(phase, message, Reason.CHILD_REFUSED, Cause(Reason.CHILD_REFUSED, message))
+    if current is None:
+        if spec.suspend:
+            return Outlook(Phase.SUSPENDED, _join("suspended: no version is made", serves), Reason.SUSPENDED)
+        return Outlook(Phase.PENDING, _join("a new version is being created", serves), Reason.PENDING)
+    made = _run_outlook(observed, spec, current, hold_up, serves)
+    if wanted.problem:
+        return Outlook(
+            made.phase if made else Phase.SERVING,
+            _join(wanted.problem.message, serves),
+            wanted.problem.reason,
+            wanted.problem,
+        )
+    pinned = spec.serving.version is not None
+    if made is not None and not pinned:
+        return made
+    return _rollout_outlook(observed, wanted, serving, now)
+
+
+def _run_outlook(
+    observed: Observed, spec: KerasModelSpec, current: Version, hold_up: Cause | None, serves: str
+) -> Outlook | None:
+    """What is to be said while, or because, the current version is not published; None once it is."""
+    status, number = current.status, current.number
+    again = f"To try again, delete kerasmodelversion {current.identity.name}"
+    retry = f"{again}, or change spec.{'training' if spec.training else 'source'}"
+    match status.phase:
+        case VersionPhase.PUBLISHED:
+            return None
+        case VersionPhase.REJECTED:
+            message = _join(f"version {number} was rejected: {status.message}", serves)
+            message += f". {retry}, or ease the gate"
+            return Outlook(Phase.REJECTED, message, Reason.GATES_NOT_MET, Cause(Reason.GATES_NOT_MET, message))
+        case VersionPhase.FAILED:
+            reason = _version_reason(status)
+            message = _join(f"version {number} failed: {(status.message or '').rstrip('.')}", serves) + f". {retry}"
+            return Outlook(Phase.FAILED, message, reason, Cause(reason, message))
+        case VersionPhase.PENDING if spec.suspend:
+            message = _join(f"suspended: version {number} waits", serves)
+            return Outlook(Phase.SUSPENDED, message, Reason.SUSPENDED)
+    exporting = status.phase in (VersionPhase.EXPORTING, VersionPhase.EVALUATED)
+    phase, reason = (Phase.EXPORTING, Reason.EXPORTING) if exporting else (Phase.TRAINING, Reason.TRAINING)
+    if hold_up:
+        verb = "exported" if exporting else "trained"
+        message = _join(f"version {number} cannot be {verb}: {hold_up.message}", serves)
+        return Outlook(phase, message, hold_up.reason, Cause(hold_up.reason, message))
+    words = _progress_words(observed.progress) or ("is being exported" if exporting else "is starting to train")
+    lead = f"version {number}" if words.startswith("is ") else f"version {number}:"
+    return Outlook(phase, _join(f"{lead} {words}", serves), reason)
+
+
+def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, now: datetime) -> Outlook:
+    deployment, number = observed.deployment, wanted.number
+    if deployment is not None and number is not None and deployment.number == number and deployment.rolled_out:
+        message = f"version {number} serves on {deployment.available}/{deployment.replicas} pods"
+        scaler = observed.autoscaler
+        if scaler and scaler.trouble and now - (scaler.trouble_since or now) > _AUTOSCALER_GRACE:
+            message += f"; the autoscaler cannot scale: {scaler.trouble}"
+        return Outlook(Phase.SERVING, message, Reason.SERVING)
+    updated = deployment.updated if deployment and deployment.number == number else 0
+    replicas = deployment.replicas if deployment else 0
+    other = _serves(observed, serving) if serving != number else ""
+    cause = serving_cause(observed, number) if number is not None else None
+    if cause is None and deployment is not None and deployment.stuck:
+        cause = Cause(Reason.ROLLOUT_STUCK, "its pods did not become ready in 10 minutes; see kubectl describe pod")
+    if cause:
+        message = _join(f"version {number} cannot serve: {cause.message}", other)
+        return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))
+    ready = len([pod for pod in observed.serving_pods() if pod.number == number and pod.ready])
+    progress = f": {ready}/{replicas} pods are ready" if updated else ""
+    return Outlook(Phase.DEPLOYING, _join(f"version {number} is being rolled out{progress}", other), Reason.ROLLING_OUT)
+
+
+def _statements(outlook: Outlook, current: Version | None, serving: int | None) -> list[Statement]:
+    reason, message = outlook.reason, outlook.message
+    made = [Statement(ConditionType.READY, outlook.arrived, reason, message)]
+    if outlook.problem:
+        made.append(Statement(ConditionType.STALLED, True, outlook.problem.reason, outlook.problem.message))
+    elif not outlook.arrived and outlook.phase is not Phase.SUSPENDED:
+        made.append(Statement(ConditionType.RECONCILING, True, reason, message))
+    if current is not None:
+        made.extend(_version_statements(current))
+    if serving is None:
+        made.append(Statement(ConditionType.AVAILABLE, False, Reason.NOTHING_SERVES, "no pod answers predictions yet"))
+    else:
+        made.append(Statement(ConditionType.AVAILABLE, True, Reason.SERVING, f"version {serving} answers predictions"))
+    return made
+
+
+def _version_statements(current: Version) -> list[Statement]:
+    """What became of the version that stands for the spec, one condition for each step."""
+    status, which = current.status, f"version {current.number}"
+    made = []
+    if current.spec.source is not None:
+        words = f"{which} was trained elsewhere"
+        made.append(Statement(ConditionType.TRAINED, True, Reason.NOT_TRAINED_HERE, words))
+    elif status.metrics:
+        made.append(Statement(ConditionType.TRAINED, True, Reason.TRAINED, f"{which} was trained and evaluated"))
+    else:
+        reason = _version_reason(status)
+        made.append(Statement(ConditionType.TRAINED, False, reason, f"{which}: {status.message or 'not started'}"))
+    if status.metrics and not status.gates:
+        made.append(Statement(ConditionType.GATES_MET, True, Reason.NO_GATES, "no gates are set"))
+    elif status.metrics:
+        met = all(result.met for result in status.gates)
+        words = f"{which} met every gate" if met else f"{which}: {status.message}"
+        made.append(Statement(ConditionType.GATES_MET, met, Reason.GATES_MET if met else Reason.GATES_NOT_MET, words))
+    published = status.phase is VersionPhase.PUBLISHED
+    reason = Reason.PUBLISHED if published else _version_reason(status)
+    made.append(Statement(ConditionType.PUBLISHED, published, reason, f"{which}: {status.message or 'not started'}"))
+    return made
+
+
+def _version_reason(status: KerasModelVersionStatus) -> str:
+    ready = next((one for one in status.conditions if one.type == ConditionType.READY), None)
+    return ready.reason if ready else Reason.PENDING
+
+
+def _serves(observed: Observed, serving: int | None) -> str:
+    if serving is None:
+        return ""
+    pods = [pod for pod in observed.serving_pods() if pod.number == serving]
+    return f"version {serving} serves on {len([pod for pod in pods if pod.ready])}/{len(pods)} pods"
+
+
+def _join(*parts: str) -> str:
+    return "; ".join(part.rstrip(".;") for part in parts if part)
+
+
+def _accuracy(observed: Observed, current: Version | None, serving: int | None) -> str | None:
+    serves = next((version for version in observed.versions if version.number == serving), None)
+    for version in (serves, current):
+        if version is not None and (measured := version.status.metrics.get("accuracy")):
+            return f"{float(measured):.3f}"
+    return None
+
+
+def _epochs(progress: Progress | None) -> EpochProgress | None:
+    if progress is None or not progress.epochs:
+        return None
+    left = None if progress.seconds_left is None else max(0, round(progress.seconds_left))
+    return EpochProgress(epoch=progress.epoch or 0, epochs=progress.epochs, seconds_left=left)
+
+
+_STAGE_WORDS = {
+    ProgressStage.FETCHING: "is fetching its data",
+    ProgressStage.EVALUATING: "is being evaluated",
+    ProgressStage.SAVING: "is being saved",
+    ProgressStage.EXPORTING: "is being exported",
+    ProgressStage.VERIFYING: "is being verified",
+    ProgressStage.PUBLISHING: "is being published",
+}
+
+
+def _progress_words(progress: Progress | None) -> str:
+    if progress is None:
+        return ""
+    if progress.stage is not ProgressStage.TRAINING or not progress.epochs:
+        return _STAGE_WORDS.get(progress.stage, "is being trained")
+    parts = [f"epoch {progress.epoch or 0}/{progress.epochs}"]
+    accuracy = progress.metrics.get("val_accuracy", progress.metrics.get("accuracy"))
+    if accuracy is not None:
+        parts.append(f"accuracy {accuracy:.2f}")
+    if progress.seconds_left is not None:
+        parts.append(_time_left(progress.seconds_left))
+    return " · ".join(parts)
+
+
+def _time_left(seconds: float) -> str:
+    if seconds >= 5400:
+        return f"about {seconds / 3600:.0f} h left"
+    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {max(1, round(seconds))} s left"

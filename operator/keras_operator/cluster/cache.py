@@ -25,6 +25,8 @@ class Entry:
 class Cache:
     """Projections by object and by owner.
 
+    A projection of None stands for an object that cannot be read: it is accounted for, and not visible.
+
     Both watch events and answers to this operator's own writes may be put: of two states of one object (same uid) the
     one with the higher resourceVersion stays, so a decision after a write never sees the world from before it.
     """
@@ -102,11 +104,14 @@ class Cache:
     def owned(self, owner_key: Key, kind: Kind) -> tuple[object, ...]:
         """Projections of an owner's objects of one kind, sorted by name."""
         entries = self._entries.get(kind, {})
-        return tuple(entries[name].projection for name in sorted(self._owned.get((owner_key, kind), ())))
+        projections = (entries[name].projection for name in sorted(self._owned.get((owner_key, kind), ())))
+        return tuple(projection for projection in projections if projection is not None)
 
     def of_kind(self, kind: Kind) -> tuple[object, ...]:
         """Projections of all objects of one kind, sorted by namespace and name."""
-        return tuple(entry.projection for _, entry in sorted(self._entries.get(kind, {}).items(), key=lambda i: i[0]))
+        entries = self._entries.get(kind, {})
+        projections = (entries[name].projection for name in sorted(entries))
+        return tuple(projection for projection in projections if projection is not None)
 
     def refs(self, kind: Kind) -> tuple[Ref, ...]:
         """References to all cached objects of one kind."""

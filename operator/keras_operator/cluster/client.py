@@ -12,7 +12,7 @@ from keras_operator.cluster.events import EventRecord, EventWriter, newest_first
 from keras_operator.cluster.failure import Conflict, NotFound
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.pod_http import PodHttp
-from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, POD, Kind, Kinds, Ref
+from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, LEASE, POD, Kind, Kinds, Ref
 from keras_operator.cluster.transport import DEFAULT_CONCURRENCY, SERVICE_CONCURRENCY, Transport
 
 FIELD_MANAGER = "keras-operator"
@@ -296,6 +296,21 @@ class Client:
             TimedOut: no whole answer in time.
         """
         return await self._pods.json(url, timeout, limit)
+
+    async def serves(self, kind: Kind) -> bool:
+        """Whether the API server knows this kind in this version, e.g. whether its CRD is installed."""
+        root = f"/apis/{kind.api_version}" if kind.group else f"/api/{kind.version}"
+        try:
+            answer = await self._transport.json("discover", kind, root, method="GET")
+        except NotFound:
+            return False
+        return any(resource["name"] == kind.plural for resource in answer["resources"])
+
+    async def server_version(self) -> tuple[int, int]:
+        """Major and minor version of the API server."""
+        answer = await self._transport.json("discover", LEASE, "/version", method="GET")
+        # Some providers write a minor version as "33+".
+        return int(answer["major"]), int(answer["minor"].rstrip("+"))
 
     async def _pages(
         self, verb: str, kind: Kind, namespace: str | None, selection: Mapping[str, str], accept: str

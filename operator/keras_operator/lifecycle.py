@@ -1,0 +1,252 @@
+"""The life of the process: what is started in which order, what ends it, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import socket
+import uuid
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Protocol
+
+from keras_operator.cluster.audit import Audit, Auditor
+from keras_operator.cluster.cache import Cache
+from keras_operator.cluster.client import Client
+from keras_operator.cluster.clock import Clock, SystemClock
+from keras_operator.cluster.connection import Connection
+from keras_operator.cluster.election import Election, LeadershipLostError
+from keras_operator.cluster.failure import ApiFailure
+from keras_operator.cluster.metrics import Metrics
+from keras_operator.cluster.probes import Probes
+from keras_operator.cluster.queue import KeyedQueue
+from keras_operator.cluster.reference import LEASE, Key, Ref
+from keras_operator.cluster.worker import Workers
+from keras_operator.handlers import Handlers, Project
+from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR, MODEL, VERSION
+from keras_operator.settings import Settings
+from keras_operator.watches import Watches
+
+logger = logging.getLogger(__name__)
+
+
+class MakeReconciler(Protocol):
+    """How a reconciler is made; it is called with the key of a model and says when to look again."""
+
+    def __call__(
+        self, cache: Cache, client: Client, settings: Settings, metrics: Metrics, clock: Clock
+    ) -> Callable[[Key], Awaitable[float | None]]:
+        """Make it."""
+
+
+class Lifecycle:
+    """One operator process.
+
+    The order matters at both ends. At start: probes, CRDs, watches and audits on every replica; then, once the cache is
+    complete and this replica leads, the workers. At the end: the workers finish what they are at, the Lease is given
+    away, and only then do the watches stop.
+
+    Args:
+        settings: what it was started with.
+        connection: the API server.
+        make_reconciler: makes what the workers call.
+        project: makes projections for the cache.
+        give_up: ends the process at once when leadership is lost, so that no write of it can follow.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        make_reconciler: MakeReconciler,
+        project: Project,
+        give_up: Callable[[], object] = lambda: os._exit(1),
+    ) -> None:
+        self._settings = settings
+        self._connection = connection
+        self._project = project
+        self._give_up = give_up
+        clock = SystemClock()
+        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        self.metrics = Metrics()
+        self.cache = Cache()
+        self.queue: KeyedQueue[Key] = KeyedQueue(clock, on_wait=self.metrics.queue_wait_seconds.observe)
+        self.client = Client(
+            connection,
+            (MODEL, VERSION),
+            self.metrics,
+            concurrency=settings.concurrency,
+            service_concurrency=settings.service_concurrency,
+            timeout=settings.request_timeout,
+            instance=identity,
+        )
+        # Renewals and audits must not queue behind the workers' requests.
+        self._aside = Client(
+            connection, (MODEL, VERSION), self.metrics, concurrency=4, timeout=settings.request_timeout
+        )
+        self._auditor = Auditor(
+            [
+                Audit(
+                    kind,
+                    self.cache,
+                    selector="" if kind in {MODEL, VERSION} else MANAGED_SELECTOR,
+                    namespaces=settings.namespaces or (None,),
+                    wake=self.queue.add,
+                    api=self._aside,
+                    metrics=self.metrics,
+                )
+                for kind in (MODEL, VERSION, *CHILDREN)
+            ],
+            interval=settings.audit_interval,
+        )
+        lease = Ref(LEASE, settings.lease_namespace, settings.lease_name)
+        self._election = Election(self._aside, lease, identity, metrics=self.metrics)
+        self._workers = Workers(
+            self.queue, make_reconciler(self.cache, self.client, settings, self.metrics, clock), self.metrics
+        )
+        self._stopping = asyncio.Event()
+        self._has_kinds = False
+        self._working = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Work until a signal comes.
+
+        Raises:
+            Exception: something ended that must not end; the process is to be started anew.
+        """
+        self._listen_to_signals()
+        probes = Probes(
+            self._settings.probe_port,
+            live={"watches": self._watches_alive},
+            ready={"kinds": self._kinds_there, "cache": self._cache_complete},
+            registry=self.metrics.registry,
+        )
+        port = await probes.start()
+        logger.info("probes and metrics are on port %d, the API server is %s", port, self._connection.server)
+        try:
+            if await self._wait_for_kinds():
+                await self._operate()
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            await probes.stop()
+            await self.client.close()
+            await self._aside.close()
+
+    def stop(self) -> None:
+        """End in good order, as on SIGTERM."""
+        self._stopping.set()
+
+    async def _operate(self) -> None:
+        handlers = Handlers(self.cache, self.queue, self._project, self._auditor.relisted, self.metrics)
+        watches = Watches(
+            self._connection, handlers.register, self._settings.namespaces, await self.client.server_version()
+        )
+        work = self._start("workers", self._work())
+        if self._settings.leader_elect:
+            self._start("election", self._lead())
+        self._start("audits", self._auditor.run())
+        stopping = self._start("stop", self._stopped())
+        watching = self._start("watches", watches.run(self._listen_to_signals))
+
+        ended, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        if stopping not in ended:
+            task = ended.pop()
+            raise task.exception() or RuntimeError(f"the {task.get_name()} ended, and nobody had asked for it")
+        logger.info("asked to stop: finishing %d models' work", len(self.queue))
+        await self._drain(work)
+        if self._settings.leader_elect:
+            await self._resign()
+        watches.stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                await watching
+        logger.info("stopped")
+
+    async def _work(self) -> None:
+        await self._auditor.synced.wait()
+        # What was loaded until now stays for good: the collector need not walk over it ever again.
+        gc.freeze()
+        if self._settings.leader_elect:
+            await self._election.leading.wait()
+        else:
+            self.metrics.leader.set(1)
+        self._working = True
+        await self._workers.run(self._settings.workers)
+
+    async def _lead(self) -> None:
+        try:
+            await self._election.run()
+        except LeadershipLostError as lost:
+            logger.critical("leadership is lost, ending at once: %s", lost)
+            logging.shutdown()
+            self._give_up()
+            raise
+
+    async def _resign(self) -> None:
+        for task in self._tasks:
+            if task.get_name() == "election":
+                task.cancel()
+                await asyncio.wait([task])
+        await self._election.release()
+
+    async def _drain(self, work: asyncio.Task[None]) -> None:
+        self.queue.close()
+        if not self._working:
+            work.cancel()
+        await asyncio.wait([work], timeout=self._settings.drain)
+        if not work.done():
+            logger.warning("work under way took longer than %g s and is cut off", self._settings.drain)
+            work.cancel()
+            await asyncio.wait([work])
+
+    async def _wait_for_kinds(self) -> bool:
+        said = ""
+        while not self._stopping.is_set():
+            try:
+                missing = [str(kind) for kind in (MODEL, VERSION) if not await self.client.serves(kind)]
+                trouble = (
+                    f"the CRDs of {' and '.join(missing)} are not installed: kubectl apply -k crds" if missing else ""
+                )
+            except ApiFailure as failure:
+                trouble = f"the API server does not answer: {failure.message}"
+            if not trouble:
+                self._has_kinds = True
+                return True
+            if trouble != said:
+                logger.error("%s; waiting", trouble)
+            said = trouble
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(2):
+                    await self._stopping.wait()
+        return False
+
+    def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(coroutine, name=name)
+        self._tasks.add(task)
+        return task
+
+    async def _stopped(self) -> None:
+        await self._stopping.wait()
+
+    def _listen_to_signals(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            # Only the main thread may; in a test it is another one, and the test calls stop().
+            with contextlib.suppress(ValueError, RuntimeError):
+                asyncio.get_running_loop().add_signal_handler(number, self._stopping.set)
+
+    def _watches_alive(self) -> str | None:
+        dead = self._auditor.dead
+        return f"the watches of {', '.join(map(str, dead))} bring nothing any more" if dead else None
+
+    def _kinds_there(self) -> str | None:
+        return None if self._has_kinds else "the CRDs are not installed: kubectl apply -k crds"
+
+    def _cache_complete(self) -> str | None:
+        unsynced = self._auditor.unsynced
+        return f"not complete: {', '.join(map(str, unsynced))}" if unsynced else None

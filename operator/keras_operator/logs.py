@@ -1,0 +1,45 @@
+"""Logs: one JSON object a line for machines, or short lines for people."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+
+import msgspec
+
+# What the logging module itself puts on a record; anything else was given with `extra=` and belongs in the line.
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: time (RFC 3339, UTC), level, logger, message, what `extra` holds, and the traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in _OWN}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def configure_logging(log_format: str, level: str) -> None:
+    """Log to standard error.
+
+    Args:
+        log_format: `json` or `console`.
+        level: `debug`, `info`, `warning` or `error`.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    console = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
+    handler.setFormatter(JsonFormatter() if log_format == "json" else console)
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    # kopf writes a line for each event that it hands over, and one for each task that it starts.
+    logging.getLogger("kopf.objects").setLevel(logging.WARNING)
+    logging.getLogger("kopf._core").setLevel(logging.WARNING)

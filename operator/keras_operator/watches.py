@@ -1,0 +1,149 @@
+"""kopf as the transport of watches: nothing of it ever writes to the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import kopf
+
+from keras_operator.cluster.connection import Connection
+from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR
+
+logger = logging.getLogger(__name__)
+
+# kopf takes its own finalizer off every object that it watches and that no handler of it needs, so this must be a name
+# that no object can carry: the API server refuses finalizers with spaces.
+_NO_FINALIZER = "none, this operator has no finalizer"
+
+# Streaming the first list instead of reading it in pages needs WatchList, which is on by default from here on.
+_INITIAL_STREAMING_SINCE = (1, 34)
+
+
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """Stores nothing, and copies no body: that is half of what kopf spends on an event."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """Stores nothing: event handlers have no progress."""
+
+    def fetch(self, **_: Any) -> Any:
+        return None
+
+    def store(self, **_: Any) -> None:
+        return None
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
+
+
+class _Patience(Iterable[float]):
+    """Seconds between attempts of a watch: it outlives any outage, where kopf's default ends the process after 54 s."""
+
+    def __iter__(self) -> Iterator[float]:
+        return itertools.chain((0.5, 1, 2, 5, 10), itertools.repeat(15.0))
+
+
+def watch_settings(server_version: tuple[int, int]) -> kopf.OperatorSettings:
+    """kopf's settings for watching only.
+
+    Args:
+        server_version: major and minor version of the API server.
+    """
+    settings = kopf.OperatorSettings()
+    settings.persistence.finalizer = _NO_FINALIZER
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
+    settings.peering.standalone = True
+    settings.scanning.disabled = True
+    settings.posting.enabled = False
+    if server_version >= _INITIAL_STREAMING_SINCE:
+        settings.watching.initial_streaming = True
+    else:
+        settings.watching.chunk_size = 500
+    # A watch is ended by the server before a load balancer would cut it, and by the client if the server forgot it.
+    settings.watching.server_timeout = 570
+    settings.watching.client_timeout = 600
+    settings.watching.connect_timeout = 5
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 5
+    settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = _Patience()
+    settings.queueing.idle_timeout = 0.5
+    settings.queueing.exit_timeout = 1.0
+    settings.process.ultimate_exiting_timeout = 60
+    for kind in CHILDREN:
+        settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
+    return settings
+
+
+class Watches:
+    """The watch streams of one operator.
+
+    Args:
+        connection: the API server.
+        register: subscribes handlers with a registry.
+        namespaces: where to watch; none for everywhere.
+        server_version: major and minor version of the API server.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        register: Callable[[kopf.OperatorRegistry], object],
+        namespaces: Iterable[str],
+        server_version: tuple[int, int],
+    ) -> None:
+        self._namespaces = tuple(namespaces)
+        self._settings = watch_settings(server_version)
+        self._registry = kopf.OperatorRegistry()
+        self._stop = asyncio.Event()
+        register(self._registry)
+
+        async def login(**_: Any) -> kopf.AiohttpSession:
+            return kopf.AiohttpSession(aiohttp_session=connection.session(), server=connection.server)
+
+        kopf.on.login(id="login", registry=self._registry, errors=kopf.ErrorsMode.TEMPORARY, backoff=5)(login)
+
+    async def run(self, started: Callable[[], object] = lambda: None) -> None:
+        """Watch until :meth:`stop`.
+
+        Args:
+            started: called when kopf has set its signal handlers, and before it does anything else.
+
+        Raises:
+            Exception: a watch failed in a way that only a new process heals.
+        """
+        # kopf ends every task at its exit that it finds and that is not among these: they are ours.
+        ours = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=self._registry,
+            settings=self._settings,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=self._stop,
+        )
+        started()
+        await kopf.run_tasks(tasks, ignored=ours)
+
+    def stop(self) -> None:
+        """End all streams; :meth:`run` returns soon."""
+        self._stop.set()

@@ -8,6 +8,7 @@ from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fingerprint import inputs_hash
 from .kerasmodel import KerasModelSpec
+from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
 from .run import Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
@@ -38,13 +39,12 @@ from .version import (
 )
 from .wire import Time
 
-GROUP = "keras-operator.dev"
-VERSION = "v1alpha1"
-API_VERSION = f"{GROUP}/{VERSION}"
-
 __all__ = [
     "API_VERSION",
     "GROUP",
+    "KERAS_MODEL",
+    "KERAS_MODEL_VERSION",
+    "KINDS",
     "VERSION",
     "ApiError",
     "Architecture",
@@ -70,6 +70,7 @@ __all__ = [
     "KerasModelStatus",
     "KerasModelVersionSpec",
     "KerasModelVersionStatus",
+    "Kind",
     "Loss",
     "Metric",
     "Monitor",

@@ -75,7 +75,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             cel="!has(self.training) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"
             ".startsWith(self.training.data.uri.endsWith('/') ? self.training.data.uri : self.training.data.uri + '/')",
             message=(
-                "must not be training.data.uri or lie below it, or the published versions would be taken for classes of "
+                "must not be training.data.uri or lie below it, or published versions would be taken for classes of "
                 "images: name another folder"
             ),
             holds=lambda spec: (

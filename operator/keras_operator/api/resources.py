@@ -15,6 +15,8 @@ Quantity = Annotated[int | str, Meta(description="A Kubernetes quantity.", examp
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_SUFFIXES = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
+# The API server takes every quantity for as long as a whole request when it estimates what the rules below cost.
+_NAMES_AT_MOST = 8
 _NAME = r"(?:cpu|memory|ephemeral-storage|[a-z0-9][a-z0-9.-]*\.[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]*)"
 
 
@@ -64,7 +66,7 @@ _NAMES = Rule(
 )
 _QUANTITIES = Rule(
     cel="self.all(name, isQuantity(string(self[name])) && !string(self[name]).startsWith('-'))",
-    message="every value must be a quantity that is not negative, such as 500m or 2 for cpu and 512Mi or 2Gi for memory",
+    message="every value must be a quantity and not negative, such as 500m or 2 for cpu, 512Mi or 2Gi for memory",
     holds=lambda quantities: all(map(_is_quantity, quantities.values())),
 )
 _WHOLE_DEVICES = Rule(
@@ -82,7 +84,7 @@ class Resources(Written, frozen=True, kw_only=True):
     requests: Annotated[
         dict[str, Quantity],
         Meta(
-            max_length=16,
+            max_length=_NAMES_AT_MOST,
             description="What the scheduler sets aside for the container: cpu in cores, memory in bytes.",
             examples=[{"cpu": "500m", "memory": "1Gi"}],
             extra=ruled(_NAMES, _QUANTITIES, _WHOLE_DEVICES),
@@ -91,7 +93,7 @@ class Resources(Written, frozen=True, kw_only=True):
     limits: Annotated[
         dict[str, Quantity],
         Meta(
-            max_length=16,
+            max_length=_NAMES_AT_MOST,
             description="What the container may use at most; a container that uses more memory is killed.",
             examples=[{"memory": "2Gi", "nvidia.com/gpu": 1}],
             extra=ruled(_NAMES, _QUANTITIES, _WHOLE_DEVICES),
@@ -101,7 +103,8 @@ class Resources(Written, frozen=True, kw_only=True):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel=(
-                "!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || "
+                "!has(self.requests) || !has(self.limits) || ['cpu', 'memory', 'ephemeral-storage'].all(name, "
+                "!(name in self.requests) || !(name in self.limits) || "
                 "!isQuantity(string(self.requests[name])) || !isQuantity(string(self.limits[name])) || "
                 "!quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))"
             ),

@@ -139,8 +139,9 @@ class Serving(Written, frozen=True, kw_only=True):
         ),
         Rule(
             cel=(
-                "!has(self.autoscaling) || has(self.resources.requests) && 'cpu' in self.resources.requests || "
-                "has(self.resources.limits) && 'cpu' in self.resources.limits"
+                "!has(self.autoscaling) || has(self.resources) && "
+                "(has(self.resources.requests) && 'cpu' in self.resources.requests || "
+                "has(self.resources.limits) && 'cpu' in self.resources.limits)"
             ),
             message=(
                 "autoscaling measures CPU against what is requested, and nothing is: write resources.requests.cpu, for "

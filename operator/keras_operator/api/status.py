@@ -62,7 +62,12 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
         | None
     ) = None
     conditions: Annotated[
-        tuple[Condition, ...], Meta(max_length=16, description="Statements that machines read, one of each type.")
+        tuple[Condition, ...],
+        Meta(
+            max_length=16,
+            description="Statements that machines read, one of each type.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
     ] = ()
     latest_version: Annotated[int, Meta(ge=1, description="Number of the newest version.")] | None = None
     serving_version: (

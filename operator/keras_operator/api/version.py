@@ -114,7 +114,12 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         | None
     ) = None
     conditions: Annotated[
-        tuple[Condition, ...], Meta(max_length=16, description="Statements that machines read, one of each type.")
+        tuple[Condition, ...],
+        Meta(
+            max_length=16,
+            description="Statements that machines read, one of each type.",
+            extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+        ),
     ] = ()
     metrics: Annotated[
         dict[str, Annotated[str, Meta(max_length=32)]],

@@ -71,12 +71,15 @@ class Client:
         await self._transport.close()
         await self._pods.close()
 
-    async def apply(self, manifest: Mapping[str, Any], *, force: bool = True) -> dict[str, Any]:
+    async def apply(
+        self, manifest: Mapping[str, Any], *, force: bool = True, manager: str = FIELD_MANAGER
+    ) -> dict[str, Any]:
         """Server-side apply: create the object, or change the fields that this manager named now or before.
 
         Args:
             manifest: ``apiVersion``, ``kind``, ``metadata.namespace``, ``metadata.name`` and the wanted fields.
             force: take over fields that another manager set.
+            manager: in whose name.
 
         Returns:
             The object as it is after.
@@ -87,7 +90,7 @@ class Client:
             ref.kind,
             ref.path,
             method="PATCH",
-            query={"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"},
+            query={"fieldManager": manager, "force": "true" if force else "false"},
             body=manifest,
             content_type=_APPLY,
         )

@@ -1,5 +1,6 @@
 """The plan for one model: everything to do about it, from everything that was seen of it."""
 
+import dataclasses
 from datetime import datetime
 
 from keras_operator.api import Condition, ConditionType, KerasModelStatus
@@ -68,7 +69,7 @@ def _with_current(observed: Observed, current: Version | None) -> Observed:
     if current is None:
         return observed
     versions = tuple(current if v.identity.uid == current.identity.uid else v for v in observed.versions)
-    return Observed(**{name: getattr(observed, name) for name in Observed.__slots__} | {"versions": versions})
+    return dataclasses.replace(observed, versions=versions)
 
 
 def _abandoned_jobs(observed: Observed, obsolete: tuple[Version, ...]) -> tuple[Removal, ...]:

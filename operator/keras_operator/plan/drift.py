@@ -16,8 +16,9 @@ _LIST_KEYS = ("name", "uid", "containerPort", "port", "type", "mountPath", "topo
 
 
 def drifted(wanted: Mapping[str, Any], live: bytes) -> bool:
-    """Whether `live` (canonical JSON of an object) lacks or contradicts anything of the manifest `wanted`."""
-    return not _covers(msgspec.json.decode(live), wanted, quantities=False)
+    """Whether `live` (an object's canonical JSON, as projections hold it) lacks or contradicts anything of `wanted`."""
+    content = {name: value for name, value in wanted.items() if name not in ("apiVersion", "kind")}
+    return not _covers(msgspec.json.decode(live), content, quantities=False)
 
 
 def _covers(live: Any, wanted: Any, *, quantities: bool) -> bool:

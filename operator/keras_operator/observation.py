@@ -1,0 +1,171 @@
+"""Seeing one model: what the cache holds of it, and what its own pods say when asked.
+
+The only reads of a reconcile are here. Pods are asked at a bounded rate, and a pod that does not answer is no error:
+what Kubernetes knows is enough to go on.
+"""
+
+import asyncio
+from collections import OrderedDict
+from datetime import timedelta
+
+import msgspec
+
+from keras_operator.api import Progress
+from keras_operator.cluster import reference
+from keras_operator.cluster.cache import Cache
+from keras_operator.cluster.client import Client
+from keras_operator.cluster.clock import Clock
+from keras_operator.cluster.failure import ApiFailure
+from keras_operator.cluster.reference import Key, Kind, Ref
+from keras_operator.kinds import MODEL, VERSION
+from keras_operator.plan.observed import (
+    AgentTrouble,
+    Autoscaler,
+    Child,
+    Deployment,
+    Job,
+    JobState,
+    Model,
+    Observed,
+    Pod,
+    Version,
+)
+
+APPLIED_KINDS = (
+    reference.SERVICE_ACCOUNT,
+    reference.SERVICE,
+    reference.NETWORK_POLICY,
+    reference.DEPLOYMENT,
+    reference.HORIZONTAL_POD_AUTOSCALER,
+    reference.POD_DISRUPTION_BUDGET,
+)
+PROGRESS_PORT, AGENT_PORT = 8080, 8502
+_ASK_EVERY_SECONDS = 0.9
+_REMEMBERED_PODS = 10_000
+# A Job that has no pod this long after its creation is being refused one; its Events say by whom.
+_PODLESS = timedelta(seconds=5)
+
+
+class Observer:
+    """Looks at models.
+
+    Args:
+        cache: what was watched.
+        client: asks pods and Events.
+        clock: when.
+    """
+
+    def __init__(self, cache: Cache, client: Client, clock: Clock) -> None:
+        self._cache = cache
+        self._client = client
+        self._clock = clock
+        self._answers: OrderedDict[str, tuple[float, Progress | AgentTrouble | None]] = OrderedDict()
+
+    async def look(self, key: Key, refusals: tuple[str, ...] = ()) -> Observed:
+        """Everything of one model that is known now.
+
+        Objects that bear the model's label and belong to a namesake of it (deleted, not yet collected) are left out.
+        """
+        namespace, name = key
+        model = self._cache.get(Ref(MODEL, namespace, name))
+        if not isinstance(model, Model):
+            return Observed(model=None)
+        uid = model.identity.uid
+        labelled = [v for v in self._cache.owned(key, VERSION) if isinstance(v, Version)]
+        versions = tuple(version for version in labelled if version.identity.owner_uid == uid)
+        version_uids = {version.identity.uid for version in versions}
+        jobs = tuple(
+            job
+            for job in self._cache.owned(key, reference.JOB)
+            if isinstance(job, Job) and job.identity.owner_uid in version_uids
+        )
+        pods = tuple(pod for pod in self._cache.owned(key, reference.POD) if isinstance(pod, Pod))
+        children = {kind.kind: child for kind in APPLIED_KINDS if (child := self._own_child(kind, key, uid))}
+        deployment = children.get(reference.DEPLOYMENT.kind)
+        autoscaler = children.get(reference.HORIZONTAL_POD_AUTOSCALER.kind)
+        progress, troubles, warnings = await asyncio.gather(
+            self._progress(jobs, pods), self._agent_troubles(pods), self._job_warnings(jobs, pods)
+        )
+        return Observed(
+            model=model,
+            versions=versions,
+            jobs=jobs,
+            pods=pods,
+            deployment=deployment if isinstance(deployment, Deployment) else None,
+            autoscaler=autoscaler if isinstance(autoscaler, Autoscaler) else None,
+            children=children,
+            progress=progress,
+            agent_troubles=troubles,
+            job_warnings=warnings,
+            refusals=refusals,
+            foreign_numbers=frozenset(v.number for v in labelled if v.identity.owner_uid != uid),
+        )
+
+    def _own_child(self, kind: Kind, key: Key, uid: str) -> Child | Deployment | Autoscaler | None:
+        child = self._cache.get(Ref(kind, *key))
+        if isinstance(child, Child | Deployment | Autoscaler) and child.identity.owner_uid == uid:
+            return child
+        return None
+
+    async def _progress(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> Progress | None:
+        active = {job.identity.uid for job in jobs if job.state is JobState.ACTIVE}
+        for pod in reversed(pods):
+            if pod.job_uid in active and pod.ip and any(one.running for one in pod.containers):
+                answer = await self._ask(pod, f"http://{_host(pod.ip)}:{PROGRESS_PORT}/progress")
+                return answer if isinstance(answer, Progress) else None
+        return None
+
+    async def _agent_troubles(self, pods: tuple[Pod, ...]) -> tuple[AgentTrouble, ...]:
+        waiting = [
+            pod
+            for pod in pods
+            if pod.component == "serving" and not pod.ready and not pod.identity.deleting and pod.ip
+            if any(one.name == "agent" and one.running for one in pod.containers)
+        ]
+        answers = await asyncio.gather(
+            *(self._ask(pod, f"http://{_host(pod.ip)}:{AGENT_PORT}/status") for pod in waiting)
+        )
+        return tuple(answer for answer in answers if isinstance(answer, AgentTrouble))
+
+    async def _ask(self, pod: Pod, url: str) -> Progress | AgentTrouble | None:
+        """The answer of a pod, at most about once a second; in between the last one."""
+        asked, last = self._answers.get(pod.identity.uid, (-_ASK_EVERY_SECONDS, None))
+        now = self._clock.monotonic()
+        if now - asked < _ASK_EVERY_SECONDS:
+            return last
+        try:
+            answer = _read(pod, await self._client.http_json(url))
+        except (ApiFailure, msgspec.ValidationError):
+            # The pod is starting, ending or busy: its last word stands until it says another.
+            answer = last
+        self._answers[pod.identity.uid] = (now, answer)
+        self._answers.move_to_end(pod.identity.uid)
+        if len(self._answers) > _REMEMBERED_PODS:
+            self._answers.popitem(last=False)
+        return answer
+
+    async def _job_warnings(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> dict[str, str]:
+        with_pods = {pod.job_uid for pod in pods}
+        now = self._clock.now()
+        warnings = {}
+        for job in jobs:
+            podless = job.state is JobState.ACTIVE and job.identity.uid not in with_pods
+            if podless and now - job.identity.created > _PODLESS:
+                ref = Ref(reference.JOB, job.identity.namespace, job.identity.name)
+                events = await self._client.events_for(ref, job.identity.uid)
+                if words := next((event.message for event in events if event.type == "Warning"), ""):
+                    warnings[job.identity.name] = words
+        return warnings
+
+
+def _read(pod: Pod, answer: dict[str, object]) -> Progress | AgentTrouble | None:
+    if pod.component != "serving":
+        return msgspec.convert(answer, Progress)
+    error = answer.get("error")
+    if not isinstance(error, dict):
+        return None
+    return AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
+
+
+def _host(ip: str) -> str:
+    return f"[{ip}]" if ":" in ip else ip

@@ -1,0 +1,260 @@
+"""Carrying out a plan: render what is wanted, write what differs, say how it went.
+
+Nothing is written that is already so. Every write is safe to repeat, and a crash between any two of them leaves a state
+from which the next look goes on.
+"""
+
+import asyncio
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from keras_operator.api import KerasModelStatus, KerasModelVersionStatus
+from keras_operator.cluster import reference
+from keras_operator.cluster.cache import Cache
+from keras_operator.cluster.client import Client
+from keras_operator.cluster.clock import Clock
+from keras_operator.cluster.failure import AlreadyExists, ApiFailure, Forbidden, Invalid, NotFound
+from keras_operator.cluster.metrics import Metrics
+from keras_operator.cluster.reference import Key, Ref
+from keras_operator.kinds import CHILDREN, MODEL, VERSION
+from keras_operator.observation import Observer
+from keras_operator.phases import PhaseCounter
+from keras_operator.plan import Plan, plan
+from keras_operator.plan.desired import Desired, Notice, Removal, Seed
+from keras_operator.plan.drift import drifted
+from keras_operator.plan.images import Images, Installation
+from keras_operator.plan.observed import Autoscaler, Child, Deployment, Model, Observed
+from keras_operator.projection import identity, project
+from keras_operator.render import Renderer
+from keras_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SEED_MANAGER = "keras-operator-seed"
+_KINDS = {kind.kind: kind for kind in (*CHILDREN, VERSION)}
+# Nothing wakes a model when the namesake's object in its way is gone, or when a quota is raised.
+_IN_THE_WAY_SECONDS = 2.0
+_REFUSED_SECONDS = 15.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Outcome:
+    """How writing one object went: at most one of a sentence why it was refused, and a failure that may pass."""
+
+    refusal: str = ""
+    failure: ApiFailure | None = None
+    again: float | None = None
+
+
+class Reconciler:
+    """Brings one model to where its spec wants it; called with its key, returns seconds until it must look again.
+
+    Args:
+        cache: what is known of the cluster; answers to own writes are put into it at once.
+        client: the API server.
+        settings: images, own namespace, a team's own templates.
+        metrics: where the models' phases are counted.
+        clock: when.
+    """
+
+    def __init__(self, cache: Cache, client: Client, settings: Settings, metrics: Metrics, clock: Clock) -> None:
+        self._cache = cache
+        self._client = client
+        self._installation = Installation(
+            Images(settings.trainer_image, settings.server_image, settings.tensorflow_serving_image),
+            settings.lease_namespace,
+        )
+        self._renderer = Renderer(settings.templates)
+        self._clock = clock
+        self._phases = PhaseCounter(metrics)
+        self._observer = Observer(cache, client, clock)
+        self._refusals: dict[Key, tuple[str, ...]] = {}
+        # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
+        # not applied again and again.
+        self._accepted: dict[Ref, tuple[str, bytes]] = {}
+
+    async def __call__(self, key: Key) -> float | None:
+        """One look and what follows from it.
+
+        Raises:
+            ApiFailure: a write failed in a way that passes by itself; the caller tries again later.
+        """
+        observed = await self._observer.look(key, self._refusals.get(key, ()))
+        model = observed.model
+        if model is None:
+            self._forget(key)
+            return None
+        if model.status.phase:
+            self._phases.saw(key, model.status.phase)
+        todo = self._plan(observed)
+        outcomes = await self._write_objects(model, observed, todo)
+        refusals = tuple(outcome.refusal for outcome in outcomes if outcome.refusal)
+        if refusals != observed.refusals:
+            self._refusals[key] = refusals
+            observed = dataclasses.replace(observed, refusals=refusals)
+            todo = self._plan(observed)
+        await self._write_statuses(model, observed, todo)
+        if failure := next((outcome.failure for outcome in outcomes if outcome.failure), None):
+            raise failure
+        waits = [outcome.again for outcome in outcomes if outcome.again is not None]
+        return min((*waits, *(() if todo.requeue_after is None else (todo.requeue_after,))), default=None)
+
+    def _plan(self, observed: Observed) -> Plan:
+        return plan(observed, self._installation, self._clock.now().replace(microsecond=0))
+
+    def _forget(self, key: Key) -> None:
+        self._refusals.pop(key, None)
+        self._phases.forget(key)
+        for kind in CHILDREN:
+            self._accepted.pop(Ref(kind, *key), None)
+
+    async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> list[Outcome]:
+        """Everything at once: no child waits behind another, a Service least of all."""
+        hand_over_first = todo.seed is not None and observed.deployment is not None
+        if todo.seed and hand_over_first:
+            await self._hand_over_replicas(model, todo.seed)
+        outcomes = await asyncio.gather(
+            *(self._keep(model, observed, desired) for desired in todo.keep),
+            *(self._create(desired) for desired in todo.create),
+            *(self._remove(model, removal) for removal in todo.remove),
+        )
+        if todo.seed and not hand_over_first and not any(o.refusal or o.failure for o in outcomes):
+            await self._hand_over_replicas(model, todo.seed)
+        return outcomes
+
+    async def _keep(self, model: Model, observed: Observed, desired: Desired) -> Outcome:
+        manifest = self._renderer.render(desired)
+        ref = self._client.kinds.ref(manifest)
+        wanted = msgspec.json.encode(manifest, order="deterministic")
+        child = observed.children.get(ref.kind.kind)
+        if child is not None and (child.identity.deleting or self._in_sync(ref, manifest, wanted, child)):
+            return Outcome()
+        try:
+            if child is None and (outcome := await self._in_the_way(ref, model.identity.uid)):
+                return outcome
+            body = await self._client.apply(manifest)
+        except ApiFailure as failure:
+            return _outcome(f"{ref.kind.kind} {ref.name}", failure)
+        made = self._remember(ref, (ref.namespace, model.identity.name), body)
+        if isinstance(made, Child | Deployment | Autoscaler):
+            self._accepted[ref] = (_digest(wanted), made.content)
+        return Outcome()
+
+    def _in_sync(
+        self, ref: Ref, manifest: Mapping[str, Any], wanted: bytes, child: Child | Deployment | Autoscaler
+    ) -> bool:
+        if self._accepted.get(ref) == (_digest(wanted), child.content):
+            return True
+        if drifted(manifest, child.content):
+            return False
+        self._accepted[ref] = (_digest(wanted), child.content)
+        return True
+
+    async def _in_the_way(self, ref: Ref, owner_uid: str) -> Outcome | None:
+        """Apply would take over an object of this name that belongs to somebody else: look before the first write."""
+        body = await self._client.get(ref)
+        if body is None:
+            return None
+        owner = identity(body).owner_uid
+        ours = (body["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "keras-operator"
+        if owner == owner_uid or (owner is None and ours):
+            return None
+        return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
+
+    async def _create(self, desired: Desired) -> Outcome:
+        manifest = self._renderer.render(desired)
+        ref = self._client.kinds.ref(manifest)
+        owner = str(desired.values["owner_uid"])
+        key = (ref.namespace, str(desired.values["model"]))
+        try:
+            body: dict[str, Any] | None = await self._client.create(manifest)
+        except AlreadyExists:
+            body = await self._client.get(ref)
+            if body is not None and identity(body).owner_uid != owner:
+                return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
+        except ApiFailure as failure:
+            return _outcome(f"{ref.kind.kind} {ref.name}", failure)
+        if body is not None:
+            self._remember(ref, key, body)
+        return Outcome(again=0.0)
+
+    async def _remove(self, model: Model, removal: Removal) -> Outcome:
+        ref = Ref(_KINDS[removal.kind], model.identity.namespace, removal.name)
+        try:
+            await self._client.delete(ref, removal.uid)
+        except ApiFailure as failure:
+            return _outcome(f"{removal.kind} {removal.name}", failure)
+        return Outcome()
+
+    async def _hand_over_replicas(self, model: Model, seed: Seed) -> None:
+        manifest = {
+            "apiVersion": reference.DEPLOYMENT.api_version,
+            "kind": reference.DEPLOYMENT.kind,
+            "metadata": {"namespace": model.identity.namespace, "name": model.identity.name},
+            "spec": {"replicas": seed.replicas},
+        }
+        await self._client.apply(manifest, manager=SEED_MANAGER)
+
+    def _remember(self, ref: Ref, key: Key, body: Mapping[str, Any]) -> object:
+        """Put an answer into the cache, so that the next look sees this write whatever the watches do."""
+        value = project(ref.kind, body)
+        metadata = body["metadata"]
+        self._cache.put(ref, key, value, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
+        return value
+
+    async def _write_statuses(self, model: Model, observed: Observed, todo: Plan) -> None:
+        """First the versions', as a model never claims what its version does not say yet; then the model's; then Events."""
+        key = (model.identity.namespace, model.identity.name)
+        before = {version.identity.name: version for version in observed.versions}
+        for name, status in todo.version_statuses.items():
+            version = before[name]
+            if status != version.status:
+                await self._write_status(Ref(VERSION, key[0], name), version.identity.uid, status, key)
+        if todo.status is None or todo.status == model.status:
+            return
+        ref = Ref(MODEL, *key)
+        if await self._write_status(ref, model.identity.uid, todo.status, key):
+            await asyncio.gather(*(self._tell(ref, model.identity.uid, notice) for notice in todo.notices))
+
+    async def _write_status(
+        self, ref: Ref, uid: str, status: KerasModelStatus | KerasModelVersionStatus, key: Key
+    ) -> bool:
+        try:
+            body = await self._client.apply_status(ref, uid, msgspec.to_builtins(status))
+        except NotFound:
+            # Deleted since it was seen; its DELETED event is on its way.
+            return False
+        self._remember(ref, key, body)
+        return True
+
+    async def _tell(self, ref: Ref, uid: str, notice: Notice) -> None:
+        warning = notice.kind == "Warning"
+        try:
+            await self._client.event(
+                ref, uid, reason=notice.reason, note=notice.message, action="Reconcile", warning=warning
+            )
+        except ApiFailure as failure:
+            # An Event is news, not state: the status says the same, so a lost one is not worth a second reconcile.
+            logger.warning("Event %s about %s was not written: %s", notice.reason, ref, failure)
+
+
+def _outcome(what: str, failure: ApiFailure) -> Outcome:
+    if isinstance(failure, Invalid | Forbidden):
+        return Outcome(refusal=f"{what} was refused by the API server: {failure.message}", again=_REFUSED_SECONDS)
+    return Outcome(failure=failure)
+
+
+def _in_the_way_sentence(ref: Ref) -> str:
+    return (
+        f"{ref.kind.kind} {ref.name} exists in namespace {ref.namespace} and does not belong to this model: "
+        "delete or rename it, or give the model another name"
+    )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

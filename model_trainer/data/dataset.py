@@ -1,0 +1,67 @@
+"""The images of a run, decoded, with what is known of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from model_trainer.data.decoding import Pixels
+from model_trainer.data.split import Indices, Split, split_by_content
+
+Labels = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that its name calls an image and that cannot be used; `fault` is a short phrase."""
+
+    key: str
+    fault: str
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A usable image: `row` in the array of pixels, `key` in the store, class index, SHA-256 (hex) of the file."""
+
+    row: int
+    key: str
+    label: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Decoded images and what is known of them.
+
+    Attributes:
+        classes: names; a label is an index into them.
+        pixels: uint8 [rows, height, width, channels]; rows of bad files are not filled.
+        examples: the usable images in the order of their keys.
+        bad: the unusable ones.
+        ignored: how many files were no images by name, by what was found.
+    """
+
+    classes: tuple[str, ...]
+    pixels: Pixels
+    examples: tuple[Example, ...]
+    bad: tuple[BadFile, ...]
+    ignored: dict[str, int]
+
+    def split(self, *, validation_fraction: float, test_fraction: float) -> Split:
+        """Indices into `examples` of each part."""
+        return split_by_content(
+            [example.sha256 for example in self.examples],
+            [example.label for example in self.examples],
+            validation_fraction=validation_fraction,
+            test_fraction=test_fraction,
+        )
+
+    def rows(self, indices: Indices) -> Indices:
+        """Rows in `pixels` of these examples."""
+        return np.array([self.examples[index].row for index in indices], dtype=np.int64)
+
+    def labels(self, indices: Indices) -> Labels:
+        """Class indices of these examples."""
+        return np.array([self.examples[index].label for index in indices], dtype=np.int64)

@@ -1,0 +1,93 @@
+"""Which image is for training, validation or test: decided by the file's content, so it never changes.
+
+A file's SHA-256, read as a fraction in [0, 1), falls into test, validation or train, in this order. So adding or
+removing files moves no other file, exact copies are always on the same side, and the model's seed has no say. Two
+exceptions, each as small as it can be, keep small data sets usable:
+
+* a class with no file in train gives its file with the highest fraction to train (with every copy of it);
+* where a fraction is asked for and no file fell there, the train file nearest to it goes there, provided that each
+  class that has a copy of it keeps another file in train.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Indices = npt.NDArray[np.int64]
+
+
+class Part(IntEnum):
+    """The three parts of a data set."""
+
+    TRAIN = 0
+    VALIDATION = 1
+    TEST = 2
+
+
+@dataclass(frozen=True)
+class Split:
+    """Indices of the images in each part, ascending."""
+
+    train: Indices
+    validation: Indices
+    test: Indices
+
+
+def fraction_of(sha256: str) -> float:
+    """A SHA-256 in hex as a fraction in [0, 1): its first 52 bits, what a float holds exactly."""
+    return int(sha256[:13], 16) / 16**13
+
+
+def split_by_content(
+    sha256: Sequence[str], labels: Sequence[int], *, validation_fraction: float, test_fraction: float
+) -> Split:
+    """Split images by the SHA-256 (hex) of their bytes.
+
+    Args:
+        sha256: one for each image.
+        labels: class index of each image.
+        validation_fraction: wanted share of the validation part, 0 for none.
+        test_fraction: wanted share of the test part, 0 for none; both together are less than 1.
+    """
+    part_of = {sha: _part(fraction_of(sha), validation_fraction, test_fraction) for sha in sha256}
+    classes_of: dict[str, set[int]] = {sha: set() for sha in part_of}
+    files_of: dict[int, set[str]] = {}
+    for sha, label in zip(sha256, labels, strict=True):
+        classes_of[sha].add(label)
+        files_of.setdefault(label, set()).add(sha)
+
+    for label in sorted(files_of):
+        if not any(part_of[sha] is Part.TRAIN for sha in files_of[label]):
+            part_of[max(files_of[label])] = Part.TRAIN
+    for part, fraction in ((Part.TEST, test_fraction), (Part.VALIDATION, validation_fraction)):
+        if fraction > 0 and part not in part_of.values():
+            spare = _nearest_spare(part_of, classes_of, files_of)
+            if spare is not None:
+                part_of[spare] = part
+
+    parts = np.array([part_of[sha] for sha in sha256], dtype=np.int64)
+    return Split(*(np.flatnonzero(parts == part) for part in Part))
+
+
+def _part(fraction: float, validation_fraction: float, test_fraction: float) -> Part:
+    if fraction < test_fraction:
+        return Part.TEST
+    return Part.VALIDATION if fraction < test_fraction + validation_fraction else Part.TRAIN
+
+
+def _nearest_spare(
+    part_of: dict[str, Part], classes_of: dict[str, set[int]], files_of: dict[int, set[str]]
+) -> str | None:
+    """The train file with the lowest fraction that no class needs as its last one."""
+    in_train = {label: sum(part_of[sha] is Part.TRAIN for sha in files) for label, files in files_of.items()}
+    spare = (
+        sha
+        for sha, part in part_of.items()
+        if part is Part.TRAIN and all(in_train[label] > 1 for label in classes_of[sha])
+    )
+    return min(spare, default=None)

@@ -1,0 +1,133 @@
+"""The export stage: a servable from the trained model or from `source.uri`, verified and published."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import msgspec
+import tensorflow as tf
+from keras_operator.api import ProgressStage, RunResult, RunSpec, RunStage, Servable, Source
+
+from model_store import Manifest, NotFound, Store, open_store, publish, read_manifest
+from model_trainer import run_folder, warmup
+from model_trainer.context import Context
+from model_trainer.export import export_saved_model
+from model_trainer.failure import BadRun
+from model_trainer.parity import check_parity
+from model_trainer.run_folder import ExportRecord, RunFolder
+from model_trainer.samples import Samples
+from model_trainer.signatures import read_signatures
+from model_trainer.source import check_saved_model, fetch_saved_model
+
+
+@dataclass(frozen=True)
+class _Verified:
+    """A servable that may be published: its parity with the trained model, and what the manifest says about it."""
+
+    parity: float | None
+    info: dict[str, Any]
+
+
+def run_export(spec: RunSpec, context: Context) -> RunResult:
+    """Publish version `spec.number`.
+
+    A Job that is tried again after its version was published goes straight to the result.
+
+    Raises:
+        RunFailure, StoreError: see `failure_of`.
+    """
+    board = context.board
+    store = open_store(spec.store.uri, endpoint=spec.store.endpoint)
+    folder = RunFolder(store, spec.number, context.patience)
+    folder.claim(spec.owner)
+    published = context.patience("looking for the version", lambda: _manifest(store, spec.number))
+    if published is not None:
+        board.enter(ProgressStage.PUBLISHING, "the version had been published before; its result is used")
+        before = folder.export_record()
+        return _result(store, published, before.parity if before else None, before.times if before else {})
+
+    directory = context.scratch / "servable"
+    directory.mkdir()
+    if spec.source is not None:
+        verified = _from_source(spec, spec.source, directory, context)
+    else:
+        verified = _from_training(spec, folder, directory, context)
+    board.happened("verified")
+
+    board.enter(ProgressStage.PUBLISHING, f"publishing to {store.uri}/{spec.number}")
+    folder.write(run_folder.EXPORT, ExportRecord(verified.parity, board.progress.times))
+    manifest = context.patience("publishing", lambda: publish(store, spec.number, directory, verified.info))
+    board.happened("published")
+    return _result(store, manifest, verified.parity, board.progress.times)
+
+
+def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: Context) -> _Verified:
+    board = context.board
+    board.enter(ProgressStage.FETCHING, f"fetching the trained model of version {spec.number}")
+    record = folder.record()
+    if record is None:
+        raise BadRun(
+            f"Version {spec.number} of {spec.model} has no finished training under {folder.store.uri}/.runs; "
+            "run the train stage first."
+        )
+    for name in (run_folder.MODEL, run_folder.SAMPLES):
+        folder.download(name, context.scratch / name)
+    model = keras.models.load_model(context.scratch / run_folder.MODEL, compile=False)
+    samples = Samples.load(context.scratch / run_folder.SAMPLES)
+    board.happened("loaded")
+
+    board.enter(ProgressStage.EXPORTING, "exporting a SavedModel")
+    export_saved_model(model, record.classes, directory)
+    warmup.write_warmup(directory, spec.model_name, warmup.of_samples(samples))
+    board.happened("exported")
+
+    board.enter(ProgressStage.VERIFYING, f"comparing it with the trained model on {len(samples.files)} images")
+    parity = check_parity(directory, model, samples)
+    warmup.replay(directory, tf.saved_model.load(str(directory)))
+    info = {
+        "signatures": msgspec.to_builtins(read_signatures(directory)),
+        "classes": list(record.classes),
+        "imageSize": list(record.image_size),
+        "metrics": record.metrics,
+        "tensorflowVersion": tf.__version__,
+        "kerasVersion": keras.__version__,
+    }
+    return _Verified(parity, info)
+
+
+def _from_source(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:
+    board = context.board
+    board.enter(ProgressStage.FETCHING, f"fetching the SavedModel under {source.uri}")
+    fetch_saved_model(open_store(source.uri, endpoint=spec.store.endpoint), directory, context.patience, board.say)
+    board.happened("loaded")
+    board.enter(ProgressStage.VERIFYING, "loading it as a server would")
+    signatures = check_saved_model(source.uri, directory, spec.model_name)
+    return _Verified(None, {"signatures": msgspec.to_builtins(signatures), "tensorflowVersion": tf.__version__})
+
+
+def _manifest(store: Store, number: int) -> Manifest | None:
+    try:
+        return read_manifest(store, number)
+    except NotFound:
+        return None
+
+
+def _result(store: Store, manifest: Manifest, parity: float | None, times: dict[str, Any]) -> RunResult:
+    servable = Servable(
+        uri=f"{store.uri}/{manifest.number}",
+        digest=manifest.digest,
+        bytes=manifest.bytes,
+        signatures=tuple(sorted(manifest.signatures)),
+    )
+    return RunResult(
+        stage=RunStage.EXPORT,
+        ok=True,
+        metrics=manifest.metrics,
+        classes=len(manifest.classes) or None,
+        servable=servable,
+        parity=parity,
+        times=times,
+    )

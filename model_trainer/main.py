@@ -1,0 +1,103 @@
+"""`keras-trainer train|export`: one stage of a run, as the container of its Job.
+
+Reads from the environment: KERAS_RUN (a RunSpec in JSON), KERAS_SCRATCH (a writable folder), and, with defaults that
+fit a Job, KERAS_TERMINATION_LOG, KERAS_PROGRESS_PORT and KERAS_STORE_PATIENCE_SECONDS.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from keras_operator.api import ProgressStage, RunError, RunReason, RunResult, RunSpec, RunStage
+
+from model_trainer import result as results
+from model_trainer.context import Context
+from model_trainer.failure import BadRun, Exit, Interrupted, failure_of
+from model_trainer.patience import Patience
+from model_trainer.progress import PORT, ProgressBoard, answer_progress, log_json_lines
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one stage and return the process's exit code: 0, 65 (will fail again), 75 (may work later) or 1."""
+    parser = argparse.ArgumentParser(prog="keras-trainer", description="Run one stage of a KerasModel's run.")
+    parser.add_argument("stage", choices=[stage.value for stage in RunStage], help="what to do with KERAS_RUN")
+    stage = RunStage(parser.parse_args(arguments).stage)
+    # PID 1 of a container has no default action for SIGTERM: without this the kubelet's grace period is lost.
+    signal.signal(signal.SIGTERM, _interrupt)
+    log_json_lines()
+    board = ProgressBoard(ProgressStage.FETCHING)
+    patience = Patience(float(os.environ.get("KERAS_STORE_PATIENCE_SECONDS", "300")))
+    with answer_progress(board, int(os.environ.get("KERAS_PROGRESS_PORT", str(PORT)))):
+        outcome, code = _outcome(stage, board, patience)
+        # From here on there is a result, and writing it takes no time: a SIGTERM must not cut it in two.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        patience.stop()
+        results.write(outcome, Path(os.environ.get("KERAS_TERMINATION_LOG", str(results.TERMINATION_LOG))))
+    return code
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    del number, frame
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Interrupted
+
+
+def _outcome(stage: RunStage, board: ProgressBoard, patience: Patience) -> tuple[RunResult, Exit]:
+    try:
+        spec = _spec()
+        scratch = Path(os.environ.get("KERAS_SCRATCH", tempfile.gettempdir()))
+        with tempfile.TemporaryDirectory(prefix=f"{stage.value}-", dir=scratch) as folder:
+            return _stage(stage)(spec, Context(board, patience, Path(folder))), Exit.OK
+    except Interrupted:
+        log.warning("interrupted by SIGTERM")
+        message = f"The {stage.value} stage was stopped by SIGTERM while {board.progress.message}; it can be run again."
+        error = RunError(reason=RunReason.INTERRUPTED, message=message)
+        return RunResult(stage=stage, ok=False, error=error, times=board.progress.times), Exit.TEMPORARY
+    except Exception as error:
+        failure = failure_of(error)
+        log.exception("%s: %s", failure.reason, failure)
+        known = RunResult(stage=stage, ok=False, times=board.progress.times)
+        return results.failed(stage, failure, known), failure.exit_code
+
+
+def _spec() -> RunSpec:
+    text = os.environ.get("KERAS_RUN")
+    if text is None:
+        raise BadRun("The environment variable KERAS_RUN is not set; it must hold the run as JSON.")
+    try:
+        return msgspec.json.decode(text, type=RunSpec)
+    except msgspec.DecodeError as error:
+        raise BadRun(f"KERAS_RUN cannot be read: {error}.") from error
+
+
+def _stage(stage: RunStage) -> Callable[[RunSpec, Context], RunResult]:
+    """The stage's function. TensorFlow is imported here, after progress is answered: it takes several seconds."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    from model_trainer.machine import configure_tensorflow  # noqa: PLC0415
+
+    configure_tensorflow()
+    match stage:
+        case RunStage.TRAIN:
+            from model_trainer.train_stage import run_train  # noqa: PLC0415
+
+            return run_train
+        case RunStage.EXPORT:
+            from model_trainer.export_stage import run_export  # noqa: PLC0415
+
+            return run_export
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,113 @@
+"""`.runs/<number>/` in the store: what one run leaves there, and reads again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+from keras_operator.api import Images
+
+from model_store import NotFound, Store, claim, run_key
+from model_trainer.data.dataset import BadFile
+from model_trainer.patience import Patience
+
+MODEL = "model.keras"
+LEGACY_MODEL = "model.h5"
+METRICS = "metrics.json"
+HISTORY = "history.json"
+EVALUATION = "evaluation.json"
+SPLIT = "split.json"
+SAMPLES = "samples.npz"
+EXPORT = "export.json"
+
+# The record names up to 10 bad files and every class: 1,000 classes with names of 255 bytes are 0.3 MB.
+LARGEST_RECORD = 16 * 1024 * 1024
+
+BAD_FILES_NAMED = 10
+
+
+T = TypeVar("T")
+
+
+class Record(msgspec.Struct, frozen=True, rename="camel"):
+    """metrics.json: what is known of a finished training. It is written last, so where it is, everything is.
+
+    Attributes:
+        metrics: accuracy and loss on the test part, val_accuracy and val_loss on the validation part.
+        classes: names in the order of the model's outputs.
+        image_size: height and width in pixels.
+        color_mode: "rgb" or "grayscale".
+        images: how many are in each part.
+        bad_files: how many could not be used.
+        bad_file_names: the first few of them.
+        ignored_files: how many files were no images by name, by what was found.
+        epochs: how many were trained.
+        times: when what happened.
+    """
+
+    metrics: dict[str, float]
+    classes: tuple[str, ...]
+    image_size: tuple[int, int]
+    color_mode: str
+    images: Images
+    bad_files: int
+    bad_file_names: tuple[BadFile, ...]
+    ignored_files: dict[str, int]
+    epochs: int
+    times: dict[str, datetime]
+
+
+class ExportRecord(msgspec.Struct, frozen=True):
+    """export.json: what an export found, for an attempt that comes after a published version."""
+
+    parity: float | None
+    times: dict[str, datetime]
+
+
+class RunFolder:
+    """The files of run `number` under the store; waits for a store that is away as long as `patience` lasts."""
+
+    def __init__(self, store: Store, number: int, patience: Patience) -> None:
+        self.store = store
+        self.number = number
+        self._patience = patience
+
+    def claim(self, owner: str) -> None:
+        """Take the number. Raises model_store.NumberTaken."""
+        self._patience(f"claiming version {self.number}", lambda: claim(self.store, self.number, owner))
+
+    def write(self, name: str, value: Any) -> None:
+        """Write a value as JSON."""
+        data = msgspec.json.format(msgspec.json.encode(value), indent=1)
+        self._patience(f"writing {name}", lambda: self.store.write(self._key(name), data))
+
+    def upload(self, path: Path, name: str) -> None:
+        """Upload a file."""
+        self._patience(f"uploading {name}", lambda: self.store.upload(path, self._key(name)))
+
+    def download(self, name: str, path: Path) -> None:
+        """Download a file. Raises model_store.NotFound."""
+        self._patience(f"downloading {name}", lambda: self.store.download(self._key(name), path))
+
+    def record(self) -> Record | None:
+        """What a finished training left, or None if none has finished."""
+        return self._read(METRICS, Record) if self._exists(MODEL) else None
+
+    def export_record(self) -> ExportRecord | None:
+        """What an earlier export left, or None."""
+        return self._read(EXPORT, ExportRecord)
+
+    def _read(self, name: str, kind: type[T]) -> T | None:
+        try:
+            data = self._patience(f"reading {name}", lambda: self.store.read(self._key(name), limit=LARGEST_RECORD))
+            return msgspec.json.decode(data, type=kind)
+        except NotFound:
+            return None
+
+    def _exists(self, name: str) -> bool:
+        return self._patience(f"looking for {name}", lambda: self.store.exists(self._key(name)))
+
+    def _key(self, name: str) -> str:
+        return run_key(self.number, name)

@@ -1,0 +1,72 @@
+"""What a SavedModel answers: its signatures, read from saved_model.pb without loading the graph."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import tensorflow as tf
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import types_pb2
+from tensorflow.core.protobuf import saved_model_pb2
+
+from model_trainer.failure import BadSavedModel
+
+SAVED_MODEL = "saved_model.pb"
+SERVE = "serve"
+
+# TensorFlow's own entries among the signatures.
+_INTERNAL = {"__saved_model_init_op", "__saved_model_train_op"}
+
+
+class Tensor(msgspec.Struct, frozen=True):
+    """An input or output: TensorFlow's name of its type, and its shape with -1 for what is free (None: any rank)."""
+
+    dtype: str
+    shape: tuple[int, ...] | None
+
+
+class Signature(msgspec.Struct, frozen=True):
+    """One signature's inputs and outputs by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
+
+
+def read_signatures(directory: Path) -> dict[str, Signature]:
+    """The signatures that can be served.
+
+    Raises:
+        BadSavedModel: saved_model.pb is missing, is none, has nothing tagged "serve", or that has no signature.
+    """
+    path = directory / SAVED_MODEL
+    if not path.is_file():
+        raise BadSavedModel(f"There is no {SAVED_MODEL}.")
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except DecodeError as error:
+        raise BadSavedModel(f"{SAVED_MODEL} is no SavedModel ({error}).") from error
+    graphs = [graph for graph in saved.meta_graphs if SERVE in graph.meta_info_def.tags]
+    if not graphs:
+        tags = sorted({tag for graph in saved.meta_graphs for tag in graph.meta_info_def.tags})
+        raise BadSavedModel(f"{SAVED_MODEL} has no graph with the tag {SERVE!r}; its tags are {tags}.")
+    signatures = {
+        name: Signature(
+            {key: _tensor(info) for key, info in definition.inputs.items()},
+            {key: _tensor(info) for key, info in definition.outputs.items()},
+        )
+        for name, definition in graphs[0].signature_def.items()
+        if name not in _INTERNAL
+    }
+    if not signatures:
+        raise BadSavedModel(f"{SAVED_MODEL} has no signature that could be called.")
+    return dict(sorted(signatures.items()))
+
+
+def _tensor(info: object) -> Tensor:
+    shape = info.tensor_shape  # type: ignore[attr-defined] # tensorflow's protos have no types
+    sizes = None if shape.unknown_rank else tuple(int(dimension.size) for dimension in shape.dim)
+    number = info.dtype  # type: ignore[attr-defined]
+    name = tf.dtypes.as_dtype(number).name if number else types_pb2.DataType.Name(number)
+    return Tensor(name, sizes)

@@ -1,0 +1,123 @@
+"""A SavedModel that somebody else made: fetched from `source.uri`, and checked before it may be published."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from model_store import Entry, Store
+from model_trainer import warmup
+from model_trainer.failure import BadSavedModel
+from model_trainer.patience import Patience
+from model_trainer.signatures import SAVED_MODEL, SERVE, Signature, read_signatures
+
+log = logging.getLogger(__name__)
+
+# A SavedModel has about ten files and what assets it brings; more is another folder than was meant.
+MOST_FILES = 10_000
+# The largest network of keras.applications takes 1.4 GB: a limit for mistakes, not for models.
+MOST_BYTES = 20 * 1024**3
+
+PARALLEL_DOWNLOADS = 8
+
+
+def fetch_saved_model(store: Store, directory: Path, patience: Patience, say: Callable[[str], None]) -> None:
+    """Download the SavedModel at the root of `store` into `directory`.
+
+    Raises:
+        BadSavedModel: there is none, or it has too many files or bytes.
+    """
+    entries = patience(f"listing {store.uri}", lambda: _listing(store))
+    if not any(entry.key == SAVED_MODEL for entry in entries):
+        raise BadSavedModel(_no_saved_model(store.uri, entries))
+    size = sum(entry.size for entry in entries)
+    if size > MOST_BYTES:
+        raise BadSavedModel(
+            f"The files under {store.uri} have {size:,} bytes, more than the {MOST_BYTES:,} that are read; "
+            "spec.source.uri must name the folder of one SavedModel."
+        )
+    say(f"fetching {len(entries)} files, {size:,} bytes")
+
+    def download(entry: Entry) -> None:
+        patience(f"downloading {entry.key}", lambda: store.download(entry.key, directory / entry.key))
+
+    with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="source") as pool:
+        for done in [pool.submit(download, entry) for entry in entries]:
+            done.result()
+
+
+def check_saved_model(uri: str, directory: Path, model_name: str) -> dict[str, Signature]:
+    """Load what was fetched from `uri` as a server would, replay its warm-up records, and describe it.
+
+    Without records of its own it gets zeros for every signature that takes them.
+
+    Raises:
+        BadSavedModel: it cannot be served, with the reason.
+    """
+    try:
+        signatures = read_signatures(directory)
+        loaded = _load(directory)
+        if warmup.warmup_path(directory).is_file():
+            warmup.replay(directory, loaded)
+        else:
+            _write_zeros(directory, model_name, signatures, loaded)
+    except BadSavedModel as error:
+        raise BadSavedModel(f"The SavedModel under {uri} cannot be served: {error}") from error
+    return signatures
+
+
+def _listing(store: Store) -> list[Entry]:
+    entries: list[Entry] = []
+    for entry in store.list():
+        # Object stores show folders that were made by hand as empty objects whose names end in a slash.
+        if not entry.key.endswith("/"):
+            entries.append(entry)
+        if len(entries) > MOST_FILES:
+            raise BadSavedModel(
+                f"There are more than {MOST_FILES:,} files under {store.uri}; spec.source.uri must name the folder of "
+                "one SavedModel."
+            )
+    return entries
+
+
+def _load(directory: Path) -> Any:
+    try:
+        return tf.saved_model.load(str(directory), tags=[SERVE])
+    except Exception as error:  # whatever a graph of somebody else's raises
+        cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+        raise BadSavedModel(
+            f"TensorFlow {tf.__version__} cannot load it ({type(error).__name__}: {cause}). "
+            "Export it again, with all its files and without custom operations."
+        ) from error
+
+
+def _write_zeros(directory: Path, model_name: str, signatures: dict[str, Signature], loaded: Any) -> None:
+    requests = []
+    for name, inputs in warmup.of_zeros(signatures):
+        try:
+            loaded.signatures[name](**{key: tf.constant(values) for key, values in inputs.items()})
+        except Exception as error:  # noqa: BLE001 - zeros may mean nothing to this signature; that is no fault of the model
+            log.info("%s gets no warm-up record: it does not answer zeros", name, extra={"cause": str(error)})
+        else:
+            requests.append((name, inputs))
+    if requests:
+        warmup.write_warmup(directory, model_name, requests)
+
+
+def _no_saved_model(uri: str, entries: list[Entry]) -> str:
+    if not entries:
+        return f"Nothing was found under {uri}. Correct spec.source.uri, or put a SavedModel there."
+    below = [entry.key for entry in entries if entry.key.endswith(f"/{SAVED_MODEL}")]
+    if below:
+        folder = below[0].removesuffix(f"/{SAVED_MODEL}")
+        return f"There is no {SAVED_MODEL} under {uri}, but one in {folder}/: write spec.source.uri: {uri}/{folder}"
+    some = ", ".join(entry.key for entry in entries[:3])
+    return (
+        f"There is no {SAVED_MODEL} under {uri}, but {len(entries)} other files such as {some}. spec.source.uri must "
+        "name the folder of a TensorFlow SavedModel."
+    )

@@ -1,0 +1,158 @@
+"""The train stage: data, training, evaluation, and everything that it leaves in the run folder."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import keras
+from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunStage, Training
+
+from model_store import Store, open_store
+from model_trainer import machine, run_folder
+from model_trainer.architectures import build
+from model_trainer.context import Context
+from model_trainer.data.dataset import Dataset
+from model_trainer.data.decoding import CHANNELS, Decoder
+from model_trainer.data.fetching import Resources, fetch_images, named
+from model_trainer.data.listing import list_images
+from model_trainer.data.split import Indices, Split
+from model_trainer.evaluation import report, score
+from model_trainer.failure import BadRun, NoImages
+from model_trainer.result import finite
+from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
+from model_trainer.samples import choose
+from model_trainer.training import Tick, train
+
+log = logging.getLogger(__name__)
+
+
+def run_train(spec: RunSpec, context: Context) -> RunResult:
+    """Train version `spec.number` and leave its files in `.runs/<number>/`.
+
+    A Job that is tried again after its training had finished goes straight to the result.
+
+    Raises:
+        RunFailure, StoreError: see `failure_of`.
+    """
+    training = spec.training
+    if training is None:
+        raise BadRun("KERAS_RUN has no training, and the train stage needs one.")
+    board = context.board
+    folder = RunFolder(open_store(spec.store.uri, endpoint=spec.store.endpoint), spec.number, context.patience)
+    folder.claim(spec.owner)
+    if (done := folder.record()) is not None:
+        board.enter(ProgressStage.SAVING, "the training had finished before; its result is used")
+        return _result(done)
+
+    data_store = open_store(training.data.uri, endpoint=spec.store.endpoint)
+    dataset, split = _read_data(data_store, training, context)
+    board.happened("dataReady")
+
+    board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} images of {len(dataset.classes)} classes")
+    keras.utils.set_random_seed(training.seed)
+    model = build(training.architecture.name, dataset.pixels.shape[1:], len(dataset.classes))
+    history = train(model, dataset, split, training, _teller(context, training.epochs))
+    board.happened("trained")
+
+    board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} images that were held out")
+    test = score(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
+    validation = score(model, dataset, split.validation, loss=training.loss, batch_size=training.batch_size)
+    board.happened("evaluated")
+
+    board.enter(ProgressStage.SAVING, "saving the model and what is known of it")
+    folder.write(run_folder.EVALUATION, report(test, dataset.classes))
+    folder.write(run_folder.HISTORY, history)
+    folder.write(run_folder.SPLIT, _split_of(dataset, split))
+    samples = context.patience("reading test images", lambda: choose(model, dataset, split.test, data_store))
+    samples.save(context.scratch / run_folder.SAMPLES)
+    folder.upload(context.scratch / run_folder.SAMPLES, run_folder.SAMPLES)
+    # The old format first: where model.keras and metrics.json are, everything is.
+    for name in (run_folder.LEGACY_MODEL, run_folder.MODEL):
+        model.save(context.scratch / name)
+        folder.upload(context.scratch / name, name)
+    board.happened("saved")
+    record = Record(
+        metrics=finite(
+            {
+                "accuracy": test.accuracy,
+                "loss": test.loss,
+                "val_accuracy": validation.accuracy,
+                "val_loss": validation.loss,
+            }
+        ),
+        classes=dataset.classes,
+        image_size=training.data.image_size,
+        color_mode=training.data.color_mode.value,
+        images=Images(train=len(split.train), validation=len(split.validation), test=len(split.test)),
+        bad_files=len(dataset.bad),
+        bad_file_names=dataset.bad[:BAD_FILES_NAMED],
+        ignored_files=dataset.ignored,
+        epochs=len(history["loss"]),
+        times=board.progress.times,
+    )
+    folder.write(run_folder.METRICS, record)
+    return _result(record)
+
+
+def _read_data(store: Store, training: Training, context: Context) -> tuple[Dataset, Split]:
+    data = training.data
+    context.board.enter(ProgressStage.FETCHING, f"looking for images under {data.uri}")
+    listing = context.patience(f"listing {data.uri}", lambda: list_images(data.uri, store.list()))
+    height, width = data.image_size
+    dataset = fetch_images(
+        store,
+        listing,
+        Decoder(height, width, CHANNELS[data.color_mode.value], machine.processors()),
+        max_bad_files=data.max_bad_files,
+        patience=context.patience,
+        resources=Resources(machine.memory_bytes(), context.scratch),
+        on_progress=lambda done, total: context.board.say(f"read {done} of {total} images"),
+    )
+    split = dataset.split(validation_fraction=data.validation_fraction, test_fraction=data.test_fraction)
+    if not len(split.test) or not len(split.validation):
+        raise NoImages(
+            f"{data.uri} has {len(dataset.examples)} different images that can be used, too few for a train, a "
+            "validation and a test part. Add images: each class needs one, and two more are needed in all."
+        )
+    _log_data(dataset, split)
+    return dataset, split
+
+
+def _log_data(dataset: Dataset, split: Split) -> None:
+    if dataset.bad:
+        log.warning("%d files cannot be used: %s", len(dataset.bad), named(list(dataset.bad)))
+    if dataset.ignored:
+        log.info("other files were left out", extra={"ignored": dataset.ignored})
+    sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    log.info("the data is read", extra={"classes": len(dataset.classes), "images": sizes})
+
+
+def _teller(context: Context, epochs: int) -> Callable[[Tick], None]:
+    def tell(tick: Tick) -> None:
+        context.board.training(
+            epoch=tick.epoch, epochs=epochs, part=tick.part, metrics=tick.metrics, seconds_left=tick.seconds_left
+        )
+
+    return tell
+
+
+def _split_of(dataset: Dataset, split: Split) -> dict[str, list[dict[str, str]]]:
+    """split.json: each part's files with the SHA-256 that put them there."""
+
+    def part(indices: Indices) -> list[dict[str, str]]:
+        return [{"key": dataset.examples[i].key, "sha256": dataset.examples[i].sha256} for i in indices]
+
+    return {"train": part(split.train), "validation": part(split.validation), "test": part(split.test)}
+
+
+def _result(record: Record) -> RunResult:
+    return RunResult(
+        stage=RunStage.TRAIN,
+        ok=True,
+        metrics=record.metrics,
+        classes=len(record.classes),
+        images=record.images,
+        bad_files=record.bad_files,
+        times=record.times,
+    )

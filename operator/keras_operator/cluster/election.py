@@ -169,7 +169,9 @@ class Election:
     async def _hold(self) -> None:
         deadline = self._clock.monotonic() + self._timing.renew_deadline
         while True:
-            await sleep(self._clock, self._timing.retry_period)
+            # Near the deadline more often: a server that comes back in the last two seconds is still asked in time.
+            left = deadline - self._clock.monotonic()
+            await sleep(self._clock, min(self._timing.retry_period, max(left / 2, self._timing.retry_period / 8)))
             left = deadline - self._clock.monotonic()
             if left <= 0:
                 raise LeadershipLostError(f"{self._ref} could not be renewed within {self._timing.renew_deadline:g} s")

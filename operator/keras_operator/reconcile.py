@@ -208,7 +208,7 @@ class Reconciler:
         return value
 
     async def _write_statuses(self, model: Model, observed: Observed, todo: Plan) -> None:
-        """First the versions', as a model never claims what its version does not say yet; then the model's; then Events."""
+        """First the versions': a model never claims what its version does not say yet. Then the model's, then news."""
         key = (model.identity.namespace, model.identity.name)
         before = {version.identity.name: version for version in observed.versions}
         for name, status in todo.version_statuses.items():

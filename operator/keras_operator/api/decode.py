@@ -58,7 +58,8 @@ def _sentence(error: str, kind: type[msgspec.Struct]) -> str:
         what += f": supported are {', '.join(str(value) for value in at.cls)}"
     elif isinstance(at, inspect.StructType) and "unknown field" in what:
         what += f": known are {', '.join(field.encode_name for field in at.fields)}"
-    return f"spec{path}: {what[0].lower()}{what[1:]}"
+    # What may be left out is spelt `| null` by msgspec, which is not what one writes in YAML.
+    return f"spec{path}: {what[0].lower()}{what[1:]}".replace(" | null`", "`")
 
 
 def _at(path: str, kind: inspect.Type) -> inspect.Type:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from .kerasmodel import KerasModelSpec
+from .resources import Resources, parse_quantity
 from .version import KerasModelVersionSpec
 
 
@@ -15,10 +16,17 @@ def _written(value: Any) -> Any:
 
     Leaving defaults out keeps the fingerprint of every existing model when a release adds a field.
     """
+    if isinstance(value, Resources):
+        return {name: _amounts(part) for name, part in (("requests", value.requests), ("limits", value.limits)) if part}
     if isinstance(value, msgspec.Struct):
         fields = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
         return {field.encode_name: _written(now) for field, now in fields if now != _default(field)}
     return msgspec.to_builtins(value)
+
+
+def _amounts(quantities: dict[str, int | str]) -> dict[str, str]:
+    """Quantities in one spelling, so that 2, "2" and 2000m are the same: tools rewrite them."""
+    return {name: f"{parse_quantity(quantity).normalize():f}" for name, quantity in quantities.items()}
 
 
 def _default(field: msgspec.structs.FieldInfo) -> Any:

@@ -144,8 +144,8 @@ class Serving(Written, frozen=True, kw_only=True):
                 "has(self.resources.limits) && 'cpu' in self.resources.limits)"
             ),
             message=(
-                "autoscaling measures CPU against what is requested, and nothing is: write resources.requests.cpu, for "
-                "example 500m"
+                "autoscaling measures CPU against what is requested, and nothing is: write "
+                "serving.resources.requests.cpu, for example 500m"
             ),
             holds=lambda serving: (
                 serving.autoscaling is None or "cpu" in serving.resources.requests | serving.resources.limits

@@ -35,7 +35,6 @@ class OptimizerName(StrEnum):
     ADAMAX = "adamax"
     ADAMW = "adamw"
     FTRL = "ftrl"
-    LAMB = "lamb"
     LION = "lion"
     NADAM = "nadam"
     RMSPROP = "rmsprop"

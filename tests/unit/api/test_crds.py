@@ -1,0 +1,140 @@
+"""The generated CRDs: up to date, small, described, and safe for kubectl and GitOps tools."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import yaml
+from keras_operator.api import KINDS, Kind
+from keras_operator.api.generate import drifted, files, main
+
+ROOT = Path(__file__).parents[3]
+CRDS = {kind.name: yaml.safe_load(files()[f"crds/keras-operator.dev_{kind.plural}.yaml"]) for kind in KINDS}
+
+
+def schema(kind: Kind) -> dict[str, Any]:
+    root: dict[str, Any] = CRDS[kind.name]["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    return root
+
+
+def walk(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    yield path, node
+    for name, inner in node.get("properties", {}).items():
+        yield from walk(inner, f"{path}.{name}")
+    if "items" in node:
+        yield from walk(node["items"], f"{path}[]")
+    if "additionalProperties" in node:
+        yield from walk(node["additionalProperties"], f"{path}{{}}")
+
+
+def test_files_are_what_the_types_say():
+    assert drifted(ROOT) == []
+
+
+def test_check_names_what_drifted(tmp_path, capsys):
+    assert main(["--root", str(tmp_path)]) == 0
+    assert main(["--check", "--root", str(tmp_path)]) == 0
+    (tmp_path / "docs/api.md").write_text("old")
+    (tmp_path / "crds/keras-operator.dev_kerasmodels.yaml").unlink()
+
+    assert main(["--check", "--root", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert "crds/keras-operator.dev_kerasmodels.yaml is not what the types say" in said
+    assert "docs/api.md is not what the types say: run python -m keras_operator.api.generate" in said
+    assert "kerasmodelversions" not in said
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_crd_fits_into_an_annotation(kind):
+    """`kubectl apply` keeps a copy of the object in an annotation, which may have 262,144 bytes."""
+    assert len(msgspec.json.encode(CRDS[kind.name])) < 200_000
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_field_is_described(kind):
+    undescribed = [
+        path
+        for path, node in walk(schema(kind))
+        if not path.endswith(("[]", "{}")) and path not in {".apiVersion", ".kind", ".metadata"}
+        if not re.search(r"[.:]( Example: .*\.)?( Default: .*\.)?$", node.get("description", ""))
+    ]
+    assert undescribed == []
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_nothing_unknown_is_kept_and_nothing_may_be_null(kind):
+    for path, node in walk(schema(kind)):
+        assert "x-kubernetes-preserve-unknown-fields" not in node, path
+        assert "nullable" not in node, path
+        assert "type" in node or "x-kubernetes-int-or-string" in node, path
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_everything_that_can_grow_is_bounded(kind):
+    for path, node in walk(schema(kind)):
+        if not path.startswith((".spec", ".status")):
+            continue
+        if node.get("type") == "string" and "enum" not in node and "format" not in node:
+            assert node.get("maxLength", 0) > 0, path
+        if node.get("type") == "array":
+            assert node.get("maxItems", 0) > 0, path
+        if "additionalProperties" in node:
+            assert node.get("maxProperties", 0) > 0, path
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_path_of_a_column_exists(kind):
+    known = {path.replace("{}", "").replace("[]", "") for path, _ in walk(schema(kind))}
+    for column in kind.columns:
+        path = re.sub(r'\[\?\(@\.type=="\w+"\)\]', "", column.path)
+        parent = path.rpartition(".")[0]
+        is_map_entry = any(
+            known_path == parent and "additionalProperties" in node for known_path, node in walk(schema(kind))
+        )
+        assert path in known or is_map_entry or path == ".metadata.creationTimestamp", column
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_rule_ends_in_a_sentence(kind):
+    rules = [rule for _, node in walk(schema(kind)) for rule in node.get("x-kubernetes-validations", ())]
+
+    assert len(rules) > 5
+    for rule in rules:
+        assert len(rule["message"]) > 30, rule
+        assert len(rule["message"]) < 400, rule
+        assert "\n" not in rule["message"], rule
+
+
+def test_conditions_are_merged_by_type():
+    for kind in KINDS:
+        conditions = schema(kind)["properties"]["status"]["properties"]["conditions"]
+        assert conditions["x-kubernetes-list-type"] == "map"
+        assert conditions["x-kubernetes-list-map-keys"] == ["type"]
+        assert conditions["items"]["required"] == [
+            "type",
+            "status",
+            "reason",
+            "message",
+            "lastTransitionTime",
+            "observedGeneration",
+        ]
+
+
+def test_scale_path_holds_a_defaulted_integer():
+    """`kubectl get --subresource scale` and autoscalers fail where the path may be empty."""
+    replicas = schema(KINDS[0])["properties"]["spec"]["properties"]["serving"]["properties"]["replicas"]
+
+    assert (replicas["type"], replicas["default"]) == ("integer", 1)
+    assert schema(KINDS[0])["properties"]["spec"]["properties"]["serving"]["default"] == {}
+
+
+def test_reference_names_every_field():
+    text = files()["docs/api.md"]
+    for kind in KINDS:
+        for path, _ in walk(schema(kind)):
+            name = path.rpartition(".")[2].rstrip("[]{}")
+            if path.startswith((".spec.", ".status.")) and name:
+                assert f"`{name}`" in text, path

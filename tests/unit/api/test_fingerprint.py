@@ -1,0 +1,102 @@
+"""The fingerprint of a version's inputs: stable where nothing changes, different where something does."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from keras_operator.api import KerasModelVersionSpec, decode_model, inputs_hash
+
+STORE = {"uri": "s3://models/dogs"}
+DATA = {"uri": "s3://datasets/dogs"}
+
+
+def trained(**training: Any) -> str:
+    return inputs_hash(decode_model({"training": {"data": DATA} | training, "store": STORE}))
+
+
+def test_it_never_changes_between_releases():
+    assert trained() == "7a2b3b6267574b30"
+    assert trained(epochs=5, augmentation={"rotation": 20}) == "389d25114ce288b2"
+
+
+WRITTEN_OUT = {
+    "architecture": {"name": "SmallCNN"},
+    "optimizer": {"name": "adam", "learningRate": 0.001},
+    "loss": "categorical_crossentropy",
+    "epochs": 10,
+    "batchSize": 32,
+    "seed": 42,
+    "augmentation": {"rotation": 0, "zoom": 0.0, "horizontalFlip": False},
+    "resources": {"requests": {}},
+    "activeDeadlineSeconds": 86400,
+    "data": DATA | {"imageSize": [224, 224], "testFraction": 0.1},
+}
+
+
+@given(st.sets(st.sampled_from(sorted(WRITTEN_OUT))))
+def test_writing_defaults_out_changes_nothing(names: set[str]):
+    assert trained(**{name: WRITTEN_OUT[name] for name in names}) == trained()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"epochs": 11},
+        {"seed": 43},
+        {"data": {"uri": "s3://datasets/cats"}},
+        {"data": DATA | {"imageSize": [224, 225]}},
+        {"optimizer": {"learningRate": 0.002}},
+        {"architecture": {"name": "SimpleCNN"}},
+        {"earlyStopping": {}},
+        {"resources": {"limits": {"memory": "4Gi"}}},
+    ],
+    ids=str,
+)
+def test_every_change_of_training_shows(change: dict[str, Any]):
+    assert trained(**change) != trained()
+
+
+def test_two_spellings_of_one_quantity_are_the_same():
+    whole = trained(resources={"requests": {"cpu": 2, "memory": "1Gi"}})
+
+    assert trained(resources={"requests": {"memory": "1024Mi", "cpu": "2000m"}}) == whole
+    assert trained(resources={"requests": {"memory": "1024Mi", "cpu": "2001m"}}) != whole
+
+
+def test_nothing_but_training_and_source_counts():
+    plain = decode_model({"training": {"data": DATA}, "store": STORE})
+    other = decode_model(
+        {
+            "training": {"data": DATA},
+            "store": {"uri": "s3://elsewhere/dogs", "endpoint": "http://minio:9000"},
+            "evaluation": {"gates": [{"metric": "accuracy", "min": 0.9}]},
+            "serving": {"replicas": 3},
+            "suspend": True,
+        }
+    )
+
+    assert inputs_hash(plain) == inputs_hash(other)
+
+
+def test_a_source_differs_from_training_and_by_its_address():
+    one = inputs_hash(decode_model({"source": {"uri": "s3://datasets/dogs"}, "store": STORE}))
+    two = inputs_hash(decode_model({"source": {"uri": "s3://datasets/cats"}, "store": STORE}))
+
+    assert len({one, two, trained()}) == 3
+
+
+def test_model_and_version_agree():
+    model = decode_model({"training": {"data": DATA, "epochs": 3}, "store": STORE})
+    version = KerasModelVersionSpec(
+        model_name="dogs",
+        number=1,
+        inputs_hash=inputs_hash(model),
+        reason="first version",
+        training=model.training,
+        store=model.store,
+    )
+    back = msgspec.convert(msgspec.to_builtins(version), KerasModelVersionSpec)
+
+    assert inputs_hash(back) == version.inputs_hash

@@ -117,6 +117,10 @@ def _spec(name: str, info: Any) -> TensorSpec:
         raise ServingError(
             Code.UNIMPLEMENTED, f"the signature's tensor {name!r} is sparse or composite; only dense tensors are served"
         )
+    if info.dtype not in DataType.__members__.values():
+        raise ServingError(
+            Code.UNIMPLEMENTED, f"the signature's tensor {name!r} has an element type ({info.dtype}) unknown here"
+        )
     dims = info.tensor_shape.dim
     shape = None if info.tensor_shape.unknown_rank else tuple(d.size if d.size >= 0 else None for d in dims)
     return TensorSpec(name, info.name, DataType(info.dtype), shape)

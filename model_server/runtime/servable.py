@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from model_server.runtime.dtypes import Array, DataType
-from model_server.runtime.errors import ServingError, invalid
+from model_server.runtime.errors import invalid
 from model_server.runtime.protobufs import ConfigProto, RunOptions
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
 from model_server.runtime.tensor_proto import array_from_proto
@@ -137,15 +137,3 @@ def check_inputs(signature: Signature, inputs: Mapping[str, tuple[Array, DataTyp
             found = f"[{','.join(map(str, array.shape))}]"
             raise invalid(f'input "{name}": expected shape {spec.describe_shape()}, found {found}')
     return {name: array for name, (array, _) in inputs.items()}
-
-
-def load(directory: Path, options: LoadOptions) -> Servable:
-    """Load and warm up the servable in `directory`. Raises ServingError, and then leaves nothing in memory."""
-    servable = Servable(directory, options)
-    try:
-        if options.warmup:
-            servable.warm_up(options)
-    except ServingError:
-        servable.close()
-        raise
-    return servable

@@ -1,0 +1,156 @@
+"""TensorFlow Serving's gRPC services, on grpc.aio.
+
+Method names are those of the protos. Requests and contexts are `Any`: the generated modules are untyped.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.manager import Manager
+from model_server.runtime.monitoring import Metrics
+from model_server.runtime.predictor import Predictor, version_choice
+from model_server.runtime.protobufs import prediction_services
+from model_server.runtime.status_proto import SIGNATURE_DEF, metadata_response, status_response
+
+_STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+_MESSAGE_LIMIT = 1024
+
+
+async def _abort(context: Any, error: ServingError) -> NoReturn:
+    message = str(error)
+    if len(message) > _MESSAGE_LIMIT:
+        message = message[:_MESSAGE_LIMIT] + "...TRUNCATED"
+    await context.abort(_STATUS_CODES[error.code], message)
+    raise error  # abort has raised already
+
+
+def _unimplemented(method: str) -> ServingError:
+    return ServingError(
+        Code.UNIMPLEMENTED, f"this server does not implement {method}, use Predict or TensorFlow Serving's own image"
+    )
+
+
+class PredictionService:
+    """`tensorflow.serving.PredictionService`."""
+
+    def __init__(self, manager: Manager, predictor: Predictor, metrics: Metrics, *, as_content: bool) -> None:
+        """`as_content` writes numbers as raw bytes instead of in their typed fields."""
+        self._manager = manager
+        self._predictor = predictor
+        self._metrics = metrics
+        self._as_content = as_content
+
+    async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Run a signature."""
+        start = time.perf_counter()
+        code, model = Code.OK, request.model_spec.name
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            return await self._predictor.predict_proto(request, _timeout_ms(context), as_content=self._as_content)
+        except ServingError as error:
+            code = error.code
+            await _abort(context, error)
+        finally:
+            known = model if self._manager.knows(model) else ""
+            self._metrics.request(known, "Predict", "GRPC", code, (time.perf_counter() - start) * 1e6)
+
+    async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """The signatures of a loaded version."""
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            if not request.metadata_field:
+                raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
+            other = next((field for field in request.metadata_field if field != SIGNATURE_DEF), None)
+            if other is not None:
+                raise invalid(f"Metadata field {other} is not supported")
+            with self._manager.lend(request.model_spec.name, *version_choice(request.model_spec)) as (
+                version,
+                servable,
+            ):
+                return metadata_response(version, servable)
+        except ServingError as error:
+            await _abort(context, error)
+
+    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Not implemented."""
+        await _abort(context, _unimplemented("Classify"))
+
+    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Not implemented."""
+        await _abort(context, _unimplemented("Regress"))
+
+    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Not implemented."""
+        await _abort(context, _unimplemented("MultiInference"))
+
+
+class ModelService:
+    """`tensorflow.serving.ModelService`."""
+
+    def __init__(self, manager: Manager) -> None:
+        self._manager = manager
+
+    async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """The states of a model's versions."""
+        try:
+            if not request.HasField("model_spec"):
+                raise invalid("Missing ModelSpec")
+            number, label = version_choice(request.model_spec)
+            if label is not None:
+                number = self._manager.number_of(request.model_spec.name, label)
+            return status_response(self._manager.versions(request.model_spec.name, number))
+        except ServingError as error:
+            await _abort(context, error)
+
+    async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Not implemented: the config file is polled instead."""
+        await _abort(
+            context,
+            ServingError(
+                Code.UNIMPLEMENTED,
+                "this server does not implement HandleReloadConfigRequest, change --model_config_file and set "
+                "--model_config_file_poll_wait_seconds",
+            ),
+        )
+
+
+def _timeout_ms(context: Any) -> int:
+    remaining = context.time_remaining()
+    return 0 if remaining is None or remaining > 86400 else max(1, math.ceil(remaining * 1000))
+
+
+async def build_server(
+    prediction: PredictionService,
+    models: ModelService,
+    arguments: Sequence[tuple[str, int | str]],
+    *,
+    healthcheck: bool,
+) -> grpc.aio.Server:
+    """A server with the services, not yet listening. `arguments` are gRPC channel arguments."""
+    options: list[tuple[str, int | str]] = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_send_message_length", -1),
+        ("grpc.so_reuseport", 0),  # a port that is taken must be an error
+        *arguments,
+    ]
+    server = grpc.aio.server(options=options)
+    prediction_grpc, model_grpc = prediction_services()
+    prediction_grpc.add_PredictionServiceServicer_to_server(prediction, server)
+    model_grpc.add_ModelServiceServicer_to_server(models, server)
+    if healthcheck:
+        servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing from the stubs
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+        # The names that TensorFlow Serving sets; "" (the whole server) is serving from the start.
+        for service in ("ModelService", "PredictionService"):
+            await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    return server

@@ -1,0 +1,164 @@
+"""From a decoded request to its outputs: which thread does what, with or without batching."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any, TypeVar
+
+from model_server.runtime.batching import Arrays, Batcher, is_batchable
+from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.json_codec import decode_inputs, encode_outputs, parse_predict
+from model_server.runtime.manager import Manager, Version
+from model_server.runtime.monitoring import Metrics
+from model_server.runtime.protobufs import predict_pb2
+from model_server.runtime.savedmodel import DEFAULT_SIGNATURE, Signature
+from model_server.runtime.servable import Servable, check_inputs, select_outputs
+from model_server.runtime.tensor_proto import array_from_proto, proto_from_array
+
+_T = TypeVar("_T")
+
+
+class Predictor:
+    """Answers predict requests of both protocols.
+
+    Decoding, the graph's run and encoding of one request happen in one worker thread, in one go. With batching they are
+    three steps, and the one in the middle is shared with others.
+    """
+
+    def __init__(self, manager: Manager, workers: Executor, metrics: Metrics, batcher: Batcher | None) -> None:
+        self._manager = manager
+        self._workers = workers
+        self._metrics = metrics
+        self._batcher = batcher
+
+    async def predict_json(
+        self, model: str, number: int | None, label: str | None, body: bytes, timeout_ms: int
+    ) -> bytes:
+        """The answer to the body of a REST request; `timeout_ms` 0 waits for ever. Raises ServingError."""
+        with self._manager.lend(model, number, label) as (version, servable):
+
+            def decode() -> tuple[Signature, Arrays, list[str], Any]:
+                request = parse_predict(body)
+                signature = _rest_signature(servable, request.signature_name)
+                arrays = check_inputs(signature, decode_inputs(request, signature.inputs))
+                return signature, arrays, list(signature.outputs), request.form
+
+            async with _deadline(timeout_ms):
+                return await self._predict(version, servable, decode, encode_outputs, timeout_ms)
+
+    async def predict_proto(self, request: Any, timeout_ms: int, *, as_content: bool) -> Any:
+        """The PredictResponse to a PredictRequest; `timeout_ms` 0 waits for ever. Raises ServingError."""
+        spec = request.model_spec
+        number, label = version_choice(spec)
+        with self._manager.lend(spec.name, number, label) as (version, servable):
+
+            def decode() -> tuple[Signature, Arrays, list[str], Any]:
+                signature = servable.interface.signature(spec.signature_name)
+                inputs = {name: array_from_proto(name, proto) for name, proto in request.inputs.items()}
+                outputs = select_outputs(signature, list(request.output_filter))
+                return signature, check_inputs(signature, inputs), outputs, signature
+
+            def encode(outputs: Arrays, signature: Signature) -> Any:
+                response = predict_pb2.PredictResponse()
+                response.model_spec.name = spec.name
+                response.model_spec.version.value = version.number
+                response.model_spec.signature_name = signature.name
+                for name, array in outputs.items():
+                    proto = proto_from_array(array, signature.outputs[name].dtype, as_content=as_content)
+                    response.outputs[name].CopyFrom(proto)
+                return response
+
+            async with _deadline(timeout_ms):
+                return await self._predict(version, servable, decode, encode, timeout_ms)
+
+    async def _predict(
+        self,
+        version: Version,
+        servable: Servable,
+        decode: Callable[[], tuple[Signature, Arrays, list[str], Any]],
+        encode: Callable[[Arrays, Any], _T],
+        timeout_ms: int,
+    ) -> _T:
+        if self._batcher is None:
+
+            def whole() -> _T:
+                signature, inputs, outputs, context = decode()
+                return encode(self._run(version, servable, signature, inputs, outputs, timeout_ms), context)
+
+            return await self._in_worker(version, whole)
+
+        signature, inputs, outputs, context = await self._in_worker(version, decode)
+        if is_batchable(signature):
+            version.hold()
+            results = await self._batcher.run(
+                (servable, signature.name, tuple(outputs)),
+                inputs,
+                # A batch has no deadline of its own: its requests have different ones.
+                lambda merged: self._run(version, servable, signature, merged, outputs, 0),
+                version.release,
+            )
+        else:
+            results = await self._in_worker(
+                version, lambda: self._run(version, servable, signature, inputs, outputs, timeout_ms)
+            )
+        return await self._in_worker(version, lambda: encode(results, context))
+
+    def _run(
+        self,
+        version: Version,
+        servable: Servable,
+        signature: Signature,
+        inputs: Arrays,
+        outputs: Sequence[str],
+        timeout_ms: int,
+    ) -> Arrays:
+        start = time.perf_counter()
+        results = servable.run(signature, inputs, outputs, timeout_ms)
+        self._metrics.ran(version.model, (time.perf_counter() - start) * 1e6)
+        return results
+
+    async def _in_worker(self, version: Version, work: Callable[[], _T]) -> _T:
+        version.hold()
+        submitted = self._workers.submit(work)
+        future = asyncio.wrap_future(submitted)
+        future.add_done_callback(lambda _: version.release())
+        try:
+            return await asyncio.shield(future)
+        except asyncio.CancelledError:
+            submitted.cancel()  # has an effect only while it still waits for a thread
+            raise
+
+
+def version_choice(model_spec: Any) -> tuple[int | None, str | None]:
+    """The number or the label of a ModelSpec; both None for the latest version."""
+    choice = model_spec.WhichOneof("version_choice")
+    return (
+        model_spec.version.value if choice == "version" else None,
+        model_spec.version_label if choice == "version_label" else None,
+    )
+
+
+def _rest_signature(servable: Servable, name: str) -> Signature:
+    found = servable.interface.signatures.get(name or DEFAULT_SIGNATURE)
+    if found is None:
+        raise invalid(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
+    return found
+
+
+class _deadline:  # noqa: N801 - reads as a function where it is used
+    """`asyncio.timeout`, ending in DEADLINE_EXCEEDED."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        self._timeout = asyncio.timeout(timeout_ms / 1000 if timeout_ms else None)
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+
+    async def __aexit__(self, *exc: Any) -> None:
+        try:
+            await self._timeout.__aexit__(*exc)
+        except TimeoutError as error:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the prediction") from error

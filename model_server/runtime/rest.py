@@ -1,0 +1,135 @@
+"""TensorFlow Serving's REST API: paths, answers, error bodies and status codes."""
+
+from __future__ import annotations
+
+import re
+import time
+from urllib.parse import unquote
+
+import orjson
+from google.protobuf import json_format
+
+from model_server.http_server import Request, Response
+from model_server.runtime.errors import HTTP_STATUS, Code, ServingError, invalid
+from model_server.runtime.manager import Manager
+from model_server.runtime.monitoring import Metrics
+from model_server.runtime.predictor import Predictor
+from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
+
+_PREDICTION = re.compile(
+    r"/v1/models/([^/:]+)(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)", re.IGNORECASE
+)
+_STATUS = re.compile(
+    r"/v1/models(?:/([^/:]+))?(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?(?:/(metadata))?", re.IGNORECASE
+)
+_CORS = (
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "POST, GET"),
+    ("Access-Control-Allow-Headers", "Content-Type"),
+)
+_INT64_MAX = 2**63 - 1
+
+
+def error_response(status: int, message: str) -> Response:
+    """An error in TensorFlow Serving's form."""
+    return Response(
+        status, orjson.dumps({"error": message.encode("utf-8", "replace").decode()}, option=orjson.OPT_INDENT_2)
+    )
+
+
+class RestApi:
+    """The handler of the REST port."""
+
+    def __init__(
+        self,
+        manager: Manager,
+        predictor: Predictor,
+        metrics: Metrics,
+        *,
+        timeout_ms: int,
+        cors: bool,
+        metrics_path: str | None,
+    ) -> None:
+        """`metrics_path` None serves no metrics; `timeout_ms` bounds each prediction."""
+        self._manager = manager
+        self._predictor = predictor
+        self._metrics = metrics
+        self._timeout_ms = timeout_ms
+        self._headers = _CORS if cors else ()
+        self._metrics_path = metrics_path
+
+    async def handle(self, request: Request) -> Response:
+        """The answer to one request."""
+        if request.path == self._metrics_path:
+            return Response(200, self._metrics.page(), "text/plain")
+        if not request.path.lower().startswith("/v1/"):
+            return error_response(404, f"Not found: {request.path}; this server's paths begin with /v1/models")
+        start = time.perf_counter()
+        model, api, code = "", "", Code.OK
+        try:
+            if request.method == "OPTIONS":
+                return self._preflight(request)
+            if request.method == "POST" and (match := _PREDICTION.fullmatch(request.path)):
+                model, api = unquote(match[1]), match[4].lower()
+                body = await self._predict(model, match[2], match[3], api, request.body)
+            elif request.method == "GET" and (match := _STATUS.fullmatch(request.path)):
+                model = unquote(match[1] or "")
+                body = self._describe(model, match[2], match[3], metadata=match[4] is not None)
+            else:
+                raise invalid(f"Malformed request: {request.method} {request.path}")
+        except ServingError as error:
+            code = error.code
+            failed = error_response(HTTP_STATUS[code], str(error))
+            return Response(failed.status, failed.body, failed.content_type, self._headers)
+        finally:
+            # Names that no model ever had are not counted apart: anybody could fill the memory with them.
+            known = model if self._manager.knows(model) else ""
+            self._metrics.request(known, api, "REST", code, (time.perf_counter() - start) * 1e6)
+        return Response(200, body, headers=self._headers)
+
+    def _preflight(self, request: Request) -> Response:
+        if re.search(r"https?://", request.headers.get("origin", "")):
+            return Response(200, b"", headers=self._headers)
+        raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
+
+    async def _predict(self, model: str, number: str | None, label: str | None, api: str, body: bytes) -> bytes:
+        if api != "predict":
+            raise ServingError(
+                Code.UNIMPLEMENTED,
+                f"this server does not implement :{api}, use :predict or TensorFlow Serving's own image",
+            )
+        label = unquote(label) if label is not None else None
+        return await self._predictor.predict_json(model, _number(number), label, body, self._timeout_ms)
+
+    def _describe(self, model: str, number: str | None, label: str | None, *, metadata: bool) -> bytes:
+        if not model:
+            raise invalid("Missing model name in request.")
+        wanted = _number(number)
+        if label is not None:
+            wanted = self._manager.number_of(model, unquote(label))
+        if not metadata:
+            return _to_json(status_response(self._manager.versions(model, wanted)))
+        with self._manager.lend(model, wanted) as (version, servable):
+            spec = _to_json(metadata_response(version, servable).model_spec)
+            signatures = _to_json(signature_def_map(servable))
+        # Not the whole message: it holds the signatures as an Any, which prints with a type URL.
+        return b'{\n"model_spec":' + spec + b',\n"metadata": {"signature_def": ' + signatures + b"}\n}\n"
+
+
+def _to_json(message: object) -> bytes:
+    text: str = json_format.MessageToJson(
+        message,  # type: ignore[arg-type]  # generated classes are untyped
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        indent=1,
+    )
+    return text.encode()
+
+
+def _number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    number = int(text) if len(text) < 20 else _INT64_MAX + 1
+    if number > _INT64_MAX:
+        raise invalid(f"Failed to convert version: {text} to numeric.")
+    return number

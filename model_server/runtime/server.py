@@ -1,0 +1,137 @@
+"""Puts the parts together: load, serve on both ports, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from model_server.http_server import HttpServer, Limits
+from model_server.runtime.batching import Batcher, read_batching_options
+from model_server.runtime.cpus import available_cpus
+from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.flags import Flags
+from model_server.runtime.grpc_service import ModelService, PredictionService, build_server
+from model_server.runtime.manager import Manager, RetryPolicy
+from model_server.runtime.model_config import single_model
+from model_server.runtime.monitoring import DEFAULT_PATH, Metrics
+from model_server.runtime.predictor import Predictor
+from model_server.runtime.protobufs import configuration_message, read_text_proto
+from model_server.runtime.rest import RestApi, error_response
+from model_server.runtime.servable import LoadOptions, Servable
+from model_server.runtime.source import ModelSource
+
+_LOG = logging.getLogger(__name__)
+# Pods get 45 s to end, of which the kubelet's preStop pause takes 5: this leaves time for the last answers.
+_GRACE_SECONDS = 30.0
+# The largest body TensorFlow Serving takes is bounded by memory only; 1 GiB is 1,700 images of 224 x 224 x 3 as JSON.
+_MAX_BODY_BYTES = 1024 * 1024 * 1024
+
+
+class ModelServer:
+    """One process of the runtime."""
+
+    def __init__(self, flags: Flags) -> None:
+        """Check the flags and read the configuration files. Raises ServingError when one cannot be used."""
+        flags.check()
+        self._flags = flags
+        self._metrics = Metrics()
+        cpus = available_cpus()
+        self._load_options = _load_options(flags, cpus)
+        loaders = ThreadPoolExecutor(max(1, flags.num_load_threads) + max(1, flags.num_unload_threads), "loader")
+        retry = RetryPolicy(flags.max_num_load_retries, max(0.0, flags.load_retry_interval_micros / 1e6))
+        self._manager = Manager(self._load, loaders, retry)
+        self._batcher = None
+        if flags.enable_batching:
+            file = Path(flags.batching_parameters_file) if flags.batching_parameters_file else None
+            self._batcher = Batcher(read_batching_options(file, cpus), self._metrics)
+        workers = ThreadPoolExecutor(flags.rest_api_num_threads or cpus, "worker")
+        predictor = Predictor(self._manager, workers, self._metrics, self._batcher)
+        self._http = HttpServer(self._rest(predictor).handle, error_response, Limits(body=_MAX_BODY_BYTES))
+        self._prediction = PredictionService(
+            self._manager, predictor, self._metrics, as_content=flags.enable_serialization_as_tensor_content
+        )
+        from_file = bool(flags.model_config_file)
+        self._source = ModelSource(
+            self._manager,
+            models=None if from_file else single_model(flags.model_name, flags.model_base_path),
+            config_file=Path(flags.model_config_file) if from_file else None,
+            allow_unavailable_labels=flags.allow_version_labels_for_unavailable_models,
+        )
+
+    def _rest(self, predictor: Predictor) -> RestApi:
+        path = None
+        if self._flags.monitoring_config_file:
+            config = read_text_proto(
+                Path(self._flags.monitoring_config_file), configuration_message("MonitoringConfig")()
+            ).prometheus_config
+            path = (config.path or DEFAULT_PATH) if config.enable else None
+        return RestApi(
+            self._manager,
+            predictor,
+            self._metrics,
+            timeout_ms=max(0, self._flags.rest_api_timeout_in_ms),
+            cors=self._flags.rest_api_enable_cors_support,
+            metrics_path=path,
+        )
+
+    def _load(self, directory: Path) -> Servable:
+        servable = Servable(directory, self._load_options)
+        if not self._load_options.warmup:
+            return servable
+        start, code = time.perf_counter(), Code.OK
+        try:
+            servable.warm_up(self._load_options)
+        except ServingError as error:
+            code = error.code
+            servable.close()
+            raise
+        finally:
+            self._metrics.warmed_up(str(directory), code, (time.perf_counter() - start) * 1e6)
+        return servable
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set, then drain. Raises ServingError when it cannot start."""
+        flags = self._flags
+        self._source.start()
+        polling = asyncio.create_task(
+            self._source.poll(flags.model_config_file_poll_wait_seconds, flags.file_system_poll_wait_seconds)
+        )
+        grpc_server = await build_server(
+            self._prediction,
+            ModelService(self._manager),
+            flags.channel_arguments(),
+            healthcheck=flags.enable_grpc_healthcheck_service,
+        )
+        try:
+            if flags.rest_api_port:
+                await self._http.start("0.0.0.0", flags.rest_api_port)  # noqa: S104 - a server in a pod
+                _LOG.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
+            if flags.port:
+                grpc_server.add_insecure_port(f"0.0.0.0:{flags.port}")
+                _LOG.info("Running gRPC ModelServer at 0.0.0.0:%d ...", flags.port)
+            if flags.grpc_socket_path:
+                grpc_server.add_insecure_port(f"unix:{flags.grpc_socket_path}")
+        except (OSError, RuntimeError) as error:
+            raise invalid(
+                f"cannot listen on --port={flags.port} and --rest_api_port={flags.rest_api_port}: {error}"
+            ) from error
+        await grpc_server.start()
+        await stop.wait()
+        _LOG.info("stopping: answering what is in flight, for at most %g s", _GRACE_SECONDS)
+        polling.cancel()
+        await asyncio.gather(self._http.drain(_GRACE_SECONDS), grpc_server.stop(_GRACE_SECONDS))
+        _LOG.info("stopped")
+
+
+def _load_options(flags: Flags, cpus: int) -> LoadOptions:
+    both = flags.tensorflow_session_parallelism
+    return LoadOptions(
+        tags=tuple(flags.saved_model_tags.split(",")),
+        intra_op_parallelism=flags.tensorflow_intra_op_parallelism or both or cpus,
+        inter_op_parallelism=flags.tensorflow_inter_op_parallelism or both or cpus,
+        warmup=flags.enable_model_warmup,
+        warmup_iterations=max(1, flags.num_request_iterations_for_warmup),
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -28,10 +28,10 @@ class Probes:
         self._wanted_port = port
         self._registry = registry
         application = web.Application()
-        application.router.add_get("/healthz", lambda _request: _answer(live))
-        application.router.add_get("/readyz", lambda _request: _answer(ready))
+        application.router.add_get("/healthz", _handler(live))
+        application.router.add_get("/readyz", _handler(ready))
         application.router.add_get("/metrics", self._metrics)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
 
     async def start(self) -> int:
         """Listen.
@@ -43,7 +43,7 @@ class Probes:
             OSError: the port is taken.
         """
         await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._wanted_port, shutdown_timeout=1.0).start()
+        await web.TCPSite(self._runner, port=self._wanted_port).start()
         return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
@@ -54,11 +54,14 @@ class Probes:
         return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answer(checks: Mapping[str, Check]) -> web.Response:
-    lines = []
-    well = True
-    for name, check in checks.items():
-        trouble = check()
-        well = well and trouble is None
-        lines.append(f"{name}: {trouble or 'ok'}")
-    return web.Response(text="\n".join(lines) + "\n", status=200 if well else 503)
+def _handler(checks: Mapping[str, Check]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def answer(_request: web.Request) -> web.Response:
+        lines = []
+        well = True
+        for name, check in checks.items():
+            trouble = check()
+            well = well and trouble is None
+            lines.append(f"{name}: {trouble or 'ok'}")
+        return web.Response(text="\n".join(lines) + "\n", status=200 if well else 503)
+
+    return answer

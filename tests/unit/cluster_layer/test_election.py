@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import copy
 from datetime import datetime
+from typing import Any
 
 import pytest
 from keras_operator.cluster.clock import ManualClock
@@ -20,7 +21,7 @@ class Leases:
     """An API server with one Lease: resourceVersions, conflicts, and outages on demand."""
 
     def __init__(self) -> None:
-        self.lease: dict | None = None
+        self.lease: dict[str, Any] | None = None
         self.version = 0
         self.down = False
         self.hang = False
@@ -44,7 +45,7 @@ class Leases:
             raise Conflict(409, "Conflict", "the object has been modified")
         return self._store(manifest)
 
-    def _store(self, manifest):
+    def _store(self, manifest: Any) -> dict[str, Any]:
         self.version += 1
         self.writes += 1
         self.lease = copy.deepcopy(dict(manifest))
@@ -61,7 +62,7 @@ class Leases:
     @property
     def holder(self) -> str:
         assert self.lease is not None
-        return self.lease["spec"]["holderIdentity"]
+        return str(self.lease["spec"]["holderIdentity"])
 
 
 @pytest.fixture
@@ -77,9 +78,9 @@ def leases() -> Leases:
 @pytest.fixture
 async def replica(leases, clock):
     """Makes replicas that take part in the election; their tasks end with the test."""
-    tasks: list[asyncio.Task] = []
+    tasks: list[asyncio.Task[None]] = []
 
-    def start(name: str) -> tuple[Election, asyncio.Task]:
+    def start(name: str) -> tuple[Election, asyncio.Task[None]]:
         election = Election(leases, LEASE_REF, name, metrics=Metrics(), clock=clock)
         task = asyncio.create_task(election.run())
         tasks.append(task)

@@ -79,7 +79,7 @@ def test_retries_of_a_key_back_off_up_to_the_bound_and_start_again_after_forget(
 
 @pytest.mark.parametrize(("jitter", "delay"), [(0.0, 0.15), (0.5, 0.2), (0.999, 0.24990)])
 def test_jitter_spreads_a_retry_by_a_quarter(clock, jitter, delay):
-    assert KeyedQueue(clock, jitter=lambda: jitter).retry("a") == pytest.approx(delay, abs=1e-4)
+    assert KeyedQueue[str](clock, jitter=lambda: jitter).retry("a") == pytest.approx(delay, abs=1e-4)
 
 
 def test_a_retry_waits_at_least_as_long_as_the_server_asked(queue, clock):

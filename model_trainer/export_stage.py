@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
     if published is not None:
         board.enter(ProgressStage.PUBLISHING, "the version had been published before; its result is used")
         before = folder.export_record()
-        return _result(store, published, before.parity if before else None, before.times if before else {})
+        times = {**(before.times if before else {}), "published": datetime.fromisoformat(published.created_at)}
+        return _result(store, published, before.parity if before else None, times)
 
     directory = context.scratch / "servable"
     directory.mkdir()
@@ -115,7 +117,7 @@ def _manifest(store: Store, number: int) -> Manifest | None:
         return None
 
 
-def _result(store: Store, manifest: Manifest, parity: float | None, times: dict[str, Any]) -> RunResult:
+def _result(store: Store, manifest: Manifest, parity: float | None, times: dict[str, datetime]) -> RunResult:
     servable = Servable(
         uri=f"{store.uri}/{manifest.number}",
         digest=manifest.digest,

@@ -20,13 +20,19 @@ class Patience:
     """Repeats a call to the store while it fails with a retryable error, for `seconds` in all.
 
     An object store that restarts is back within a minute or two; losing hours of training to that would be wrong, and
-    so would be holding a node for a store that is gone.
+    so would be holding a node for a store that is gone. While a call waits, `say` is told once about each pause's
+    length why, however many threads are waiting.
     """
 
-    def __init__(self, seconds: float = 300.0, longest_pause: float = 10.0) -> None:
+    def __init__(
+        self, seconds: float = 300.0, longest_pause: float = 10.0, say: Callable[[str], None] = lambda message: None
+    ) -> None:
         self.seconds = seconds
         self.longest_pause = longest_pause
+        self._say = say
         self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._told_at = -longest_pause
 
     def stop(self) -> None:
         """End every wait: the run is over for another reason."""
@@ -42,7 +48,17 @@ class Patience:
             except StoreError as error:
                 if not error.retryable or self._stopped.is_set() or time.monotonic() + pause > deadline:
                     raise
-                log.warning("%s: the store does not answer, trying again", what, extra={"cause": str(error)})
+                self._tell(what, error, deadline)
             # Jitter, because the pods of many models wait for the same store.
             self._stopped.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
             pause = min(pause * 2, self.longest_pause)
+
+    def _tell(self, what: str, error: StoreError, deadline: float) -> None:
+        now = time.monotonic()
+        with self._lock:
+            if now - self._told_at < self.longest_pause:
+                return
+            self._told_at = now
+        left = deadline - now
+        self._say(f"{what}: the store does not answer, trying for another {left:.0f} s")
+        log.warning("%s: the store does not answer", what, extra={"cause": str(error), "secondsLeft": round(left)})

@@ -176,3 +176,5 @@ def log_json_lines() -> None:
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonLines())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    # Keras warns of the .h5 format each time it is written, and it is written on purpose.
+    logging.getLogger("absl").setLevel(logging.ERROR)

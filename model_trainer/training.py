@@ -83,6 +83,7 @@ def train(model: Any, dataset: Dataset, split: Split, training: Training, tell: 
         validation_data=_batches(dataset, split.validation, training, None).dataset(classes, training.loss),
         epochs=training.epochs,
         callbacks=callbacks,
+        shuffle=False,
         verbose=0,
     )
     history = {name: [float(value) for value in values] for name, values in fitted.history.items()}

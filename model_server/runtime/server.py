@@ -22,6 +22,7 @@ from model_server.runtime.protobufs import configuration_message, read_text_prot
 from model_server.runtime.rest import RestApi, error_response
 from model_server.runtime.servable import LoadOptions, Servable
 from model_server.runtime.source import ModelSource
+from model_server.runtime.warmup import warmup_path
 
 _LOG = logging.getLogger(__name__)
 # Pods get 45 s to end, of which the kubelet's preStop pause takes 5: this leaves time for the last answers.
@@ -79,7 +80,7 @@ class ModelServer:
 
     def _load(self, directory: Path) -> Servable:
         servable = Servable(directory, self._load_options)
-        if not self._load_options.warmup:
+        if not self._load_options.warmup or not warmup_path(directory).exists():
             return servable
         start, code = time.perf_counter(), Code.OK
         try:

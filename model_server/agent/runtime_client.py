@@ -1,0 +1,51 @@
+"""Asking the runtime which versions it has, over TensorFlow Serving's status page."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Mapping
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+_TIMEOUT_SECONDS = 2.0
+
+
+class _Status(msgspec.Struct):
+    error_code: str = "OK"
+    error_message: str = ""
+
+
+class RuntimeVersion(msgspec.Struct):
+    """A version as the runtime reports it; `state` is one of START, LOADING, AVAILABLE, UNLOADING, END."""
+
+    version: str
+    state: str
+    status: _Status = msgspec.field(default_factory=_Status)
+
+
+class _Page(msgspec.Struct):
+    model_version_status: list[RuntimeVersion] = []
+
+
+def ask_runtime(url: str, model: str) -> Mapping[int, RuntimeVersion] | None:
+    """The versions of `model` by number, empty when the runtime does not know the model yet.
+
+    None when the runtime does not answer at all, or not as TensorFlow Serving would. Blocks for at most a few seconds.
+    """
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", f"/v1/models/{quote(model, safe='')}", headers={"Connection": "close"})
+        response = connection.getresponse()
+        body = response.read(1024 * 1024)
+        if response.status == 404:
+            return {}
+        if response.status != 200:
+            return None
+        page = msgspec.json.decode(body, type=_Page)
+        return {int(entry.version): entry for entry in page.model_version_status}
+    except (OSError, http.client.HTTPException, msgspec.DecodeError, ValueError):
+        return None
+    finally:
+        connection.close()

@@ -1,0 +1,51 @@
+"""What the agent says of itself on `/status`."""
+
+from __future__ import annotations
+
+import enum
+
+import msgspec
+
+
+class Phase(enum.StrEnum):
+    """Where the agent is on the way to serving the wanted version."""
+
+    FETCHING = "Fetching"
+    LOADING = "Loading"
+    SERVING = "Serving"
+    STOPPING = "Stopping"
+
+
+class VersionState(enum.StrEnum):
+    """States of a version before the runtime knows it; from then on the runtime's own words are used."""
+
+    FETCHING = "FETCHING"
+    FETCHED = "FETCHED"
+
+
+class Trouble(msgspec.Struct, frozen=True):
+    """What keeps the wanted version from being served: one CamelCase word, and a sentence with the remedy."""
+
+    reason: str
+    message: str
+
+
+class VersionStatus(msgspec.Struct, frozen=True, rename="camel"):
+    """One version in this pod. `load_seconds` runs from the config file's writing to AVAILABLE."""
+
+    number: int
+    state: str
+    bytes: int | None = None
+    fetch_seconds: float | None = None
+    load_seconds: float | None = None
+
+
+class AgentStatus(msgspec.Struct, frozen=True):
+    """The body of `/status`. `times` has RFC 3339 times of: started, fetched, configured, available."""
+
+    model: str
+    wanted: int
+    phase: Phase
+    versions: list[VersionStatus]
+    error: Trouble | None
+    times: dict[str, str]

@@ -55,7 +55,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     return Plan(
         keep=serving.keep,
         create=tuple(one for one in creates if one is not None),
-        remove=serving.remove + _abandoned_jobs(observed, sorted_versions.obsolete),
+        remove=serving.remove + _abandoned_jobs(observed, current),
         seed=serving.seed,
         status=status,
         version_statuses=statuses,
@@ -72,12 +72,14 @@ def _with_current(observed: Observed, current: Version | None) -> Observed:
     return dataclasses.replace(observed, versions=versions)
 
 
-def _abandoned_jobs(observed: Observed, obsolete: tuple[Version, ...]) -> tuple[Removal, ...]:
-    numbers = {version.number for version in obsolete}
+def _abandoned_jobs(observed: Observed, current: Version | None) -> tuple[Removal, ...]:
+    """Running Jobs of versions that nobody waits for, whatever those say: a removal may have failed the first time."""
     return tuple(
         Removal("Job", job.identity.name, job.identity.uid)
         for job in observed.jobs
-        if job.number in numbers and job.state is JobState.ACTIVE and not job.identity.deleting
+        if (current is None or job.number != current.number)
+        and job.state is JobState.ACTIVE
+        and not job.identity.deleting
     )
 
 

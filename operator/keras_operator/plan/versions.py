@@ -44,7 +44,8 @@ def lineage(observed: Observed, model: Model, spec: KerasModelSpec) -> Lineage:
     the version it had instead of training again.
     """
     wanted = inputs_hash(spec)
-    candidates = [v for v in observed.versions if v.spec.inputs_hash == wanted and ended_for(v) not in _NO_VERDICT]
+    staying = [v for v in observed.versions if not v.identity.deleting]
+    candidates = [v for v in staying if v.spec.inputs_hash == wanted and ended_for(v) not in _NO_VERDICT]
     current = max(candidates, key=lambda version: version.number, default=None)
     latest = max((model.status.latest_version or 0, *(version.number for version in observed.versions)))
     due = None
@@ -52,8 +53,8 @@ def lineage(observed: Observed, model: Model, spec: KerasModelSpec) -> Lineage:
         due = _new_version(observed, model, spec, wanted, latest)
     return Lineage(
         current=current,
-        obsolete=tuple(v for v in observed.versions if v is not current and v.status.phase not in _ENDED),
-        latest=due.values["number"] if due else latest,
+        obsolete=tuple(v for v in staying if v is not current and v.status.phase not in _ENDED),
+        latest=latest,
         due=due,
     )
 
@@ -93,17 +94,25 @@ def _new_version(observed: Observed, model: Model, spec: KerasModelSpec, wanted:
 
 
 def _reason(observed: Observed, spec: KerasModelSpec, latest: int) -> str:
-    newest = max(observed.versions, key=lambda version: version.number, default=None)
+    staying = [version for version in observed.versions if not version.identity.deleting]
+    newest = max(staying, key=lambda version: version.number, default=None)
     if newest is None:
         return "the first version" if latest == 0 else f"version {latest} was deleted"
     if ended_for(newest) == RunReason.NUMBER_TAKEN:
         return f"number {newest.number} was taken in the store"
-    before, after = (msgspec.to_builtins({"training": s.training, "source": s.source}) for s in (newest.spec, spec))
+    before, after = ({"training": _fields(s.training), "source": _fields(s.source)} for s in (newest.spec, spec))
     changes = list(_changes(before, after, ""))
     if not changes:
         return f"version {newest.number} did not finish"
     more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
     return ", ".join(changes[:3])[:900] + more
+
+
+def _fields(part: Any) -> Any:
+    """Every field of a part of a spec under the name it has in YAML, those with their defaults too."""
+    if isinstance(part, msgspec.Struct):
+        return {field.encode_name: _fields(getattr(part, field.name)) for field in msgspec.structs.fields(part)}
+    return list(part) if isinstance(part, tuple) else part
 
 
 def _changes(before: Any, after: Any, path: str) -> list[str]:

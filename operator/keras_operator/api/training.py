@@ -62,6 +62,13 @@ class Monitor(StrEnum):
 
 _Side = Annotated[int, Meta(ge=8, le=1024)]
 
+# In CEL, because the API server cuts `minimum: 0.01` to 0 where it is given a whole number.
+_FRACTION = Rule(
+    cel="self >= 0.01 && self <= 0.9",
+    message="must be a fraction from 0.01 to 0.9: write 0.2 for 20 %",
+    holds=lambda fraction: 0.01 <= fraction <= 0.9,
+)
+
 # RE2 has no lookahead, so a rule about how an address does not end is written out in both languages.
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".csv", ".npz", ".h5", ".tfrecord")
 _MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".zip", ".tar", ".gz", ".tgz", ".onnx", ".tflite")
@@ -138,22 +145,20 @@ class Data(Written, frozen=True, kw_only=True):
     validation_fraction: Annotated[
         float,
         Meta(
-            ge=0.01,
-            le=0.9,
             description="Part of the images, from 0.01 to 0.9, that is measured after every epoch, never learned from.",
             examples=[0.2],
+            extra=ruled(_FRACTION),
         ),
     ] = 0.2
     test_fraction: Annotated[
         float,
         Meta(
-            ge=0.01,
-            le=0.9,
             description=(
                 "Part of the images, from 0.01 to 0.9, that the finished version is evaluated on and that training "
                 "never sees."
             ),
             examples=[0.1],
+            extra=ruled(_FRACTION),
         ),
     ] = 0.1
     max_bad_files: Annotated[

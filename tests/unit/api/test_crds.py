@@ -108,6 +108,14 @@ def test_every_rule_ends_in_a_sentence(kind):
         assert "\n" not in rule["message"], rule
 
 
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_bounds_are_whole_numbers(kind):
+    """The API server cuts `minimum: 0.01` to 0 where it is given a whole number; a rule in CEL compares rightly."""
+    for path, node in walk(schema(kind)):
+        for bound in ("minimum", "maximum"):
+            assert node.get(bound, 0) == int(node.get(bound, 0)), path
+
+
 def test_conditions_are_merged_by_type():
     for kind in KINDS:
         conditions = schema(kind)["properties"]["status"]["properties"]["conditions"]

@@ -127,10 +127,16 @@ def test_a_published_version_never_changes(store: Store, servable: Path, tmp_pat
     other = folder_with(tmp_path / "other", {**FILES, "saved_model.pb": b"another graph"})
     with pytest.raises(AlreadyExists, match=r"Version 3 is already published .* with other files"):
         publish(store, 3, other, INFO)
-    with pytest.raises(AlreadyExists, match="the same files with other information"):
-        publish(store, 3, servable, {**INFO, "metrics": {"accuracy": 0.5}})
     fetch(store, 3, tmp_path / "models")
     assert content(tmp_path / "models" / "3") == FILES
+    assert read_manifest(store, 3).metrics == {"accuracy": 0.97}
+
+
+def test_information_about_a_published_version_never_changes(store: Store, servable: Path) -> None:
+    publish(store, 3, servable, INFO)
+    with pytest.raises(AlreadyExists, match="the same files with other information"):
+        publish(store, 3, servable, {**INFO, "metrics": {"accuracy": 0.5}})
+    assert read_manifest(store, 3).metrics == {"accuracy": 0.97}
 
 
 def test_a_second_publisher_who_comes_between_is_seen(

@@ -105,7 +105,7 @@ def api(cluster_env: dict[str, str]) -> ApiServer:
 @pytest.fixture(scope="session")
 def crds(api: ApiServer) -> dict[str, dict[str, Any]]:
     """The CRDs of this tree, applied and established; by kind, as the API server returns them."""
-    wanted = [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "crds").glob("*.yaml"))]
+    wanted = [yaml.safe_load(file.read_text()) for file in sorted((ROOT / "crds").glob("keras-operator.dev_*.yaml"))]
     assert wanted, f"no CRDs in {ROOT / 'crds'}: run python -m keras_operator.api.generate"
     for crd in wanted:
         api.apply(f"{CRDS}/{crd['metadata']['name']}", crd)

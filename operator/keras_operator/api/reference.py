@@ -8,7 +8,7 @@ from msgspec import inspect
 
 from .kinds import API_VERSION, KINDS, Kind
 from .rules import Rule, rules_of_class, rules_of_type, without_none
-from .schema import Schema, default_of, schema_of
+from .schema import Schema, schema_of
 
 _HEAD = f"""\
 <!-- Written by `python -m keras_operator.api.generate` from the types in operator/keras_operator/api. -->
@@ -51,9 +51,10 @@ def _struct(cls: type[msgspec.Struct], path: str) -> Iterator[str]:
     yield f"{(cls.__doc__ or '').strip()}\n"
     yield "| field | type | default | meaning |\n|---|---|---|---|"
     inner: list[tuple[type[msgspec.Struct], str]] = []
+    written = schema_of(struct)["properties"]
     for field in struct.fields:
         schema = schema_of(field.type)
-        default = "**required**" if field.required else _default(field)
+        default = "**required**" if field.required else _default(written[field.encode_name])
         rules = "".join(f"<br>Rule: {_sentence(rule)}" for rule in rules_of_type(without_none(field.type)))
         meaning = _cell(schema["description"] + rules)
         yield f"| `{field.encode_name}` | {_type(schema)} | {default} | {meaning} |"
@@ -87,11 +88,9 @@ def _sentence(rule: Rule) -> str:
     return rule.message.replace("<", "&lt;") + "."
 
 
-def _default(field: inspect.Field) -> str:
-    default = default_of(field)
-    if default is None or default == {}:
-        return ""
-    return f"`{json.dumps(default, ensure_ascii=False)}`"
+def _default(schema: Schema) -> str:
+    default = schema.get("default", {})
+    return "" if default == {} else f"`{json.dumps(default, ensure_ascii=False)}`"
 
 
 def _type(schema: Schema) -> str:

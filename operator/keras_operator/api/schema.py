@@ -7,6 +7,7 @@ import msgspec
 from msgspec import inspect
 
 from .rules import rules_of_class, without_none
+from .wire import Written
 
 Schema = dict[str, Any]
 
@@ -46,17 +47,18 @@ def schema_of(kind: inspect.Type) -> Schema:
             )
 
 
-def default_of(field: inspect.Field) -> Any:
+def _default_of(field: inspect.Field) -> Any:
     """The JSON that the API server writes where the field is left out; None where it writes nothing.
 
-    Nothing is written for a list, a map or an object that would be empty: it reads the same.
+    Nothing is written for a list, a map or an object that would be empty, because it reads the same, and nothing in a
+    status, which is the operator's alone.
     """
     if field.required or field.default_factory is not msgspec.NODEFAULT or field.default is None:
         return None
     if isinstance(field.default, msgspec.Struct):
         inner = inspect.type_info(type(field.default))
         assert isinstance(inner, inspect.StructType)
-        return {} if any(default_of(each) is not None for each in inner.fields) else None
+        return {} if any(_default_of(each) is not None for each in inner.fields) else None
     written = msgspec.to_builtins(field.default)
     return None if written in ([], (), {}) else json.loads(json.dumps(written))
 
@@ -79,7 +81,7 @@ def _object(struct: inspect.StructType) -> Schema:
     properties: Schema = {}
     for field in struct.fields:
         schema = schema_of(field.type)
-        default = default_of(field)
+        default = _default_of(field) if issubclass(struct.cls, Written) else None
         if default is not None:
             schema["default"] = default
             if not isinstance(default, dict):

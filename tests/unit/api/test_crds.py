@@ -116,6 +116,12 @@ def test_bounds_are_whole_numbers(kind):
             assert node.get(bound, 0) == int(node.get(bound, 0)), path
 
 
+def test_the_server_writes_nothing_into_a_status():
+    for kind in KINDS:
+        for path, node in walk(schema(kind)["properties"]["status"]):
+            assert "default" not in node, path
+
+
 def test_conditions_are_merged_by_type():
     for kind in KINDS:
         conditions = schema(kind)["properties"]["status"]["properties"]["conditions"]

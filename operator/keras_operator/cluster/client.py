@@ -9,7 +9,7 @@ from typing import Any
 
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.events import EventRecord, EventWriter, newest_first, record_of
-from keras_operator.cluster.failure import Conflict, NotFound
+from keras_operator.cluster.failure import Conflict, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.pod_http import PodHttp
 from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, LEASE, POD, Kind, Kinds, Ref
@@ -98,30 +98,44 @@ class Client:
     async def apply_status(
         self, ref: Ref, uid: str, status: Mapping[str, Any], resource_version: str | None = None
     ) -> dict[str, Any]:
-        """Server-side apply of an object's status.
+        """Make an object's status this one; nothing is written where it is already.
+
+        A JSON patch with a test, because server-side apply to the status of a custom resource takes no notice of
+        `metadata.uid` (seen with Kubernetes 1.36): it would put a deleted object's status on its successor.
 
         Args:
             ref: which object.
             uid: it must still be this one.
-            status: all fields this operator wants there; those it set before and that are not in it are removed.
+            status: the whole status.
             resource_version: it must still be this state, where the decision needs it.
+
+        Returns:
+            The object as it is after.
 
         Raises:
             Conflict: it is another object or another state.
             NotFound: it is gone.
         """
-        metadata = {"namespace": ref.namespace, "name": ref.name, "uid": uid}
+        patch = [{"op": "test", "path": "/metadata/uid", "value": uid}]
         if resource_version:
-            metadata["resourceVersion"] = resource_version
-        return await self._transport.json(
-            "apply_status",
-            ref.kind,
-            ref.kind.path(ref.namespace, ref.name, "status"),
-            method="PATCH",
-            query={"fieldManager": FIELD_MANAGER, "force": "true"},
-            body={"apiVersion": ref.kind.api_version, "kind": ref.kind.kind, "metadata": metadata, "status": status},
-            content_type=_APPLY,
-        )
+            patch.append({"op": "test", "path": "/metadata/resourceVersion", "value": resource_version})
+        try:
+            return await self._transport.json(
+                "apply_status",
+                ref.kind,
+                ref.kind.path(ref.namespace, ref.name, "status"),
+                method="PATCH",
+                query={"fieldManager": FIELD_MANAGER},
+                body=[*patch, {"op": "add", "path": "/status", "value": status}],
+                content_type="application/json-patch+json",
+            )
+        except Invalid as invalid:
+            # A test that failed is answered like a status that the schema refuses: only a look tells which it was.
+            body = await self.get(ref)
+            found = (body or {}).get("metadata", {})
+            if found.get("uid") == uid and resource_version in {None, found.get("resourceVersion")}:
+                raise
+            raise Conflict(409, "Conflict", f"{ref} is another one or has changed since it was read") from invalid
 
     async def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object.

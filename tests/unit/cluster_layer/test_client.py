@@ -49,16 +49,15 @@ async def test_apply_is_a_server_side_apply_under_one_field_manager(client, serv
     assert json.loads(request.body)["spec"] == {"size": 3}
 
 
-async def test_status_is_applied_with_the_uid_and_if_asked_the_resource_version(client, server):
+async def test_status_is_written_with_a_test_of_the_uid_and_if_asked_of_the_resource_version(client, server):
     server.always({})
     await client.apply_status(WHEEL, "u1", {"phase": "Ready"})
     await client.apply_status(WHEEL, "u1", {"phase": "Ready"}, resource_version="7")
     assert server.received[0].path.endswith("/widgets/wheel/status")
-    metadata = [json.loads(request.body)["metadata"] for request in server.received]
-    assert metadata == [
-        {"namespace": "shop", "name": "wheel", "uid": "u1"},
-        {"namespace": "shop", "name": "wheel", "uid": "u1", "resourceVersion": "7"},
-    ]
+    uid = {"op": "test", "path": "/metadata/uid", "value": "u1"}
+    version = {"op": "test", "path": "/metadata/resourceVersion", "value": "7"}
+    change = {"op": "add", "path": "/status", "value": {"phase": "Ready"}}
+    assert [json.loads(request.body) for request in server.received] == [[uid, change], [uid, version, change]]
 
 
 async def test_create_is_a_post_to_the_collection(client, server):

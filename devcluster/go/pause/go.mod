@@ -1,0 +1,3 @@
+module keras-operator.dev/devcluster/pause
+
+go 1.26.0

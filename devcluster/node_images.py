@@ -1,0 +1,77 @@
+"""Load built images into the node's containerd."""
+
+import subprocess
+from typing import IO
+
+from devcluster import image_archive, namespaces
+from devcluster.buildah import BuildahBuilder
+from devcluster.errors import CommandFailedError, DevclusterError
+from devcluster.images import Builder, Image
+from devcluster.places import Places, locked, write_atomically
+
+
+def load(places: Places, builder: Builder, images: list[Image]) -> None:
+    """Load those images that the node does not hold in this very content.
+
+    Raises:
+        DevclusterError: there is no node, or containerd refused an image.
+    """
+    for image in images:
+        record = places.state / "images" / image.target
+        if record.is_file() and record.read_text() == image.id:
+            print(f"image {image.target} is in the node")
+            continue
+        if isinstance(builder, BuildahBuilder):
+            moved = _load_from_buildah(places, builder, image)
+        else:
+            moved = _load_from_docker(places, image)
+        write_atomically(record, image.id)
+        print(f"image {image.target} loaded, {moved}", flush=True)
+
+
+def _load_from_buildah(places: Places, builder: BuildahBuilder, image: Image) -> str:
+    layout = places.images / "layout"
+    name = f"{places.name}-{image.target}"
+    with locked(places.images / "layout.lock"):
+        builder.storage("push", "--quiet", "--disable-compression", image.local, f"oci:{layout}:{name}")
+        image_archive.drop_unused(layout)
+        held = image_archive.in_content_store(places.node / "containerd")
+        with _Import(places) as stream:
+            written = image_archive.write_archive(stream, layout, name, image.reference, held)
+    return f"{written / 1e6:.1f} MB that the node did not have"
+
+
+def _load_from_docker(places: Places, image: Image) -> str:
+    subprocess.run(["docker", "tag", image.local, image.reference], check=True)
+    with (
+        subprocess.Popen(["docker", "save", image.reference], stdout=subprocess.PIPE) as save,
+        _Import(places) as stream,
+    ):
+        if save.stdout is not None:
+            while chunk := save.stdout.read(1 << 20):
+                stream.write(chunk)
+    if save.returncode != 0:
+        raise CommandFailedError(f"`docker save {image.reference}` ended with status {save.returncode}")
+    return "all of it"
+
+
+class _Import:
+    """containerd's import of an archive, as a stream to write to."""
+
+    def __init__(self, places: Places) -> None:
+        holder = namespaces.find_holder(places)
+        if holder is None:
+            raise DevclusterError("no cluster of this clone is running to load images into; run `make cluster` first")
+        self._command = [*namespaces.enter(holder), "ctr", "--namespace", "k8s.io", "images", "import", "-"]
+
+    def __enter__(self) -> IO[bytes]:
+        pipe = subprocess.PIPE
+        self._process = subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+        if self._process.stdin is None:
+            raise DevclusterError("ctr has no standard input")
+        return self._process.stdin
+
+    def __exit__(self, *error: object) -> None:
+        output, _ = self._process.communicate()
+        if self._process.returncode != 0:
+            raise CommandFailedError(f"containerd did not take the image: {output.decode(errors='replace').strip()}")

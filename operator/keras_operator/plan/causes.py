@@ -31,7 +31,7 @@ _WAITING = {
     "RunContainerError": (Reason.CONTAINER_CONFIG_INVALID, "see kubectl describe pod"),
 }
 
-_MISSING_KEY = re.compile(r"couldn't find key (\S+) in Secret \S*?/?(\S+)$")
+_MISSING_KEY = re.compile(r"couldn't find key (\S+) in Secret (?:\S+/)?(\S+)$")
 _MISSING_KINDS = {
     "secret": (Reason.SECRET_NOT_FOUND, "Secret"),
     "configmap": (Reason.CONFIG_MAP_NOT_FOUND, "ConfigMap"),
@@ -70,12 +70,11 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
 
 
 def job_cause(observed: Observed, job: Job) -> Cause | None:
-    """What keeps a Job that is not finished from getting on."""
+    """What keeps a Job that is not finished from getting on: its newest pod, for the others had their turn."""
     pods = [pod for pod in observed.job_pods(job) if not pod.identity.deleting]
-    for pod in reversed(pods):
-        if cause := pod_cause(pod):
-            return cause
-    if not pods and (warning := observed.job_warnings.get(job.identity.name)):
+    if pods:
+        return pod_cause(pods[-1])
+    if warning := observed.job_warnings.get(job.identity.name):
         return _creation_cause(f"Job {job.identity.name}", warning)
     return None
 
@@ -87,7 +86,8 @@ def serving_cause(observed: Observed, number: int) -> Cause | None:
     for trouble in observed.agent_troubles:
         if trouble.pod in names:
             return Cause(trouble.reason, f"pod {trouble.pod}: {_one_line(trouble.message)}")
-    for pod in waiting:
+    # Evicted pods lie about long after others took their place.
+    for pod in [pod for pod in waiting if not pod.over] or waiting:
         if cause := pod_cause(pod) or _crash_cause(pod):
             return cause
     if observed.deployment and observed.deployment.failure:

@@ -108,6 +108,11 @@ class Pod:
     containers: tuple[Container, ...] = ()
     job_uid: str = ""
 
+    @property
+    def over(self) -> bool:
+        """Whether it will never run again: it succeeded, or failed, or was evicted."""
+        return self.phase in ("Succeeded", "Failed")
+
 
 @dataclass(frozen=True, slots=True)
 class Child:

@@ -3,6 +3,7 @@
 The version's status is the memory: what a Job answered is written there once, and from then on the Job may go.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -30,6 +31,8 @@ from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
 
 # A Job's last pod can be seen a little later than the Job's own end: two watches, no order between them.
 _RESULT_GRACE = timedelta(seconds=30)
+# A status holds 64 times in all, and a run brings up to a dozen besides those of its epochs.
+_EPOCH_TIMES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +108,8 @@ def _stage(
     result, cause = _outcome(observed, version, job)
     if result is not None:
         return Step(_recorded(version, stage, job, result, now))
-    if cause.reason == Reason.RESULT_LOST and now - (job.finished or now) < _RESULT_GRACE:
+    unheard = cause.reason == Reason.RESULT_LOST or _awaits_last_pod(observed, job)
+    if unheard and now - (job.finished or job.identity.created) < _RESULT_GRACE:
         return Step(_running(version, stage, job, now), requeue_after=1.0)
     return Step(_failed(observed, version, job, cause, now))
 
@@ -130,6 +134,9 @@ def _outcome(observed: Observed, version: Version, job: Job) -> tuple[RunResult 
         for container in pod.containers:
             answer = parse_result(container.exit_message)
             if job.state is JobState.COMPLETE and container.exit_code == 0 and answer and answer.ok:
+                if job.stage is RunStage.TRAIN and not answer.metrics:
+                    words = f"Job {job.identity.name} succeeded and measured nothing; see its log"
+                    return None, Cause(Reason.RUN_FAILED, words)
                 return answer, Cause("", "")
             if job.state is JobState.FAILED and answer and answer.error:
                 return None, Cause(answer.error.reason, answer.error.message)
@@ -140,6 +147,13 @@ def _outcome(observed: Observed, version: Version, job: Job) -> tuple[RunResult 
             Reason.RESULT_LOST, f"Job {job.identity.name} succeeded, but its pod and so its result is gone"
         )
     return None, Cause(Reason.RUN_FAILED, job.failure_message or f"Job {job.identity.name} failed")
+
+
+def _awaits_last_pod(observed: Observed, job: Job) -> bool:
+    """Whether the pod that ended a Job has not been seen to end: what it said decides what becomes of the version."""
+    pods = observed.job_pods(job)
+    told_elsewhere = job.failure_reason == "DeadlineExceeded"
+    return not told_elsewhere and not any(c.exit_code is not None for pod in pods[-1:] for c in pod.containers)
 
 
 def parse_result(message: str) -> RunResult | None:
@@ -172,7 +186,7 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, no
     times = {f"{stage.value}JobCreated": job.identity.created, **before.times}
     times |= {
         ("exportStarted" if key == "started" and stage is RunStage.EXPORT else key): t
-        for key, t in result.times.items()
+        for key, t in _fitting(result.times).items()
     }
     status = msgspec.structs.replace(before, times=times, started_at=before.started_at or job.identity.created)
     if stage is RunStage.TRAIN:
@@ -198,6 +212,13 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, no
     )
     words = f"is published at {servable.uri}" if servable else "is published"
     return _ended(version, status, VersionPhase.PUBLISHED, Cause(Reason.PUBLISHED, words), now)
+
+
+def _fitting(times: Mapping[str, datetime]) -> dict[str, datetime]:
+    """The times of a run without those of the epochs between the first three and the last, where there are too many."""
+    epochs = sorted((time, event) for event, time in times.items() if event.startswith("epoch"))
+    left_out = {event for _, event in epochs[3:-1]} if len(epochs) > _EPOCH_TIMES else set()
+    return {event: time for event, time in times.items() if event not in left_out}
 
 
 def _failed(observed: Observed, version: Version, job: Job, cause: Cause, now: datetime) -> KerasModelVersionStatus:

@@ -26,7 +26,9 @@ def wanted_number(observed: Observed, spec: KerasModelSpec, current: Version | N
     is wrong with the version asked for, what serves goes on.
     """
     published = {version.number for version in observed.versions if version.status.phase is VersionPhase.PUBLISHED}
-    serves = observed.deployment.number if observed.deployment else max(published, default=None)
+    named = observed.deployment.number if observed.deployment else None
+    # Somebody may have taken the label off the pod template: then it names nothing.
+    serves = named or max(published, default=None)
     pin = spec.serving.version
     if pin is not None:
         if pin in published:

@@ -96,7 +96,7 @@ def invalid_status(model: Model, now: datetime) -> KerasModelStatus:
 
 def serving_number(observed: Observed, model: Model) -> int | None:
     """The version that answers predictions: of the ready pods' versions, the rolled-out one, else the one as before."""
-    ready = {pod.number for pod in observed.serving_pods() if pod.ready}
+    ready = {pod.number for pod in observed.serving_pods() if pod.ready and pod.number}
     deployment = observed.deployment
     if deployment and deployment.number in ready and (deployment.rolled_out or len(ready) == 1):
         return deployment.number
@@ -240,7 +240,7 @@ def _version_reason(status: KerasModelVersionStatus) -> str:
 def _serves(observed: Observed, serving: int | None) -> str:
     if serving is None:
         return ""
-    pods = [pod for pod in observed.serving_pods() if pod.number == serving]
+    pods = [pod for pod in observed.serving_pods() if pod.number == serving and not pod.over]
     return f"version {serving} serves on {len([pod for pod in pods if pod.ready])}/{len(pods)} pods"
 
 

@@ -56,6 +56,12 @@ def _usual(changes: dict[str, Any], **usual: Any) -> dict[str, Any]:
     return usual | changes
 
 
+def _fields_of(part: type[Serving | Training], changes: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Take the fields of a struct out of keywords."""
+    named = {name: prefix + name if name == "resources" else name for name in part.__struct_fields__}
+    return {name: changes.pop(keyword) for name, keyword in named.items() if keyword in changes}
+
+
 def identity(name: str, uid: str = "", **changes: Any) -> Identity:
     return Identity(**_usual(changes, namespace="vision", name=name, uid=uid or f"uid-{name}", created=EARLIER))
 
@@ -65,17 +71,18 @@ def training(**changes: Any) -> Training:
 
 
 def trained(**changes: Any) -> KerasModelSpec:
-    """The spec of a model that is trained; keywords of Training, Serving and KerasModelSpec are told apart by name."""
-    serving = {name: changes.pop(name) for name in Serving.__struct_fields__ if name in changes}
-    if "serving_resources" in changes:
-        serving["resources"] = changes.pop("serving_resources")
-    learned = {name: changes.pop(name) for name in Training.__struct_fields__ if name in changes}
+    """The spec of a model that is trained; keywords of Training, Serving and KerasModelSpec are told apart by name.
+
+    `training_resources` and `serving_resources` are the `resources` that both have.
+    """
+    serving = _fields_of(Serving, changes, "serving_")
+    learned = _fields_of(Training, changes, "training_")
     return KerasModelSpec(**_usual(changes, training=training(**learned), store=STORE, serving=Serving(**serving)))
 
 
 def brought(**changes: Any) -> KerasModelSpec:
     """The spec of a model that comes as a SavedModel."""
-    serving = {name: changes.pop(name) for name in Serving.__struct_fields__ if name in changes}
+    serving = _fields_of(Serving, changes, "serving_")
     source = Source(uri=changes.pop("uri", "s3://models/uploads/dogs"))
     return KerasModelSpec(**_usual(changes, source=source, store=STORE, serving=Serving(**serving)))
 
@@ -100,7 +107,7 @@ def said(kind: ConditionType, reason: str, *, holds: bool = False, since: dateti
 def version(number: int, spec: KerasModelSpec, phase: VersionPhase | None = None, **changes: Any) -> Version:
     """A version with the inputs of `spec`; `reason` is its Ready condition's, other keywords are of its status."""
     reason = changes.pop("reason", "")
-    who = {name: changes.pop(name) for name in ("deleting", "uid") if name in changes}
+    who: dict[str, Any] = {name: changes.pop(name) for name in ("deleting", "uid") if name in changes}
     past_training = phase in (VersionPhase.EXPORTING, VersionPhase.PUBLISHED, VersionPhase.REJECTED)
     if spec.training and past_training:
         changes.setdefault("metrics", GOOD_METRICS)

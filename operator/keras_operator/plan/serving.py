@@ -72,7 +72,7 @@ def serving_children(
     if number is None:
         return ServingChildren(tuple(keep), (), None)
     keep.append(Desired(Template.DEPLOYMENT, name, shared | _deployment_values(spec, number, installation, name)))
-    remove = []
+    remove: list[Removal] = []
     autoscaling = spec.serving.autoscaling
     if autoscaling:
         bounds = {
@@ -81,13 +81,18 @@ def serving_children(
             "target_cpu_utilization": autoscaling.target_cpu_utilization,
         }
         keep.append(Desired(Template.AUTOSCALER, name, shared | bounds))
-    elif child := observed.children.get("HorizontalPodAutoscaler"):
-        remove.append(Removal("HorizontalPodAutoscaler", name, child.identity.uid))
+    else:
+        remove += _removal(observed, "HorizontalPodAutoscaler", name)
     if least_replicas(spec) >= 2:
         keep.append(Desired(Template.DISRUPTION_BUDGET, name, shared))
-    elif child := observed.children.get("PodDisruptionBudget"):
-        remove.append(Removal("PodDisruptionBudget", name, child.identity.uid))
+    else:
+        remove += _removal(observed, "PodDisruptionBudget", name)
     return ServingChildren(tuple(keep), tuple(remove), _seed(observed, spec))
+
+
+def _removal(observed: Observed, kind: str, name: str) -> list[Removal]:
+    child = observed.children.get(kind)
+    return [Removal(kind, name, child.identity.uid)] if child and not child.identity.deleting else []
 
 
 def least_replicas(spec: KerasModelSpec) -> int:

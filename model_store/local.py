@@ -98,7 +98,9 @@ class LocalStore:
             raise StoreUriError(f"The name {key!r} is not used in {self.uri}: {PARTIAL}/ is for unfinished writes.")
         path = self.root / key
         # A link that somebody left in the folder must not lead a write or a read out of it.
-        if not path.parent.resolve().is_relative_to(self.root.resolve()) or path.is_symlink():
+        with self._refusals_as_access_denied(path):
+            inside = path.parent.resolve().is_relative_to(self.root.resolve()) and not path.is_symlink()
+        if not inside:
             raise StoreUriError(f"The name {key!r} leads through a symbolic link out of {self.uri}; remove the link.")
         return path
 

@@ -11,22 +11,22 @@ import msgspec
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
 
 
-class _User(msgspec.Struct):
+class _User(msgspec.Struct, frozen=True):
     username: str = ""
 
 
-class _ObjectRef(msgspec.Struct, rename="camel"):
+class _ObjectRef(msgspec.Struct, frozen=True, rename="camel"):
     resource: str = ""
     namespace: str = ""
     name: str = ""
     subresource: str = ""
 
 
-class _Status(msgspec.Struct):
+class _Status(msgspec.Struct, frozen=True):
     code: int = 0
 
 
-class _Event(msgspec.Struct, rename="camel"):
+class _Event(msgspec.Struct, frozen=True, rename="camel"):
     """What is used here of an Event of audit.k8s.io/v1 (kubernetes.io/docs/reference/config-api/apiserver-audit.v1)."""
 
     request_received_timestamp: datetime

@@ -5,10 +5,15 @@ from __future__ import annotations
 import hashlib
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import boto3
 import pytest
 
-from model_store import AlreadyExists, NotFound, Store, StoreUriError, TooLarge
+from model_store import AlreadyExists, NotFound, Store, StoreUriError, TooLarge, open_store
+
+if TYPE_CHECKING:
+    from tests.unit.model_store.conftest import Minio
 
 BAD_KEYS = ["", "/etc/passwd", "../x", "a/../../x", "a/./b", "a//b", "a/", "a\nb", "\udcff", "x" * 1025]
 
@@ -116,6 +121,14 @@ def test_folders_are_those_directly_below(store: Store) -> None:
     assert list(store.folders(".runs")) == ["7"]
     store.delete("10/a")
     assert sorted(store.folders()) == [".runs", "1"]
+
+
+def test_a_folder_marker_is_no_object(minio: Minio, bucket: str) -> None:
+    store = open_store(f"s3://{bucket}/models", endpoint=minio.endpoint)
+    client = boto3.client("s3", endpoint_url=minio.endpoint, region_name="us-east-1")
+    client.put_object(Bucket=bucket, Key="models/cats/", Body=b"")
+    store.write("cats/1.png", b"")
+    assert keys(store) == ["cats/1.png"]
 
 
 def test_an_empty_store_lists_nothing(store: Store) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from model_store import StoreUriError, open_store
+from model_store import AccessDenied, StoreUriError, open_store
 
 
 @pytest.mark.parametrize(
@@ -69,6 +72,28 @@ def test_a_link_does_not_lead_out_of_a_folder(tmp_path: Path) -> None:
         with pytest.raises(StoreUriError, match="symbolic link"):
             store.write(key, b"y")
     assert (tmp_path / "outside" / "private").read_text() == "x"
+
+
+def test_a_folder_that_may_not_be_used_is_named(tmp_path: Path) -> None:
+    store = open_store(f"file://{tmp_path}/store")
+    store.write("a", b"1")
+    with as_nobody(), pytest.raises(AccessDenied, match=f"change the owner or the mode of {tmp_path}/store"):
+        store.write("b", b"1")
+    with as_nobody(), pytest.raises(AccessDenied, match="user id"):
+        store.read("a", limit=1)
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    """Root may do everything, so be somebody else for a moment."""
+    user = os.geteuid()
+    if user != 0:
+        pytest.skip("only root can become somebody who may not use a folder")
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
 
 
 def test_unfinished_writes_are_out_of_sight(tmp_path: Path) -> None:

@@ -3,8 +3,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-UV ?= uv
+# Everything that is fetched or built once lives here, outside the tree, shared by all clones.
+CACHE := $(or $(KERAS_OPERATOR_CACHE),$(HOME)/.cache/keras-operator)
+UV_VERSION := 0.13.9
+UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
+RUN := .venv/bin/
 DEVCLUSTER := python3 -m devcluster
+PYTEST := $(RUN)python -m pytest
 
 .PHONY: help
 help: ## List the targets
@@ -13,13 +18,64 @@ help: ## List the targets
 .PHONY: setup
 setup: .venv/.synced ## Make .venv with everything that development needs, from uv.lock
 
-.venv/.synced: pyproject.toml uv.lock
-	$(UV) sync --frozen --all-extras
+$(UV):
+	@python3 -m venv $(CACHE)/uv-$(UV_VERSION) || { echo "python3 -m venv failed: apt-get install python3-venv" >&2; exit 1; }
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+.venv/.synced: pyproject.toml uv.lock | $(UV)
+	@$(UV) sync --quiet --frozen --all-extras
 	@touch $@
+
+.PHONY: generate
+generate: setup ## Write crds/ and docs/api.md from the types
+	@$(RUN)python -m keras_operator.api.generate
+
+.PHONY: format
+format: setup ## Format the code
+	@$(RUN)ruff format --quiet . && $(RUN)ruff check --quiet --fix .
+
+.PHONY: lint
+lint: setup ## Check style, types, import directions and that crds/ is what the types say
+	@$(RUN)ruff format --check --quiet . || { echo "not formatted: make format" >&2; exit 1; }
+	@$(RUN)ruff check --quiet .
+	@$(RUN)mypy
+	@$(RUN)lint-imports
+	@$(RUN)python -m keras_operator.api.generate --check
+
+.PHONY: unit
+unit: setup ## Test what needs no cluster
+	@$(PYTEST) tests/unit
+
+.PHONY: test-cluster
+test-cluster: setup cluster ## Test against the real API server
+	@$(PYTEST) tests/cluster
+
+.PHONY: e2e
+e2e: setup cluster images ## Test end to end on the real node
+	@$(PYTEST) tests/e2e
+
+.PHONY: test
+test: setup cluster lint images ## Test everything, from static checks to end to end
+	@$(PYTEST) tests --durations=15
+
+.PHONY: mutation
+mutation: setup ## Break plan line by line and see whether a test notices (takes a while)
+	@$(RUN)python -m benchmarks.mutation
+
+.PHONY: demo
+demo: setup cluster images ## Train, publish and serve a model on a real node, and ask it about images it never saw
+	@$(RUN)python -m benchmarks.demo
+
+.PHONY: demo-down
+demo-down: cluster-down ## Remove the demo and its cluster
 
 .PHONY: cluster
 cluster: ## Start a real Kubernetes node with object storage, or what of it is missing
 	@$(DEVCLUSTER) up
+
+.PHONY: env
+env: ## Print what a shell needs to talk to the cluster: . <(make -s env)
+	@$(DEVCLUSTER) env
 
 .PHONY: cluster-status
 cluster-status: ## Show the cluster's processes and addresses

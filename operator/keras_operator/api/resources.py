@@ -10,13 +10,12 @@ from msgspec import Meta
 from .rules import Rule, ruled
 from .wire import Written
 
-Quantity = Annotated[int | str, Meta(description="A Kubernetes quantity.", examples=["500m", "2Gi", 1])]
-
 _QUANTITY = re.compile(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)(Ki|Mi|Gi|Ti|Pi|Ei|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _BINARY_SUFFIXES = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-# The API server takes every quantity for as long as a whole request when it estimates what the rules below cost.
-_NAMES_AT_MOST = 8
+# The API server estimates what the rules below cost at most, takes every quantity for as long as a whole request, and
+# refuses a CRD above its limit. With 6 names the two `resources` of a model use half of it.
+_NAMES_AT_MOST = 6
 _NAME = r"(?:cpu|memory|ephemeral-storage|[a-z0-9][a-z0-9.-]*\.[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]*)"
 
 
@@ -57,6 +56,14 @@ def _devices_agree(resources: "Resources") -> bool:
     )
 
 
+_IS_QUANTITY = Rule(
+    cel="type(self) == int ? self >= 0 : isQuantity(self) && !self.startsWith('-')",
+    message="must be a quantity and not negative, such as 500m or 2 for cpu, 512Mi or 2Gi for memory",
+    holds=_is_quantity,
+)
+Quantity = Annotated[int | str, Meta(extra=ruled(_IS_QUANTITY))]
+"""A number with a suffix, as `parse_quantity` reads it."""
+
 _NAMES = Rule(
     cel=f"self.all(name, name.matches(r'^{_NAME}$'))",
     message=(
@@ -64,13 +71,8 @@ _NAMES = Rule(
     ),
     holds=lambda quantities: all(re.fullmatch(_NAME, name) for name in quantities),
 )
-_QUANTITIES = Rule(
-    cel="self.all(name, isQuantity(string(self[name])) && !string(self[name]).startsWith('-'))",
-    message="every value must be a quantity and not negative, such as 500m or 2 for cpu, 512Mi or 2Gi for memory",
-    holds=lambda quantities: all(map(_is_quantity, quantities.values())),
-)
 _WHOLE_DEVICES = Rule(
-    cel="self.all(name, !name.contains('/') || string(self[name]).matches(r'^[0-9]+$'))",
+    cel="self.all(name, !name.contains('/') || type(self[name]) == int || self[name].matches(r'^[0-9]+$'))",
     message="devices such as nvidia.com/gpu come in whole numbers",
     holds=lambda quantities: all(
         re.fullmatch("[0-9]+", str(quantity)) for name, quantity in quantities.items() if "/" in name
@@ -87,7 +89,7 @@ class Resources(Written, frozen=True, kw_only=True):
             max_length=_NAMES_AT_MOST,
             description="What the scheduler sets aside for the container: cpu in cores, memory in bytes.",
             examples=[{"cpu": "500m", "memory": "1Gi"}],
-            extra=ruled(_NAMES, _QUANTITIES, _WHOLE_DEVICES),
+            extra=ruled(_NAMES, _WHOLE_DEVICES),
         ),
     ] = msgspec.field(default_factory=dict)
     limits: Annotated[
@@ -96,7 +98,7 @@ class Resources(Written, frozen=True, kw_only=True):
             max_length=_NAMES_AT_MOST,
             description="What the container may use at most; a container that uses more memory is killed.",
             examples=[{"memory": "2Gi", "nvidia.com/gpu": 1}],
-            extra=ruled(_NAMES, _QUANTITIES, _WHOLE_DEVICES),
+            extra=ruled(_NAMES, _WHOLE_DEVICES),
         ),
     ] = msgspec.field(default_factory=dict)
 

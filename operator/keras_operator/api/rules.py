@@ -79,3 +79,6 @@ def broken(value: Any, kind: inspect.Type, path: str) -> Iterator[tuple[str, Rul
     elif isinstance(kind, inspect.VarTupleType):
         for index, item in enumerate(value):
             yield from broken(item, kind.item_type, f"{path}[{index}]")
+    elif isinstance(kind, inspect.DictType):
+        for key, item in value.items():
+            yield from broken(item, kind.value_type, f"{path}[{key}]")

@@ -85,7 +85,7 @@ def serving_cause(observed: Observed, number: int) -> Cause | None:
     names = {pod.identity.name for pod in waiting}
     for trouble in observed.agent_troubles:
         if trouble.pod in names:
-            return Cause(trouble.reason, f"pod {trouble.pod}: {_one_line(trouble.message)}")
+            return Cause(trouble.reason or Reason.POD_NOT_READY, f"pod {trouble.pod}: {_one_line(trouble.message)}")
     # Evicted pods lie about long after others took their place.
     for pod in [pod for pod in waiting if not pod.over] or waiting:
         if cause := pod_cause(pod) or _crash_cause(pod):

@@ -127,7 +127,7 @@ def _outlook(
     made = _run_outlook(observed, spec, current, hold_up, serves)
     if wanted.problem:
         return Outlook(
-            made.phase if made else Phase.SERVING,
+            made.phase if made else Phase.SERVING if serves else Phase.DEPLOYING,
             _join(wanted.problem.message, serves),
             wanted.problem.reason,
             wanted.problem,

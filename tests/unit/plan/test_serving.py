@@ -85,8 +85,8 @@ PINS = {
         9,
         "VersionNotFound",
         (
-            "serving.version is 9, and there is no version 9: name a published version in serving.version, or remove it "
-            "to serve the newest; version 1 serves on 1/1 pods"
+            "serving.version is 9, and there is no version 9: name a published version in serving.version, or remove "
+            "it to serve the newest; version 1 serves on 1/1 pods"
         ),
     ),
     "not published": (

@@ -1,0 +1,361 @@
+"""The one sentence and the one word that people read about a model."""
+
+from typing import Any
+
+import pytest
+from keras_operator.api import (
+    KerasModelStatus,
+    Phase,
+    Progress,
+    ProgressStage,
+    RunStage,
+    VersionPhase,
+)
+from keras_operator.plan.observed import AgentTrouble, JobState
+
+from tests.unit.plan.observations import (
+    answer,
+    brought,
+    decide,
+    deployment,
+    failed_result,
+    gated,
+    job,
+    message,
+    phase,
+    published,
+    run_pod,
+    serving_pod,
+    trained,
+    version,
+)
+
+ONE, TWO = trained(), trained(epochs=20)
+TRAINING = version(1, ONE, VersionPhase.TRAINING)
+SERVES_ONE: dict[str, Any] = {"deployment": deployment(1), "pods": (serving_pod(1),)}
+PENDING_POD = serving_pod(2, ready=False)
+
+
+def training_now(stage: ProgressStage = ProgressStage.TRAINING, **told: Any) -> dict[str, Any]:
+    return {"jobs": (job(1),), "progress": Progress(stage=stage, **told)}
+
+
+def exporting_now(stage: ProgressStage) -> dict[str, Any]:
+    return {"jobs": (job(1, RunStage.EXPORT),), "progress": Progress(stage=stage)}
+
+
+EXPORTING = version(1, ONE, VersionPhase.EXPORTING)
+STUCK_JOB = job(1)
+STUCK: dict[str, Any] = {
+    "jobs": (STUCK_JOB,),
+    "pods": (run_pod(STUCK_JOB, unschedulable="no node fits."),),
+}
+STUCK_EXPORT = job(1, RunStage.EXPORT)
+
+LOST = job(1, state=JobState.FAILED)
+LOST_POD = run_pod(LOST, answer(failed_result(RunStage.TRAIN, "NoImages", "no images: upload some."), 65))
+
+SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
+    "a new version is due": (ONE, (), {}, "Pending", "a new version is being created"),
+    "a new version is due while another serves": (
+        TWO,
+        (published(1, ONE),),
+        SERVES_ONE,
+        "Pending",
+        "a new version is being created; version 1 serves on 1/1 pods",
+    ),
+    "a job was just created": (ONE, (version(1, ONE),), {}, "Training", "version 1 is starting to train"),
+    "training, nothing heard": (ONE, (TRAINING,), {"jobs": (job(1),)}, "Training", "version 1 is starting to train"),
+    "fetching": (ONE, (TRAINING,), training_now(ProgressStage.FETCHING), "Training", "version 1 is fetching its data"),
+    "training, no epochs told": (ONE, (TRAINING,), training_now(), "Training", "version 1 is being trained"),
+    "the first epoch": (ONE, (TRAINING,), training_now(epochs=10), "Training", "version 1: epoch 0/10"),
+    "training with everything": (
+        ONE,
+        (TRAINING,),
+        training_now(epoch=3, epochs=10, metrics={"accuracy": 0.9, "val_accuracy": 0.814}, seconds_left=240),
+        "Training",
+        "version 1: epoch 3/10 · accuracy 0.81 · about 4 min left",
+    ),
+    "training, measured on the training images only": (
+        ONE,
+        (TRAINING,),
+        training_now(epoch=3, epochs=10, metrics={"accuracy": 0.9}),
+        "Training",
+        "version 1: epoch 3/10 · accuracy 0.90",
+    ),
+    "training while another serves": (
+        TWO,
+        (published(1, ONE), version(2, TWO, VersionPhase.TRAINING)),
+        SERVES_ONE | {"jobs": (job(2),), "progress": Progress(stage=ProgressStage.TRAINING, epoch=1, epochs=20)},
+        "Training",
+        "version 2: epoch 1/20; version 1 serves on 1/1 pods",
+    ),
+    "evaluating": (
+        ONE,
+        (TRAINING,),
+        training_now(ProgressStage.EVALUATING, epochs=10),
+        "Training",
+        "version 1 is being evaluated",
+    ),
+    "saving": (ONE, (TRAINING,), training_now(ProgressStage.SAVING), "Training", "version 1 is being saved"),
+    "an export was just created": (ONE, (EXPORTING,), {}, "Exporting", "version 1 is being exported"),
+    "exporting": (
+        ONE,
+        (EXPORTING,),
+        exporting_now(ProgressStage.EXPORTING),
+        "Exporting",
+        "version 1 is being exported",
+    ),
+    "verifying": (
+        ONE,
+        (EXPORTING,),
+        exporting_now(ProgressStage.VERIFYING),
+        "Exporting",
+        "version 1 is being verified",
+    ),
+    "publishing": (
+        ONE,
+        (EXPORTING,),
+        exporting_now(ProgressStage.PUBLISHING),
+        "Exporting",
+        "version 1 is being published",
+    ),
+    "a job that cannot start": (
+        ONE,
+        (TRAINING,),
+        STUCK,
+        "Training",
+        (
+            "version 1 cannot be trained: no node can take pod dogs-1-train-x: no node fits. Lower its resource "
+            "requests or add a node that fits"
+        ),
+    ),
+    "an export that cannot start while another version serves": (
+        TWO,
+        (published(2, ONE), version(1, TWO, VersionPhase.EXPORTING)),
+        {
+            "jobs": (STUCK_EXPORT,),
+            "pods": (run_pod(STUCK_EXPORT, unschedulable="no node fits."), serving_pod(2)),
+            "deployment": deployment(2),
+        },
+        "Exporting",
+        (
+            "version 1 cannot be exported: no node can take pod dogs-1-export-x: no node fits. Lower its resource "
+            "requests or add a node that fits; version 2 serves on 1/1 pods"
+        ),
+    ),
+    "rejected": (
+        gated(),
+        (version(1, ONE, VersionPhase.REJECTED, metrics={"accuracy": "0.5"}),),
+        {},
+        "Rejected",
+        (
+            "version 1 was rejected: accuracy is 0.5, and its gate asks for >= 0.85. To try again, delete "
+            "kerasmodelversion dogs-1, or change spec.training, or ease the gate"
+        ),
+    ),
+    "rejected while another serves": (
+        gated(epochs=20),
+        (published(1, ONE), version(2, TWO, VersionPhase.REJECTED, metrics={"accuracy": "0.5"})),
+        SERVES_ONE,
+        "Rejected",
+        (
+            "version 2 was rejected: accuracy is 0.5, and its gate asks for >= 0.85; version 1 serves on 1/1 pods. To "
+            "try again, delete kerasmodelversion dogs-2, or change spec.training, or ease the gate"
+        ),
+    ),
+    "failed": (
+        ONE,
+        (TRAINING,),
+        {"jobs": (LOST,), "pods": (LOST_POD,)},
+        "Failed",
+        (
+            "version 1 failed: no images: upload some. To try again, delete kerasmodelversion dogs-1, or change "
+            "spec.training"
+        ),
+    ),
+    "a source failed while another serves": (
+        brought(),
+        (
+            published(1, ONE),
+            version(2, brought(), VersionPhase.FAILED, message="it is broken.", reason="BadSavedModel"),
+        ),
+        SERVES_ONE,
+        "Failed",
+        (
+            "version 2 failed: it is broken; version 1 serves on 1/1 pods. To try again, delete kerasmodelversion "
+            "dogs-2, or change spec.source"
+        ),
+    ),
+    "failed without a word": (
+        ONE,
+        (version(1, ONE, VersionPhase.FAILED),),
+        {},
+        "Failed",
+        "version 1 failed: . To try again, delete kerasmodelversion dogs-1, or change spec.training",
+    ),
+    "suspended before its first version": (
+        trained(suspend=True),
+        (),
+        {},
+        "Suspended",
+        "suspended: no version is made",
+    ),
+    "suspended while another serves": (
+        trained(epochs=20, suspend=True),
+        (published(1, ONE),),
+        SERVES_ONE,
+        "Suspended",
+        "suspended: no version is made; version 1 serves on 1/1 pods",
+    ),
+    "suspended before a job": (
+        trained(epochs=20, suspend=True),
+        (published(1, ONE), version(2, TWO)),
+        SERVES_ONE,
+        "Suspended",
+        "suspended: version 2 waits; version 1 serves on 1/1 pods",
+    ),
+    "suspended when everything was done": (
+        trained(suspend=True),
+        (published(1, ONE),),
+        SERVES_ONE,
+        "Serving",
+        "version 1 serves on 1/1 pods",
+    ),
+    "serving": (ONE, (published(1, ONE),), SERVES_ONE, "Serving", "version 1 serves on 1/1 pods"),
+    "serving on several": (
+        trained(replicas=3),
+        (published(1, ONE),),
+        {"deployment": deployment(1, 3), "pods": tuple(serving_pod(1, name=n) for n in "abc")},
+        "Serving",
+        "version 1 serves on 3/3 pods",
+    ),
+    "the first rollout begins": (
+        ONE,
+        (published(1, ONE),),
+        {},
+        "Deploying",
+        "version 1 is being rolled out",
+    ),
+    "the first rollout goes on": (
+        ONE,
+        (published(1, ONE),),
+        {"deployment": deployment(1, 2, available=1), "pods": (serving_pod(1), serving_pod(1, name="b", ready=False))},
+        "Deploying",
+        "version 1 is being rolled out: 1/2 pods are ready",
+    ),
+    "a rollout begins": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        SERVES_ONE,
+        "Deploying",
+        "version 2 is being rolled out; version 1 serves on 1/1 pods",
+    ),
+    "a rollout goes on": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        {"deployment": deployment(2, 2, total=3, updated=1), "pods": (serving_pod(1), PENDING_POD)},
+        "Deploying",
+        "version 2 is being rolled out: 0/2 pods are ready; version 1 serves on 1/1 pods",
+    ),
+    "a rollout whose pod was not created yet": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        {"deployment": deployment(2, updated=0), "pods": (serving_pod(1),)},
+        "Deploying",
+        "version 2 is being rolled out; version 1 serves on 1/1 pods",
+    ),
+    "a rollout that is stuck": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        {"deployment": deployment(2, updated=1, total=2, stuck=True), "pods": (serving_pod(1), PENDING_POD)},
+        "Deploying",
+        (
+            "version 2 cannot serve: its pods did not become ready in 10 minutes; see kubectl describe pod; version 1 "
+            "serves on 1/1 pods"
+        ),
+    ),
+    "a rollout whose agent has trouble": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        {
+            "deployment": deployment(2, updated=1, total=2, stuck=True),
+            "pods": (serving_pod(1), PENDING_POD),
+            "agent_troubles": (AgentTrouble("dogs-2-pod", "Corrupt", "a file differs."),),
+        },
+        "Deploying",
+        "version 2 cannot serve: pod dogs-2-pod: a file differs; version 1 serves on 1/1 pods",
+    ),
+    "pinned while the newest trains": (
+        trained(epochs=20, version=1),
+        (published(1, ONE), version(2, TWO, VersionPhase.TRAINING)),
+        SERVES_ONE | {"jobs": (job(2),)},
+        "Serving",
+        "version 1 serves on 1/1 pods",
+    ),
+    "pinned while the newest was rejected": (
+        trained(epochs=20, version=1),
+        (published(1, ONE), version(2, TWO, VersionPhase.FAILED, reason="NoImages")),
+        SERVES_ONE,
+        "Serving",
+        "version 1 serves on 1/1 pods",
+    ),
+    "pinned to nothing while the newest trains": (
+        trained(epochs=20, version=7),
+        (published(1, ONE), version(2, TWO, VersionPhase.TRAINING)),
+        SERVES_ONE | {"jobs": (job(2),)},
+        "Training",
+        (
+            "serving.version is 7, and there is no version 7: name a published version in serving.version, or remove "
+            "it to serve the newest; version 1 serves on 1/1 pods"
+        ),
+    ),
+    "pinned to nothing before anything serves": (
+        trained(version=7),
+        (published(1, ONE),),
+        {},
+        "Deploying",
+        (
+            "serving.version is 7, and there is no version 7: name a published version in serving.version, or remove "
+            "it to serve the newest"
+        ),
+    ),
+    "refused before anything happened": (
+        ONE,
+        (),
+        {"refusals": ("Service dogs is in the way.", "and another")},
+        "Pending",
+        "Service dogs is in the way",
+    ),
+    "refused while serving": (
+        ONE,
+        (published(1, ONE),),
+        SERVES_ONE | {"refusals": ("Service dogs is in the way",), "status": KerasModelStatus(phase=Phase.DEPLOYING)},
+        "Deploying",
+        "Service dogs is in the way; version 1 serves on 1/1 pods",
+    ),
+}
+
+
+@pytest.mark.parametrize(("spec", "versions", "seen", "said", "sentence"), SAYINGS.values(), ids=SAYINGS.keys())
+def test_people_read_what_is_going_on(spec, versions, seen, said, sentence):
+    todo = decide(spec, *versions, **seen)
+    assert (phase(todo), message(todo)) == (said, sentence)
+
+
+TIMES_LEFT = [
+    (0, "about 1 s left"),
+    (0.4, "about 1 s left"),
+    (1.6, "about 2 s left"),
+    (89.4, "about 89 s left"),
+    (90, "about 2 min left"),
+    (5399, "about 90 min left"),
+    (5400, "about 2 h left"),
+    (36_000, "about 10 h left"),
+]
+
+
+@pytest.mark.parametrize(("seconds", "words"), TIMES_LEFT)
+def test_the_time_left_is_said_in_fitting_units(seconds, words):
+    todo = decide(ONE, TRAINING, **training_now(epoch=1, epochs=2, seconds_left=seconds))
+    assert message(todo) == f"version 1: epoch 1/2 · {words}"

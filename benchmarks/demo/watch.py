@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import IO, Any, TextIO
 
 import msgspec
-from keras_operator.api import ConditionStatus, ConditionType, KerasModelStatus, Phase
+from keras_operator.api import KERAS_MODEL, ConditionStatus, ConditionType, KerasModelStatus, Phase
 
 from benchmarks.demo.errors import DemoError
 from benchmarks.demo.kubectl import Kubectl
@@ -108,12 +108,23 @@ def _describe(namespace: str, name: str) -> str:
 
 
 def _reports(kubectl: Kubectl, namespace: str, name: str, deadline: float) -> Iterator[Report | None]:
-    """Reports as they come, and None each second without one. A watch that the API server ends is begun again."""
+    """Reports as they come, and None each second without one.
+
+    A watch that the API server ends is begun again, unless the model or the API server is gone.
+    """
+    model = (f"kerasmodel/{name}", "-n", namespace)
     while time.monotonic() < deadline:
-        with kubectl.watching(f"kerasmodel/{name}", "-n", namespace) as output:
+        yield _report(kubectl.get(*model))
+        with kubectl.watching(*model) as output:
             for found in _documents(output, deadline):
-                status = None if found is None else msgspec.convert(found.get("status", {}), KerasModelStatus)
-                yield None if status is None else Report(status, datetime.now(UTC))
+                # A watch ends with an object of the kind Status where the API server has something to say about it.
+                if found is not None and found.get("kind") != KERAS_MODEL.name:
+                    break
+                yield None if found is None else _report(found)
+
+
+def _report(model: dict[str, Any]) -> Report:
+    return Report(msgspec.convert(model.get("status", {}), KerasModelStatus), datetime.now(UTC))
 
 
 def _documents(output: IO[bytes], deadline: float) -> Iterator[dict[str, Any] | None]:

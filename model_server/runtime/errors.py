@@ -26,6 +26,14 @@ class Code(enum.IntEnum):
     DATA_LOSS = 15
     UNAUTHENTICATED = 16
 
+    @classmethod
+    def of(cls, number: int) -> Code:
+        """The code of that number, UNKNOWN for one that has no name."""
+        try:
+            return cls(number)
+        except ValueError:
+            return cls.UNKNOWN
+
 
 HTTP_STATUS: dict[Code, int] = {
     Code.OK: 200,

@@ -32,7 +32,7 @@ class Output(ctypes.Structure):
 _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
     ("TF_Version", c_char_p, []),
     ("TF_NewStatus", c_void_p, []),
-    ("TF_DeleteStatus", None, [c_void_p]),
+    ("TF_SetStatus", None, [c_void_p, c_int, c_char_p]),
     ("TF_GetCode", c_int, [c_void_p]),
     ("TF_Message", c_char_p, [c_void_p]),
     ("TF_NewBufferFromString", c_void_p, [c_char_p, c_size_t]),
@@ -94,18 +94,22 @@ def library() -> Any:
 
 
 class _ThreadStatus(threading.local):
-    """One `TF_Status` for each thread: calls set it anew, so it can be used again without being made again."""
+    """One `TF_Status` for each thread, made once: every call of the API needs one."""
 
     def __init__(self) -> None:
         self.pointer: int = library().TF_NewStatus()
 
-    def __del__(self) -> None:
-        library().TF_DeleteStatus(self.pointer)
-
 
 @functools.cache
-def _status() -> _ThreadStatus:
+def _statuses() -> _ThreadStatus:
     return _ThreadStatus()
+
+
+def _new_status() -> int:
+    """This thread's status, set to OK: some functions only ever set it on failure."""
+    status = _statuses().pointer
+    library().TF_SetStatus(status, 0, b"")
+    return status
 
 
 def _check(status: int) -> None:
@@ -113,7 +117,7 @@ def _check(status: int) -> None:
     code = tf.TF_GetCode(status)
     if code:
         message = tf.TF_Message(status).decode("utf-8", "replace")
-        raise ServingError(Code(code) if code in Code else Code.UNKNOWN, message)
+        raise ServingError(Code.of(code), message)
 
 
 class Tensor:
@@ -163,7 +167,7 @@ class Tensor:
         serialized = proto.SerializeToString()
         tensor = cls(tf.TF_AllocateTensor(int(DataType.BOOL), None, 0, 1))
         buffer = tf.TF_NewBufferFromString(serialized, len(serialized))
-        status = _status().pointer
+        status = _new_status()
         try:
             tf.TF_TensorFromProto(buffer, tensor.pointer, status)
             _check(status)
@@ -225,7 +229,7 @@ class Session:
         Raises ServingError with TensorFlow's code and message.
         """
         tf = library()
-        status = _status().pointer
+        status = _new_status()
         options = tf.TF_NewSessionOptions()
         self._graph: int = tf.TF_NewGraph()
         self._session: int | None = None
@@ -270,7 +274,7 @@ class Session:
         `options` is a serialized RunOptions. Raises ServingError with TensorFlow's code and message.
         """
         tf = library()
-        status = _status().pointer
+        status = _new_status()
         given = (c_void_p * len(inputs))(*(tensor.pointer for tensor in inputs))
         results = (c_void_p * len(fetches))()
         buffer = tf.TF_NewBufferFromString(options, len(options)) if options else None
@@ -302,7 +306,7 @@ class Session:
         if session is None:
             return
         tf = library()
-        status = _status().pointer
+        status = _new_status()
         tf.TF_CloseSession(session, status)
         tf.TF_DeleteSession(session, status)
         tf.TF_DeleteGraph(self._graph)

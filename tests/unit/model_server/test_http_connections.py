@@ -1,0 +1,169 @@
+"""The HTTP layer by itself: limits, hostile clients, keep-alive, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gzip
+import zlib
+
+import pytest
+
+from model_server.http_server import HttpServer, Limits, Request, Response
+
+LIMITS = Limits(body=1000, stall=0.6, idle=0.6, drain_idle=0.2)
+
+
+async def _echo(request: Request) -> Response:
+    if request.path == "/slow":
+        await asyncio.sleep(0.3)
+    if request.path == "/broken":
+        raise RuntimeError("boom")
+    size = request.headers.get("x-answer-bytes")
+    return Response(200, b"z" * int(size) if size else request.body or request.path.encode(), "text/plain")
+
+
+@pytest.fixture
+async def server():
+    server = HttpServer(_echo, lambda status, message: Response(status, message.encode(), "text/plain"), LIMITS)
+    server.bound = await server.start("127.0.0.1", 0)  # type: ignore[attr-defined]
+    yield server
+    await server.close()
+
+
+async def _exchange(server, *parts: bytes, pause: float = 0.0) -> bytes:
+    """Sends the parts and reads until the server closes or falls silent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound)
+    for part in parts:
+        writer.write(part)
+        await asyncio.sleep(pause)
+    received = b""
+    with contextlib.suppress(TimeoutError, ConnectionError):
+        while chunk := await asyncio.wait_for(reader.read(65536), 3):
+            received += chunk
+    writer.close()
+    return received
+
+
+GET = b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n"
+CLOSE = b"Connection: close\r\n"
+
+
+async def test_pipelined_requests_are_answered_in_order(server):
+    received = await _exchange(server, GET % b"slow" + GET % b"b" + GET % b"c")
+    assert received.index(b"/slow") < received.index(b"\r\n\r\n/b") < received.index(b"\r\n\r\n/c")
+
+
+async def test_chunked_bodies_and_split_packets(server):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n" + CLOSE + b"\r\n"
+    received = await _exchange(server, head[:20], head[20:], b"3\r\nabc\r\n", b"2\r\nde\r\n0\r\n\r\n", pause=0.02)
+    assert received.endswith(b"\r\n\r\nabcde")
+
+
+async def test_expect_100_continue_is_answered_before_the_body(server):
+    head = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nExpect: 100-continue\r\n" + CLOSE + b"\r\n"
+    received = await _exchange(server, head, b"ok", pause=0.05)
+    assert received.startswith(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\n\r\n" + b"x" * 1001, b"413"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n" + b"3e9\r\n" + b"x" * 1001, b"413"),
+        (b"GET / HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 70000 + b"\r\n\r\n", b"431"),
+        (b"GET /" + b"a" * 70000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", b"431"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf", b"408"),
+        (b"GET / HTTP/1.1\r\nHos", b"408"),
+        (GET % b"broken" + GET % b"next", b"500"),
+    ],
+    ids=["length", "chunked", "header", "target", "nonsense", "smuggling", "stalled body", "stalled head", "exception"],
+)
+async def test_bad_requests_are_answered_and_the_server_lives_on(server, raw, status):
+    assert (await _exchange(server, raw)).split(b" ")[1] == status
+    assert b"/alive" in await _exchange(server, b"GET /alive HTTP/1.0\r\n\r\n")
+
+
+def _gzipped(body: bytes) -> bytes:
+    length = str(len(body)).encode()
+    return (
+        b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n"
+        + CLOSE
+        + b"Content-Length: "
+        + length
+        + b"\r\n\r\n"
+        + body
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (gzip.compress(b"fine"), b"200"),
+        (gzip.compress(b"0" * 100_000), b"413"),
+        (b"not gzip", b"400"),
+        (gzip.compress(b"cut short")[:-9], b"400"),
+        (zlib.compress(b"zlib"), b"400"),
+    ],
+    ids=["gzip", "bomb", "text", "short", "zlib"],
+)
+async def test_gzip_bodies_are_unpacked_within_the_limit(server, body, status):
+    assert (await _exchange(server, _gzipped(body))).split(b" ")[1] == status
+
+
+async def test_large_answers_are_packed_for_those_who_ask(server):
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\nX-Answer-Bytes: 200000\r\nAccept-Encoding: br, gzip\r\n" + CLOSE + b"\r\n"
+    head, _, body = (await _exchange(server, ask)).partition(b"\r\n\r\n")
+    assert b"Content-Encoding: gzip" in head
+    assert gzip.decompress(body) == b"z" * 200_000
+
+
+async def test_a_client_that_never_reads_is_cut_off(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound, limit=1)
+    ask = b"GET / HTTP/1.1\r\nHost: x\r\nX-Answer-Bytes: 20000000\r\n\r\n"
+    writer.write(ask)
+    # Only the first bytes are asked for: the rest does not fit the kernel's buffers, and the server must give up on it.
+    assert await reader.readexactly(1)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.wait_for(server._empty.wait(), 10)
+    writer.close()
+
+
+async def test_idle_connections_are_closed(server):
+    async with asyncio.timeout(5):
+        assert (await _exchange(server, GET % b"once")).count(b"HTTP/1.1 200") == 1
+    assert not server.connections
+
+
+async def test_drain_answers_with_close_and_ends_when_nobody_is_left(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound)
+    writer.write(GET % b"slow")
+    await asyncio.sleep(0.05)
+    drained = asyncio.create_task(server.drain(grace=10, quiet=0.1))
+    answer = await reader.read()  # until the server closes
+    assert b"/slow" in answer
+    assert b"Connection: close" in answer
+    await asyncio.wait_for(drained, 5)
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", server.bound)
+
+
+async def test_drain_still_answers_who_comes_late(server):
+    drained = asyncio.create_task(server.drain(grace=10, quiet=0.3))
+    await asyncio.sleep(0.05)
+    answer = await _exchange(server, GET % b"late")
+    assert b"/late" in answer
+    assert b"Connection: close" in answer
+    await asyncio.wait_for(drained, 5)
+
+
+async def test_grace_bounds_the_drain_and_requests_in_flight_are_finished(server):
+    stay = [await asyncio.open_connection("127.0.0.1", server.bound) for _ in range(2)]
+    stay[0][1].write(GET % b"slow")
+    await asyncio.sleep(0.01)
+    await asyncio.wait_for(server.drain(grace=0.05, quiet=60), 5)
+    assert b"/slow" in await stay[0][0].read()
+    for _, writer in stay:
+        writer.close()

@@ -108,7 +108,7 @@ class Lifecycle:
             self.queue, make_reconciler(self.cache, self.client, settings, self.metrics, clock), self.metrics
         )
         self._stopping = asyncio.Event()
-        self._has_kinds = False
+        self._trouble: str | None = "not asked yet"
         self._working = False
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -122,14 +122,14 @@ class Lifecycle:
         probes = Probes(
             self._settings.probe_port,
             live={"watches": self._watches_alive},
-            ready={"kinds": self._kinds_there, "cache": self._cache_complete},
+            ready={"kinds": lambda: self._trouble, "cache": self._cache_complete},
             registry=self.metrics.registry,
         )
         port = await probes.start()
         logger.info("probes and metrics are on port %d, the API server is %s", port, self._connection.server)
         try:
-            if await self._wait_for_kinds():
-                await self._operate()
+            if version := await self._wait_for_kinds():
+                await self._operate(version)
         finally:
             for task in self._tasks:
                 task.cancel()
@@ -142,11 +142,9 @@ class Lifecycle:
         """End in good order, as on SIGTERM."""
         self._stopping.set()
 
-    async def _operate(self) -> None:
+    async def _operate(self, server_version: tuple[int, int]) -> None:
         handlers = Handlers(self.cache, self.queue, self._project, self._auditor.relisted, self.metrics)
-        watches = Watches(
-            self._connection, handlers.register, self._settings.namespaces, await self.client.server_version()
-        )
+        watches = Watches(self._connection, handlers.register, self._settings.namespaces, server_version)
         work = self._start("workers", self._work())
         if self._settings.leader_elect:
             self._start("election", self._lead())
@@ -205,26 +203,28 @@ class Lifecycle:
             work.cancel()
             await asyncio.wait([work])
 
-    async def _wait_for_kinds(self) -> bool:
+    async def _wait_for_kinds(self) -> tuple[int, int] | None:
+        """Wait until the API server answers and knows the kinds; its version, or None where stop() came first."""
         said = ""
         while not self._stopping.is_set():
             try:
+                version = await self.client.server_version()
                 missing = [str(kind) for kind in (MODEL, VERSION) if not await self.client.serves(kind)]
-                trouble = (
-                    f"the CRDs of {' and '.join(missing)} are not installed: kubectl apply -k crds" if missing else ""
-                )
+                trouble = f"the CRDs of {' and '.join(missing)} are not installed: kubectl apply -k crds"
             except ApiFailure as failure:
                 trouble = f"the API server does not answer: {failure.message}"
-            if not trouble:
-                self._has_kinds = True
-                return True
+            else:
+                if not missing:
+                    self._trouble = None
+                    return version
+            self._trouble = trouble
             if trouble != said:
                 logger.error("%s; waiting", trouble)
             said = trouble
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(2):
                     await self._stopping.wait()
-        return False
+        return None
 
     def _start(self, name: str, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(coroutine, name=name)
@@ -243,9 +243,6 @@ class Lifecycle:
     def _watches_alive(self) -> str | None:
         dead = self._auditor.dead
         return f"the watches of {', '.join(map(str, dead))} bring nothing any more" if dead else None
-
-    def _kinds_there(self) -> str | None:
-        return None if self._has_kinds else "the CRDs are not installed: kubectl apply -k crds"
 
     def _cache_complete(self) -> str | None:
         unsynced = self._auditor.unsynced

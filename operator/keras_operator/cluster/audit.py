@@ -189,7 +189,7 @@ class Auditor:
     ) -> None:
         self._audits = {audit.kind: audit for audit in audits}
         self._interval = interval
-        self._confirmation = confirmation
+        self._confirmation = min(confirmation, interval)
         self._clock: Clock = clock or SystemClock()
         self._due = dict.fromkeys(self._audits, self._clock.monotonic())
         self.synced = asyncio.Event()

@@ -27,8 +27,9 @@ class Cache:
 
     A projection of None stands for an object that cannot be read: it is accounted for, and not visible.
 
-    Both watch events and answers to this operator's own writes may be put: of two states of one object (same uid) the
-    one with the higher resourceVersion stays, so a decision after a write never sees the world from before it.
+    Both watch events and answers to this operator's own writes may be put, in any order: of two states under one name
+    the one with the higher resourceVersion stays. So a decision after a write never sees the world from before it, and
+    a late event about a deleted object never hides its successor.
     """
 
     def __init__(self) -> None:
@@ -57,7 +58,7 @@ class Cache:
         entries = self._entries.setdefault(ref.kind, {})
         name = (ref.namespace, ref.name)
         known = entries.get(name)
-        if known is not None and known.uid == uid and _older(resource_version, known.resource_version):
+        if known is not None and _older(resource_version, known.resource_version):
             return ()
         entries[name] = Entry(owner_key, uid, resource_version, projection)
         if known is None or known.owner_key != owner_key:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
@@ -22,6 +23,10 @@ DEFAULT_CONCURRENCY = 20
 SERVICE_CONCURRENCY = 5
 
 _JSON = "application/json"
+# The same warning comes with every request like the first; beyond so many different ones they are noise.
+_WARNINGS = 200
+
+logger = logging.getLogger(__name__)
 
 
 class Transport:
@@ -50,6 +55,7 @@ class Transport:
         self._slots = asyncio.Semaphore(concurrency)
         self._service_slots = asyncio.Semaphore(service_concurrency)
         self._timeout = timeout
+        self._warned: set[str] = set()
 
     async def close(self) -> None:
         """End the session; requests under way fail."""
@@ -138,6 +144,7 @@ class Transport:
                 ):
                     answer = await response.read()
                     code = str(response.status)
+                    self._pass_on_warnings(response, f"{method} {path}")
                     if response.status >= 300:
                         raise _failure(response, answer, f"{method} {path}")
                     return answer
@@ -150,6 +157,13 @@ class Transport:
             finally:
                 self._metrics.api_requests.labels(verb, kind.kind, code).inc()
                 self._metrics.api_seconds.labels(verb, kind.kind).observe(time.perf_counter() - started)
+
+    def _pass_on_warnings(self, response: aiohttp.ClientResponse, request: str) -> None:
+        """Log what the API server warns of, e.g. a field that it does not know or a pod that a policy would refuse."""
+        for warning in response.headers.getall("Warning", ()):
+            if warning not in self._warned and len(self._warned) < _WARNINGS:
+                self._warned.add(warning)
+                logger.warning("the API server warns about %s: %s", request, warning.removeprefix("299 - "))
 
     @contextlib.asynccontextmanager
     async def _slot(self, kind: Kind) -> AsyncIterator[None]:

@@ -44,6 +44,13 @@ def test_an_object_made_anew_under_the_same_name_is_a_change_even_if_it_looks_al
     assert cache.put(TRAIN, OWNER, "running", uid="u2", resource_version="6") == (OWNER,)
 
 
+def test_a_late_event_about_a_deleted_object_does_not_hide_its_successor(cache):
+    cache.put(TRAIN, OWNER, "second", uid="u2", resource_version="12")
+    assert cache.put(TRAIN, OWNER, "first", uid="u1", resource_version="9") == ()
+    assert cache.drop(TRAIN, "u1") == ()
+    assert cache.get(TRAIN) == "second"
+
+
 def test_a_changed_owner_wakes_both(cache):
     cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="5")
     other = ("vision", "cats")

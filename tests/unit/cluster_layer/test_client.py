@@ -159,6 +159,14 @@ async def test_a_server_that_does_not_answer_times_out(connection, server, metri
     await client.close()
 
 
+async def test_what_the_server_warns_of_is_said_once(client, server, caplog):
+    server.always({}, headers={"Warning": '299 - "unknown field \\"spec.sizes\\""'})
+    for _ in range(3):
+        await client.apply(manifest())
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "unknown field" in caplog.text
+
+
 async def test_get_of_nothing_is_none(client, server):
     server.always(status(404, "NotFound", "not found"), status=404)
     assert await client.get(WHEEL) is None

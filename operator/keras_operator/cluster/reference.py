@@ -84,7 +84,6 @@ class Kinds:
 
 JOB = Kind("batch", "v1", "jobs", "Job")
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
-REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")
 SERVICE = Kind("", "v1", "services", "Service")
 SERVICE_ACCOUNT = Kind("", "v1", "serviceaccounts", "ServiceAccount")
 POD = Kind("", "v1", "pods", "Pod")
@@ -99,7 +98,6 @@ CORE_EVENT = Kind("", "v1", "events", "Event")
 KUBERNETES_KINDS = (
     JOB,
     DEPLOYMENT,
-    REPLICA_SET,
     SERVICE,
     SERVICE_ACCOUNT,
     POD,

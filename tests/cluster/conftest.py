@@ -32,7 +32,7 @@ def devcluster(command: str, *, seconds: int) -> subprocess.CompletedProcess[str
 
 @pytest.fixture(scope="session")
 def cluster_env() -> dict[str, str]:
-    """What `devcluster env` exports: KUBECONFIG, and where the object storage is."""
+    """What `devcluster env` exports: KUBECONFIG, where the object storage is, and DEVCLUSTER_BIN with kubectl in it."""
     said = devcluster("env", seconds=60)
     if said.returncode != 0:
         started = devcluster("up", seconds=1800)
@@ -40,7 +40,8 @@ def cluster_env() -> dict[str, str]:
         said = devcluster("env", seconds=60)
         assert said.returncode == 0, f"`python3 -m devcluster env` failed:\n{said.stderr}"
     exported = (shlex.split(line)[1] for line in said.stdout.splitlines() if line.startswith("export "))
-    return dict(pair.split("=", 1) for pair in exported)
+    # PATH is for a shell to put together.
+    return {name: value for name, value in (pair.split("=", 1) for pair in exported) if name != "PATH"}
 
 
 class Refused(Exception):  # noqa: N818 - named after what the API server did

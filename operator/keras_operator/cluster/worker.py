@@ -105,8 +105,3 @@ class Workers:
             return
         self._failing[key] = what
         logger.error("%s/%s could not be reconciled, next try in %.1f s: %s", *key, delay, what, exc_info=error)
-
-
-async def run_workers(queue: KeyedQueue[Key], reconcile: Reconcile, count: int, metrics: Metrics | None = None) -> None:
-    """Reconcile what the queue gives with so many workers, until it is closed."""
-    await Workers(queue, reconcile, metrics or Metrics()).run(count)

@@ -4,6 +4,7 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 """
 
 from .architectures import ArchitectureName, smallest_image
+from .data import ColorMode, Data, DataFormat
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fingerprint import inputs_hash
@@ -18,9 +19,6 @@ from .store import Credentials, Store
 from .training import (
     Architecture,
     Augmentation,
-    ColorMode,
-    Data,
-    DataFormat,
     EarlyStopping,
     Loss,
     Monitor,

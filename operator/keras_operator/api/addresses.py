@@ -1,6 +1,6 @@
 """Addresses and names: where data, models and Secrets are."""
 
-from .rules import fully_matches
+from .rules import Rule, fully_matches
 
 _BUCKET = r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]"
 _PART = r"(?:/[^/\s?#]+)"
@@ -29,3 +29,12 @@ SECRET_NAME = fully_matches(
     r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?",
     "must be the name of a Secret: lower-case letters, digits, '-' and '.', such as minio-credentials",
 )
+
+
+def does_not_end_in(endings: tuple[str, ...], message: str) -> Rule:
+    """An address of a folder, not of a file with one of these endings (RE2 has no lookahead, so no pattern)."""
+    return Rule(
+        cel=f"!{[*endings]}.exists(ending, self.endsWith(ending))",
+        message=message,
+        holds=lambda uri: not uri.endswith(endings),
+    )

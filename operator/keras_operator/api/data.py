@@ -1,0 +1,105 @@
+"""The images that a version is trained on."""
+
+from enum import StrEnum
+from typing import Annotated, ClassVar
+
+from msgspec import Meta
+
+from .addresses import S3_FOLDER, does_not_end_in
+from .rules import Rule, ruled
+from .wire import Written
+
+
+class DataFormat(StrEnum):
+    """How the data lies under its address."""
+
+    IMAGE_FOLDER = "ImageFolder"
+
+
+class ColorMode(StrEnum):
+    """What images are converted to when they are read."""
+
+    RGB = "rgb"
+    GRAYSCALE = "grayscale"
+
+
+_Side = Annotated[int, Meta(ge=8, le=1024)]
+
+# In CEL, because the API server cuts `minimum: 0.01` to 0 where it is given a whole number.
+_FRACTION = Rule(
+    cel="self >= 0.01 && self <= 0.9",
+    message="must be a fraction from 0.01 to 0.9: write 0.2 for 20 %",
+    holds=lambda fraction: 0.01 <= fraction <= 0.9,
+)
+
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".csv", ".npz", ".h5", ".tfrecord")
+_UNPACKED = does_not_end_in(
+    _ARCHIVES, "must be a folder, not a file: unpack it into one folder of images for each class, and name their parent"
+)
+
+
+class Data(Written, frozen=True, kw_only=True):
+    """The images to learn from, and how they are split."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description=(
+                "Folder in S3 that holds one folder of images (PNG, JPEG, BMP or GIF) for each class; the folder's "
+                "name is the class's name."
+            ),
+            examples=["s3://datasets/dogs"],
+            extra=ruled(S3_FOLDER, _UNPACKED),
+        ),
+    ]
+    format: Annotated[
+        DataFormat, Meta(description="How the data lies there; ImageFolder is one folder of images for each class.")
+    ] = DataFormat.IMAGE_FOLDER
+    image_size: Annotated[
+        tuple[_Side, _Side],
+        Meta(
+            description="Height and width in pixels that every image is resized to, each from 8 to 1024.",
+            examples=[[180, 180]],
+        ),
+    ] = (224, 224)
+    color_mode: Annotated[ColorMode, Meta(description="What images are converted to: 3 channels or 1.")] = ColorMode.RGB
+    validation_fraction: Annotated[
+        float,
+        Meta(
+            description="Part of the images, from 0.01 to 0.9, that is measured after every epoch, never learned from.",
+            examples=[0.2],
+            extra=ruled(_FRACTION),
+        ),
+    ] = 0.2
+    test_fraction: Annotated[
+        float,
+        Meta(
+            description=(
+                "Part of the images, from 0.01 to 0.9, that the finished version is evaluated on and that training "
+                "never sees."
+            ),
+            examples=[0.1],
+            extra=ruled(_FRACTION),
+        ),
+    ] = 0.1
+    max_bad_files: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="How many unreadable images are left out and reported before the training fails instead.",
+            examples=[0],
+        ),
+    ] = 100
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.validationFraction + self.testFraction < 1.0",
+            message=(
+                "validationFraction and testFraction together must be below 1 (left out they are 0.2 and 0.1): the "
+                "rest of the images is what training learns from"
+            ),
+            holds=lambda data: data.validation_fraction + data.test_fraction < 1.0,
+        ),
+    )

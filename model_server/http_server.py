@@ -7,70 +7,10 @@ clients are cut off; and a drain that loses no request: while draining every ans
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
-import dataclasses
-import gzip
-import http
-import logging
-import zlib
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
-import httptools
-
-_LOG = logging.getLogger(__name__)
-_MAX_HEADER_BYTES = 64 * 1024
-# Answers below one network packet or two do not get smaller on the wire.
-_GZIP_FROM_BYTES = 4096
-# Compressing or unpacking more than this (about 1 ms) is done outside the event loop's thread.
-_GZIP_INLINE_BYTES = 64 * 1024
-_REASONS = {status.value: status.phrase for status in http.HTTPStatus} | {499: "Client Closed Request"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """One request. `path` has no query and is still percent-encoded; header names are in lower case."""
-
-    method: str
-    path: str
-    headers: Mapping[str, str]
-    body: bytes
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Response:
-    """One answer."""
-
-    status: int
-    body: bytes
-    content_type: str = "application/json"
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-Handler = Callable[[Request], Awaitable[Response]]
-# Makes the answer to a request that never reaches the handler: status and sentence.
-ErrorBody = Callable[[int, str], Response]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
-    """What one client may cost. Sizes in bytes, times in seconds."""
-
-    body: int = 64 * 1024 * 1024
-    # A request must make some progress within this time, and so must a client that reads its answer.
-    stall: float = 30.0
-    # An idle keep-alive connection is closed after this time; while draining, after `drain_idle`.
-    idle: float = 300.0
-    drain_idle: float = 5.0
-
-
-class RejectedError(Exception):
-    """A request that breaks a limit or the protocol: it is answered and the connection closed."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
+from model_server.http_connection import Connection
+from model_server.http_messages import ErrorBody, Handler, Limits, Request, Response
 
 
 class HttpServer:
@@ -81,7 +21,7 @@ class HttpServer:
         self.error_body = error_body
         self.limits = limits or Limits()
         self.draining = False
-        self.connections: set[_Connection] = set()
+        self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
@@ -91,7 +31,7 @@ class HttpServer:
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 picks a free one. Returns the port. Raises OSError when it is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self, loop), host, port, backlog=1024)
+        self._server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=1024)
         self._sweeper = asyncio.create_task(self._sweep())
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
@@ -135,13 +75,13 @@ class HttpServer:
         for connection in list(self.connections):
             connection.abort()
 
-    def opened(self, connection: _Connection) -> None:
+    def opened(self, connection: Connection) -> None:
         """A client has connected."""
         self.connections.add(connection)
         self._empty.clear()
         self._arrival.set()
 
-    def closed(self, connection: _Connection) -> None:
+    def closed(self, connection: Connection) -> None:
         """A client has gone."""
         self.connections.discard(connection)
         if not self.connections:
@@ -157,244 +97,4 @@ class HttpServer:
                 connection.check_times(now)
 
 
-class _Connection(asyncio.Protocol):
-    """One client. Requests of a connection are answered one after another, in order."""
-
-    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
-        self._server = server
-        self._loop = loop
-        self._parser: Any = httptools.HttpRequestParser(self)
-        self._transport: asyncio.Transport | None = None
-        self._queue: collections.deque[tuple[Request, bool] | RejectedError] = collections.deque()
-        self._task: asyncio.Task[None] | None = None
-        self._progress = loop.time()
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self._reading = False
-        self._closing = False
-        self._rejected = False
-        self._reset()
-
-    def _reset(self) -> None:
-        self._url = b""
-        self._headers: dict[str, str] = {}
-        self._header_bytes = 0
-        self._body: list[bytes] = []
-        self._body_bytes = 0
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is being read or answered."""
-        return self._task is not None or bool(self._queue) or self._reading
-
-    def abort(self) -> None:
-        """Close now."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def check_times(self, now: float) -> None:
-        """Close when the client has been silent for too long."""
-        limits, waited = self._server.limits, now - self._progress
-        if self._task is not None:
-            if not self._writable.is_set() and waited > limits.stall:
-                self.abort()
-        elif self._reading:
-            if waited > limits.stall:
-                self._reject(RejectedError(408, f"the request was not complete {limits.stall:g} s after its last byte"))
-        elif (
-            waited > (limits.drain_idle if self._server.draining or self._rejected else limits.idle)
-            and self._transport is not None
-        ):
-            self._transport.close()
-
-    # asyncio.Protocol
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """A client has connected."""
-        self._transport = transport  # type: ignore[assignment]  # create_server gives full-duplex transports
-        self._server.opened(self)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone: what was being answered is of no use to anybody."""
-        self._server.closed(self)
-        self._writable.set()
-        if self._task is not None:
-            self._task.cancel()
-
-    def pause_writing(self) -> None:
-        """The client reads too slowly."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """The client has read."""
-        self._progress = self._loop.time()
-        self._writable.set()
-
-    def data_received(self, data: bytes) -> None:
-        """Bytes of requests."""
-        if self._closing:
-            return
-        self._progress = self._loop.time()
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._reject(RejectedError(400, "this server speaks HTTP/1.1 only, without upgrades"))
-        except httptools.HttpParserCallbackError as error:
-            cause = error.__context__
-            self._reject(
-                cause if isinstance(cause, RejectedError) else RejectedError(400, "the request cannot be read")
-            )
-        except httptools.HttpParserError as error:
-            self._reject(RejectedError(400, f"the request is not HTTP/1.1: {error}"))
-
-    # httptools callbacks
-
-    def on_message_begin(self) -> None:
-        """A request starts."""
-        self._reset()
-        self._reading = True
-
-    def on_url(self, url: bytes) -> None:
-        """A part of the request target."""
-        self._url += url
-        self._count_header(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._count_header(len(name) + len(value))
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
-
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
-        if self._header_bytes > _MAX_HEADER_BYTES:
-            raise RejectedError(431, f"the request's headers are larger than {_MAX_HEADER_BYTES} bytes")
-
-    def on_headers_complete(self) -> None:
-        """The body may follow."""
-        announced = self._headers.get("content-length", "0")
-        if announced.isdigit() and int(announced) > self._server.limits.body:
-            raise self._too_large()
-        asked = self._headers.get("expect", "").lower() == "100-continue"
-        if asked and self._task is None and self._transport is not None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-    def on_body(self, body: bytes) -> None:
-        """A part of the body."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._server.limits.body:
-            raise self._too_large()
-        self._body.append(body)
-
-    def _too_large(self) -> RejectedError:
-        return RejectedError(
-            413, f"the request's body is larger than this server's limit of {self._server.limits.body} bytes"
-        )
-
-    def on_message_complete(self) -> None:
-        """A whole request has arrived."""
-        self._reading = False
-        request = Request(
-            self._parser.get_method().decode("ascii"),
-            self._url.partition(b"?")[0].decode("latin-1"),
-            self._headers,
-            self._body[0] if len(self._body) == 1 else b"".join(self._body),
-        )
-        self._put((request, self._parser.should_keep_alive()))
-
-    def _reject(self, rejected: RejectedError) -> None:
-        self._reading = False
-        self._closing = self._rejected = True
-        self._put(rejected)
-
-    def _put(self, item: tuple[Request, bool] | RejectedError) -> None:
-        self._queue.append(item)
-        if self._task is None:
-            self._task = self._loop.create_task(self._answer_all())
-        elif self._transport is not None:
-            self._transport.pause_reading()  # a client may not queue more than it has sent already
-
-    # Answering
-
-    async def _answer_all(self) -> None:
-        try:
-            while self._queue and self._transport is not None and not self._transport.is_closing():
-                item = self._queue.popleft()
-                if isinstance(item, RejectedError):
-                    self._write(self._server.error_body(item.status, str(item)), keep_alive=False, head=False)
-                    return
-                request, keep_alive = item
-                response = await self._answer(request)
-                keep_alive = keep_alive and not self._server.draining
-                self._write(response, keep_alive=keep_alive, head=request.method == "HEAD")
-                if not keep_alive:
-                    self._closing = True
-                    return
-                await self._writable.wait()
-        finally:
-            self._task = None
-            self._progress = self._loop.time()
-            if self._transport is not None and not self._transport.is_closing():
-                if self._rejected:
-                    # Closing while the client still sends would reset the connection before it has read the answer.
-                    # The sweeper closes when the client has not done so itself.
-                    self._transport.write_eof()
-                elif self._closing:
-                    self._transport.close()
-                else:
-                    self._transport.resume_reading()
-
-    async def _answer(self, request: Request) -> Response:
-        try:
-            if request.headers.get("content-encoding", "").lower() == "gzip":
-                request = dataclasses.replace(request, body=await self._unpack(request.body))
-            response = await self._server.handler(request)
-        except RejectedError as error:
-            return self._server.error_body(error.status, str(error))
-        except Exception:  # noqa: BLE001 - a mistake in one answer must not end the server
-            _LOG.exception("%s %s failed", request.method, request.path)
-            return self._server.error_body(500, f"{request.method} {request.path} failed in this server, see its log")
-        if len(response.body) >= _GZIP_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-            return await self._pack(response)
-        return response
-
-    async def _unpack(self, body: bytes) -> bytes:
-        if len(body) > _GZIP_INLINE_BYTES:
-            return await self._loop.run_in_executor(None, self._inflate, body)
-        return self._inflate(body)
-
-    def _inflate(self, body: bytes) -> bytes:
-        # A few kilobytes of gzip can stand for gigabytes: the limit holds for what comes out.
-        unpacker = zlib.decompressobj(wbits=31)
-        try:
-            unpacked = unpacker.decompress(body, self._server.limits.body + 1)
-        except zlib.error as error:
-            raise RejectedError(
-                400, f"the request's body is not gzip, as its Content-Encoding says: {error}"
-            ) from error
-        if len(unpacked) > self._server.limits.body:
-            raise self._too_large()
-        if not unpacker.eof:
-            raise RejectedError(400, "the request's gzip body ends too early")
-        return unpacked
-
-    async def _pack(self, response: Response) -> Response:
-        def compress() -> bytes:
-            return gzip.compress(response.body, compresslevel=1, mtime=0)
-
-        large = len(response.body) > _GZIP_INLINE_BYTES
-        packed = await self._loop.run_in_executor(None, compress) if large else compress()
-        headers = (*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
-        return dataclasses.replace(response, body=packed, headers=headers)
-
-    def _write(self, response: Response, *, keep_alive: bool, head: bool) -> None:
-        if self._transport is None or self._transport.is_closing():
-            return
-        lines = [
-            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}",
-            f"Content-Type: {response.content_type}",
-            f"Content-Length: {len(response.body)}",
-            *(f"{name}: {value}" for name, value in response.headers),
-            f"Connection: {'keep-alive' if keep_alive else 'close'}",
-            "\r\n",
-        ]
-        self._transport.write("\r\n".join(lines).encode("latin-1") + (b"" if head else response.body))
+__all__ = ["HttpServer", "Limits", "Request", "Response"]

@@ -272,7 +272,7 @@ def test_gzip_both_ways(server, digits):
 
 def test_curl_sends_a_large_body_and_reads_the_answer(server, digits, tmp_path):
     body = tmp_path / "body.json"
-    body.write_text(json.dumps({"instances": digits[2]["image"].tolist() * 2000}))
+    body.write_text(json.dumps({"instances": digits[2]["image"].tolist() * 300}))
     assert body.stat().st_size > 1024 * 1024  # curl asks with Expect: 100-continue
     url = f"http://127.0.0.1:{server.port}/v1/models/digits:predict"
     done = subprocess.run(
@@ -280,7 +280,7 @@ def test_curl_sends_a_large_body_and_reads_the_answer(server, digits, tmp_path):
         capture_output=True,
         check=True,
     )
-    assert len(json.loads(done.stdout)["predictions"]) == 10_000
+    assert len(json.loads(done.stdout)["predictions"]) == 1500
 
 
 def test_cors_preflight(server):

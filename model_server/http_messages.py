@@ -1,0 +1,82 @@
+"""Requests, answers, limits, and gzip: what HTTP connections pass around."""
+
+from __future__ import annotations
+
+import dataclasses
+import gzip
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+
+# Answers below one network packet or two do not get smaller on the wire.
+GZIP_FROM_BYTES = 4096
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """One request. `path` has no query and is still percent-encoded; header names are in lower case."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Response:
+    """One answer."""
+
+    status: int
+    body: bytes
+    content_type: str = "application/json"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+Handler = Callable[[Request], Awaitable[Response]]
+# Makes the answer to a request that never reaches the handler: status and sentence.
+ErrorBody = Callable[[int, str], Response]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limits:
+    """What one client may cost. Sizes in bytes, times in seconds."""
+
+    body: int = 64 * 1024 * 1024
+    # A request must make some progress within this time, and so must a client that reads its answer.
+    stall: float = 30.0
+    # An idle keep-alive connection is closed after this time; while draining, after `drain_idle`.
+    idle: float = 300.0
+    drain_idle: float = 5.0
+
+
+class RejectedError(Exception):
+    """A request that breaks a limit or the protocol: it is answered and the connection closed."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def unpack(body: bytes, limit: int) -> bytes:
+    """The content of a gzip `body`, at most `limit` bytes. Raises RejectedError."""
+    # A few kilobytes of gzip can stand for gigabytes: the limit holds for what comes out.
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        unpacked = unpacker.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise RejectedError(400, f"the request's body is not gzip, as its Content-Encoding says: {error}") from error
+    if len(unpacked) > limit:
+        raise too_large(limit)
+    if not unpacker.eof:
+        raise RejectedError(400, "the request's gzip body ends too early")
+    return unpacked
+
+
+def pack(response: Response) -> Response:
+    """The same answer with a gzip body."""
+    headers = (*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    return dataclasses.replace(response, body=gzip.compress(response.body, compresslevel=1, mtime=0), headers=headers)
+
+
+def too_large(limit: int) -> RejectedError:
+    """A body over the limit."""
+    return RejectedError(413, f"the request's body is larger than this server's limit of {limit} bytes")

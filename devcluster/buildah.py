@@ -4,11 +4,14 @@ import os
 from pathlib import Path
 
 from devcluster import base_image
-from devcluster.commands import run, run_visibly
+from devcluster.commands import run
 from devcluster.errors import CommandFailedError
 from devcluster.places import Places, write_atomically
 
 BUILD_CACHE = "/root/.cache"
+BUILD_LINES = 60
+# Locks and mount counts, which must not survive a boot.
+RUN_ROOT = "/run/keras-operator/images"
 
 
 class Buildah:
@@ -16,9 +19,9 @@ class Buildah:
 
     def __init__(self, places: Places) -> None:
         self._places = places
-        # The run root holds locks and mount counts, which must not survive a boot.
-        storage = ("--root", str(places.images / "storage"), "--runroot", "/run/keras-operator/images")
-        self._command = ("buildah", "--storage-driver", "overlay", *storage)
+        self._storage = places.images / "storage"
+        roots = ("--root", str(self._storage), "--runroot", RUN_ROOT)
+        self._command = ("buildah", "--storage-driver", "overlay", *roots)
 
     def __call__(self, *arguments: str | Path) -> str:
         """Run one command and return its output.
@@ -28,13 +31,33 @@ class Buildah:
         """
         return run([*self._command, *arguments], env=self._environment()).strip()
 
-    def visibly(self, *arguments: str | Path) -> None:
-        """Run one command with its output on the terminal.
+    def build(self, *arguments: str | Path) -> None:
+        """Build in the tree. A step's long output is shown only where the build fails.
 
         Raises:
-            CommandFailedError: it ended with another status than 0.
+            CommandFailedError: the build failed.
         """
-        run_visibly(["nice", "-n", "10", *self._command, *arguments], env=self._environment(), cwd=self._places.tree)
+        command = ["nice", "-n", "10", *self._command, "bud", *arguments, "."]
+        run(command, env=self._environment(), cwd=self._places.tree, shown=BUILD_LINES)
+
+    def export(self, name: str, layout: Path, entry: str) -> None:
+        """Write an image into an OCI layout, layers as they are: what the layout holds is neither read nor written.
+
+        buildah's own push would compress every layer anew each time.
+
+        Raises:
+            CommandFailedError: the storage does not hold the image.
+        """
+        source = f"containers-storage:[overlay@{self._storage}+{RUN_ROOT}]{name}"
+        command = [
+            "skopeo",
+            "copy",
+            "--quiet",
+            "--dest-oci-accept-uncompressed-layers",
+            source,
+            f"oci:{layout}:{entry}",
+        ]
+        run(command, env=self._environment())
 
     def id(self, name: str) -> str | None:
         """What the storage holds under the name; None for nothing."""
@@ -73,17 +96,17 @@ class BuildahBuilder:
         """Build a target.
 
         Raises:
-            CommandFailedError: the build failed; its output is on the terminal.
+            CommandFailedError: the build failed; the message ends with the last lines of its output.
         """
         cache = self._places.images / "build-cache"
         cache.mkdir(parents=True, exist_ok=True)
         dockerfile = self._places.images / f"Dockerfile.{self._places.name}"
         write_atomically(dockerfile, without_cache_mounts((self._places.tree / "Dockerfile").read_text()))
         authority = os.environ.get("SSL_CERT_FILE")
-        arguments = ["bud", "--isolation", "chroot", "--layers", "--pull=ifmissing"]
+        arguments = ["--isolation", "chroot", "--layers", "--pull=ifmissing"]
         arguments += ["--volume", f"{cache}:{BUILD_CACHE}", "--build-arg", f"BASE_IMAGE={self.base()}"]
         arguments += ["--secret", f"id=ca,src={authority}"] if authority else []
-        self.storage.visibly(*arguments, "--file", dockerfile, "--target", target, "--tag", name, ".")
+        self.storage.build(*arguments, "--file", dockerfile, "--target", target, "--tag", name)
 
     def id(self, name: str) -> str | None:
         """What is stored under the name; None for nothing."""

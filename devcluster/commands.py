@@ -15,8 +15,9 @@ def run(
     text_in: str | None = None,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    shown: int = SHOWN_LINES,
 ) -> str:
-    """Run to the end and return its standard output.
+    """Run to the end and return its standard output; an error shows the last `shown` lines of all output.
 
     Raises:
         CommandFailedError: it ended with another status than 0, or is not installed.
@@ -27,7 +28,7 @@ def run(
     except FileNotFoundError as error:
         raise CommandFailedError(f"`{words[0]}` is not installed, it is needed for `{' '.join(words)}`") from error
     if done.returncode != 0:
-        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-SHOWN_LINES:])
+        said = "\n".join((done.stdout + done.stderr).strip().splitlines()[-shown:])
         raise CommandFailedError(f"`{' '.join(words)}` ended with status {done.returncode}:\n{said}")
     return done.stdout
 

@@ -1,6 +1,6 @@
 """Move an image from the builder's storage into the node, sending only what the node lacks.
 
-buildah writes into an OCI layout on disk, which keeps blobs from run to run; the tar stream that containerd imports
+The builder writes into an OCI layout on disk, which keeps blobs from run to run; the tar stream that containerd imports
 leaves out every blob that its content store holds. So after a change of code some hundred kilobytes move.
 """
 

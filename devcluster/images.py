@@ -36,7 +36,7 @@ class Builder(Protocol):
         """The name of the image that all targets start from, made if need be."""
 
     def build(self, target: str, name: str) -> None:
-        """Build a target under a name; its output goes to the terminal."""
+        """Build a target under a name."""
 
     def id(self, name: str) -> str | None:
         """What is stored under the name; None for nothing."""
@@ -89,7 +89,7 @@ def build_all(places: Places, builder: Builder) -> list[Image]:
     """Build what changed since its last build, for each target.
 
     Raises:
-        CommandFailedError: a build failed; its output is on the terminal.
+        CommandFailedError: a build failed; the message ends with the last lines of its output.
     """
     key = source_key(places.tree, builder.base())
     for target in TARGETS:

@@ -10,11 +10,13 @@ import os
 import shlex
 import signal
 import subprocess
+from pathlib import Path
 
 from devcluster.build import binary
 from devcluster.errors import NotReadyError
-from devcluster.places import Places
+from devcluster.places import Places, write_atomically
 from devcluster.processes import Process, alive, environment, log_path, of_cluster, tail, until
+from devcluster.slots import Slot
 
 HOLDER = "node"
 START_SECONDS = 10.0
@@ -33,9 +35,17 @@ PERSISTENT = {
 VOLATILE = ("/run/containerd", "/run/netns")
 
 
+def resolver(slot: Slot) -> str:
+    """The node's resolv.conf. The node has no way out: CoreDNS denies every foreign name at once, so that pulling an
+    image that was not loaded fails in milliseconds and not after a time-out.
+    """
+    return f"nameserver {slot.node}\n"
+
+
 def mount_script(places: Places, pause: str) -> str:
     """What the holder does before it holds: mounts of its own, which all processes inside share."""
     lines = ["set -e", "mount -t proc proc /proc"]
+    lines += [f"mount --bind {shlex.quote(str(_resolver_path(places)))} /etc/resolv.conf"]
     for target, source in PERSISTENT.items():
         lines += [
             f"mkdir -p {target} {shlex.quote(str(places.node / source))}",
@@ -47,19 +57,24 @@ def mount_script(places: Places, pause: str) -> str:
     return "\n".join(lines)
 
 
+def _resolver_path(places: Places) -> Path:
+    return places.config / "resolv.conf"
+
+
 def find_holder(places: Places) -> Process | None:
     """The process that holds the node, None where there is none or it has not finished its mounts."""
     found = (p for p in of_cluster(places.name) if p.name == HOLDER and p.innermost_pid == 1 and p.program == "pause")
     return next(found, None)
 
 
-def start_holder(places: Places) -> Process:
+def start_holder(places: Places, slot: Slot) -> Process:
     """Make the namespaces.
 
     Raises:
         NotReadyError: the machine does not let this user make them.
     """
     places.logs.mkdir(parents=True, exist_ok=True)
+    write_atomically(_resolver_path(places), resolver(slot))
     script = mount_script(places, str(binary(places, "pause")))
     command = ["setsid", "--fork", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
     with log_path(places, HOLDER).open("wb") as log:

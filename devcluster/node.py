@@ -79,7 +79,7 @@ def _holder(places: Places, slot: Slot) -> Process:
         namespaces.kill_all(places)
         network.disconnect(slot)
         network.load_modules()
-        holder = namespaces.start_holder(places)
+        holder = namespaces.start_holder(places, slot)
     network.connect(slot, holder, namespaces.enter(holder))
     return holder
 

@@ -17,8 +17,6 @@ from devcluster.slots import Slot
 CAP_SYS_RESOURCE = 24
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 CNI_FOLDERS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
-# Nothing listens there: the node has no way out, so an image that was not loaded fails at once, not by a time-out.
-NO_REGISTRY = "http://127.0.0.1:1"
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ def inspect_machine() -> Machine:
     )
 
 
-def containerd_config(machine: Machine, registry_hosts: Path) -> str:
+def containerd_config(machine: Machine) -> str:
     """containerd's TOML. Without CAP_SYS_RESOURCE no sandbox starts unless the OOM score is left alone."""
     return f"""\
 version = 2
@@ -60,8 +58,6 @@ state = "/run/containerd"
   [plugins."io.containerd.grpc.v1.cri".cni]
     bin_dir = "{machine.cni_plugins}"
     conf_dir = "/etc/cni/net.d"
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "{registry_hosts}"
 """
 
 
@@ -85,10 +81,9 @@ def pod_network(slot: Slot) -> str:
 
 def containerd(places: Places, slot: Slot, machine: Machine) -> Served:
     """The container runtime."""
-    config, hosts = places.config / "containerd.toml", places.config / "registry-hosts"
+    config = places.config / "containerd.toml"
     files = {
-        config: containerd_config(machine, hosts),
-        hosts / "_default" / "hosts.toml": f'server = "{NO_REGISTRY}"\n',
+        config: containerd_config(machine),
         places.node / "cni-config" / "10-pods.conflist": pod_network(slot),
     }
     program = shutil.which("containerd") or "containerd"

@@ -33,7 +33,7 @@ def _load_from_buildah(places: Places, builder: BuildahBuilder, image: Image) ->
     layout = places.images / "layout"
     name = f"{places.name}-{image.target}"
     with locked(places.images / "layout.lock"):
-        builder.storage("push", "--quiet", "--disable-compression", image.local, f"oci:{layout}:{name}")
+        builder.storage.export(image.local, layout, name)
         image_archive.drop_unused(layout)
         held = image_archive.in_content_store(places.node / "containerd")
         with _Import(places) as stream:

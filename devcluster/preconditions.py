@@ -41,6 +41,7 @@ NODE = (
 IMAGES = (
     _command("buildah", "buildah"),
     _command("debootstrap", "debootstrap"),
+    _command("skopeo", "skopeo"),
 )
 
 

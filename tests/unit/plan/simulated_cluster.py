@@ -1,6 +1,7 @@
 """A cluster that exists only here: it carries out plans write by write, and plays Jobs, Deployments and the store.
 
-Time stands still unless a step moves it. Everything random comes from one seeded generator, so a failure repeats.
+One file, because all of them act on one state. Time stands still unless a step moves it. Everything random comes from
+one seeded generator, so a failure repeats.
 """
 
 import dataclasses
@@ -137,13 +138,19 @@ class SimulatedCluster:
         if todo.status is not None and todo.status != self.status:
             yield "status", lambda: self._say_of_model(todo.status)
 
-    def operate(self, *, crash: bool = False, lagging: bool = False) -> bool:
-        """Look, plan and write; a crash comes before one of the writes. Returns whether anything was written."""
-        writes = list(self.writes(self.decide(lagging=lagging)))
-        stop = self._random.randrange(len(writes) + 1) if crash else len(writes)
-        for _, write in writes[:stop]:
+    def operate(self, *, fault: bool = False, lagging: bool = False) -> bool:
+        """Look, plan and write. A fault is a crash before one of the writes, or one write that fails by itself.
+
+        Returns:
+            Whether there was anything to write.
+        """
+        writes = [write for _, write in self.writes(self.decide(lagging=lagging))]
+        if fault and writes:
+            at = self._random.randrange(len(writes))
+            writes = writes[:at] + (writes[at + 1 :] if self._random.random() < 0.5 else [])
+        for write in writes:
             write()
-        return bool(writes)
+        return fault or bool(writes)
 
     # What others do.
 
@@ -154,7 +161,7 @@ class SimulatedCluster:
             self._random.choice(steps)()
         return bool(steps)
 
-    def live(self, steps: int = 400, crashes: float = 0.0, lag: float = 0.0) -> None:
+    def live(self, steps: int = 400, faults: float = 0.0, lag: float = 0.0) -> None:
         """Let everybody act in any order until nobody has anything to do.
 
         Raises:
@@ -164,8 +171,8 @@ class SimulatedCluster:
             self.now += timedelta(seconds=1)
             if self._random.random() < 0.6 and self.tick():
                 continue
-            crash, lagging = self._random.random() < crashes, self._random.random() < lag
-            if not self.operate(crash=crash, lagging=lagging) and not self.tick() and not self._late():
+            fault, lagging = self._random.random() < faults, self._random.random() < lag
+            if not self.operate(fault=fault, lagging=lagging) and not self.tick() and not self._late():
                 return
         raise AssertionError(f"still not at rest: {[name for name, _ in self.writes(self.decide())]}")
 
@@ -271,9 +278,17 @@ class SimulatedCluster:
             if not pods:
                 yield lambda job=job: self._start(job)  # type: ignore[misc]
             elif pods[0].phase == "Running":
+                if not self._waited_for(job):
+                    continue
                 yield lambda job=job, pod=pods[0]: self._finish(job, pod)  # type: ignore[misc]
             else:
                 yield lambda job=job, pod=pods[0]: self._report(job, pod)  # type: ignore[misc]
+
+    def _waited_for(self, job: Job) -> bool:
+        """A run whose model asks for something else by now never ends: only the operator can stop it."""
+        version = next((v for v in self.versions.values() if v.identity.uid == job.identity.owner_uid), None)
+        wanted = self.spec and (self.spec.training, self.spec.source)
+        return version is not None and (version.spec.training, version.spec.source) == wanted
 
     def _start(self, job: Job) -> None:
         pod = run_pod(job, name=f"{job.identity.name}-{self._uid()}", created=self.now)

@@ -35,7 +35,7 @@ def random(request: pytest.FixtureRequest) -> Random:
 def served(random: Random, spec: KerasModelSpec = ONE) -> SimulatedCluster:
     """A cluster in which version 1 serves."""
     cluster = SimulatedCluster(spec, random)
-    cluster.live(crashes=0.3, lag=0.3)
+    cluster.live(faults=0.3, lag=0.3)
     assert says(cluster) == ("Serving", 1, 1)
     return cluster
 
@@ -76,7 +76,7 @@ def test_at_rest_nothing_is_written(random):
 def test_a_training_change_makes_version_2_while_version_1_serves(random):
     cluster = served(random)
     cluster.change(TWO)
-    cluster.live(crashes=0.3, lag=0.3)
+    cluster.live(faults=0.3, lag=0.3)
     assert says(cluster) == ("Serving", 2, 2)
     assert cluster.numbers_given == [1, 2]
     assert sorted(set(cluster.served)) == [1, 2]
@@ -88,7 +88,7 @@ def test_a_version_that_may_not_serve_leaves_version_1_serving(random, play):
     cluster = served(random, trained(evaluation=gates))
     cluster.play = play
     cluster.change(trained(epochs=20, evaluation=gates))
-    cluster.live(crashes=0.3, lag=0.3)
+    cluster.live(faults=0.3, lag=0.3)
     assert says(cluster) == ("Rejected" if play is poor else "Failed", 1, 2)
     assert set(cluster.served) == {1}
     assert "dogs-2-export" not in cluster.jobs
@@ -97,10 +97,10 @@ def test_a_version_that_may_not_serve_leaves_version_1_serving(random, play):
 def test_an_eased_gate_lets_the_rejected_version_serve_without_training_it_again(random):
     strict = Evaluation(gates=(Gate(metric=Metric.ACCURACY, min=0.95),))
     cluster = SimulatedCluster(trained(evaluation=strict), random)
-    cluster.live(crashes=0.3)
+    cluster.live(faults=0.3)
     assert says(cluster) == ("Rejected", None, 1)
     cluster.change(ONE)
-    cluster.live(crashes=0.3)
+    cluster.live(faults=0.3)
     assert says(cluster) == ("Serving", 1, 1)
     assert cluster.jobs_started == ["dogs-1-train", "dogs-1-export"]
 
@@ -108,7 +108,7 @@ def test_an_eased_gate_lets_the_rejected_version_serve_without_training_it_again
 def test_a_number_that_is_taken_in_the_store_is_passed_over(random):
     cluster = SimulatedCluster(ONE, random)
     cluster.claims = {1: "somebody", 2: "somebody", 5: "somebody"}
-    cluster.live(crashes=0.3, lag=0.3)
+    cluster.live(faults=0.3, lag=0.3)
     assert says(cluster) == ("Serving", 6, 6)
     assert cluster.numbers_given == [1, 6]
 
@@ -121,7 +121,7 @@ def test_a_serving_change_trains_nothing(random):
         trained(model_name="Dogs"),
     ):
         cluster.change(spec)
-        cluster.live(crashes=0.3)
+        cluster.live(faults=0.3)
         assert says(cluster) == ("Serving", 1, 1)
     assert len(cluster.jobs_started) == 2
 
@@ -129,9 +129,9 @@ def test_a_serving_change_trains_nothing(random):
 def test_changing_back_returns_to_the_version_that_was_there(random):
     cluster = served(random)
     cluster.change(TWO)
-    cluster.live(crashes=0.3)
+    cluster.live(faults=0.3)
     cluster.change(ONE)
-    cluster.live(crashes=0.3)
+    cluster.live(faults=0.3)
     assert says(cluster) == ("Serving", 1, 2)
     assert len(cluster.jobs_started) == 4
 
@@ -142,13 +142,14 @@ def test_a_spec_that_changes_while_it_trains_stops_what_is_no_longer_asked_for(r
         cluster.operate()
         cluster.tick()
     cluster.change(TWO)
-    cluster.live(crashes=0.3, lag=0.3)
+    cluster.live(faults=0.3, lag=0.3)
     assert cluster.status.phase == "Serving"
     phases = {version.status.phase for version in cluster.versions.values()}
     assert phases <= {VersionPhase.PUBLISHED, VersionPhase.FAILED}
     current = cluster.versions[f"dogs-{cluster.status.serving_version}"]
     assert current.spec.training == TWO.training
     assert all(job.state.value != "active" for job in cluster.jobs.values())
+    assert cluster.numbers_given == list(range(1, len(cluster.numbers_given) + 1))
 
 
 def test_a_deleted_model_leaves_nothing_and_nothing_is_made_any_more(random):
@@ -194,7 +195,7 @@ def test_whatever_people_do_it_comes_to_rest_and_no_rule_is_broken(seed, acts, t
     cluster.claims = dict.fromkeys(taken, "somebody")
     for act, argument in acts:
         for _ in range(random.randrange(12)):
-            cluster.operate(crash=random.random() < 0.3, lagging=random.random() < 0.3)
+            cluster.operate(fault=random.random() < 0.3, lagging=random.random() < 0.3)
             cluster.tick()
         if act == "delete a version":
             cluster.delete_version(f"dogs-{argument + 1}")
@@ -202,7 +203,7 @@ def test_whatever_people_do_it_comes_to_rest_and_no_rule_is_broken(seed, acts, t
             cluster.delete_job(f"dogs-{argument + 1}-train")
         elif cluster.spec is not None:
             cluster.change(ACTIONS[act](cluster.spec, argument))
-    cluster.live(crashes=0.2, lag=0.2)
+    cluster.live(faults=0.2, lag=0.2)
     assert list(cluster.writes(cluster.decide())) == []
     assert all(job.state.value != "active" for job in cluster.jobs.values())
     if cluster.deployment and cluster.deployment.number:

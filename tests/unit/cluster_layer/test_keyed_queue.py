@@ -122,6 +122,8 @@ async def test_close_ends_waiting_and_later_workers_and_ignores_adds(queue, cloc
     with pytest.raises(QueueClosedError):
         await waiting
     queue.add("a")
+    queue.add_after("a", 1)
+    assert queue.delayed == 0
     clock.advance(2)
     with pytest.raises(QueueClosedError):
         await queue.get()

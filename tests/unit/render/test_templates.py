@@ -1,0 +1,337 @@
+"""The children as their templates print them: complete, safe, and the same for the same values."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from keras_operator.api import (
+    Autoscaling,
+    Batching,
+    Credentials,
+    Data,
+    KerasModelSpec,
+    Optimizer,
+    Resources,
+    RunSpec,
+    Runtime,
+    Store,
+)
+from keras_operator.plan.desired import Desired, Template
+from keras_operator.render import HASH_ANNOTATION, Renderer, TemplateError
+
+from tests.unit.plan.observations import brought, decide, published, trained, version
+
+RENDERER = Renderer()
+STORE = Store(uri="s3://models/dogs", endpoint="http://minio:9000", credentials=Credentials(secret_name="minio"))
+PLAIN = trained()
+FULL = trained(
+    store=STORE,
+    autoscaling=Autoscaling(min_replicas=2, max_replicas=4, target_cpu_utilization=60),
+    batching=Batching(max_batch_size=8),
+    runtime=Runtime.TENSORFLOW_SERVING,
+    model_name="Dogs",
+    training_resources=Resources(requests={"cpu": 2}, limits={"memory": "4Gi", "nvidia.com/gpu": 1}),
+    serving_resources=Resources(requests={"cpu": "500m"}),
+)
+WRITTEN_ONCE = {Template.VERSION, Template.TRAIN_JOB, Template.EXPORT_JOB}
+
+
+def children(spec: KerasModelSpec) -> dict[Template, Desired]:
+    """Every child that a model of this spec ever has."""
+    plans = [decide(spec), decide(spec, version(7, spec)), decide(spec, published(7, spec))]
+    return {one.template: one for todo in plans for one in (*todo.create, *todo.keep)}
+
+
+def manifests(spec: KerasModelSpec) -> dict[Template, dict[str, Any]]:
+    return {template: RENDERER.render(desired) for template, desired in children(spec).items()}
+
+
+def test_the_two_examples_cover_every_template():
+    assert set(children(FULL)) | set(children(brought())) == set(Template)
+
+
+KINDS = {
+    Template.SERVICE_ACCOUNT: ("v1", "ServiceAccount", "dogs"),
+    Template.SERVICE: ("v1", "Service", "dogs"),
+    Template.NETWORK_POLICY: ("networking.k8s.io/v1", "NetworkPolicy", "dogs"),
+    Template.DEPLOYMENT: ("apps/v1", "Deployment", "dogs"),
+    Template.AUTOSCALER: ("autoscaling/v2", "HorizontalPodAutoscaler", "dogs"),
+    Template.DISRUPTION_BUDGET: ("policy/v1", "PodDisruptionBudget", "dogs"),
+    Template.VERSION: ("keras-operator.dev/v1alpha1", "KerasModelVersion", "dogs-1"),
+    Template.TRAIN_JOB: ("batch/v1", "Job", "dogs-7-train"),
+    Template.EXPORT_JOB: ("batch/v1", "Job", "dogs-7-export"),
+}
+
+
+@pytest.mark.parametrize("spec", [PLAIN, FULL, brought()], ids=["plain", "full", "source"])
+def test_every_child_is_known_labelled_and_owned(spec):
+    for template, manifest in manifests(spec).items():
+        metadata = manifest["metadata"]
+        assert (manifest["apiVersion"], manifest["kind"], metadata["name"]) == KINDS[template]
+        assert metadata["namespace"] == "vision"
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "keras-operator"
+        assert metadata["labels"]["keras-operator.dev/model"] == "dogs"
+        owners = metadata["ownerReferences"]
+        run = template in (Template.TRAIN_JOB, Template.EXPORT_JOB)
+        assert owners == [
+            {
+                "apiVersion": "keras-operator.dev/v1alpha1",
+                "kind": "KerasModelVersion" if run else "KerasModel",
+                "name": "dogs-7" if run else "dogs",
+                "uid": "uid-dogs-7" if run else "uid-dogs",
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ]
+
+
+@pytest.mark.parametrize(
+    ("template", "component", "number"),
+    [
+        (Template.VERSION, None, "1"),
+        (Template.TRAIN_JOB, "train", "7"),
+        (Template.DEPLOYMENT, "serving", None),
+        (Template.SERVICE, "serving", None),
+        (Template.NETWORK_POLICY, None, None),
+    ],
+)
+def test_component_and_version_are_labels_where_they_say_something(template, component, number):
+    labels = manifests(PLAIN)[template]["metadata"]["labels"]
+    assert labels.get("app.kubernetes.io/component") == component
+    assert labels.get("keras-operator.dev/version") == number
+
+
+@pytest.mark.parametrize("template", [Template.TRAIN_JOB, Template.DEPLOYMENT])
+def test_pods_bear_what_the_operator_finds_them_by(template):
+    labels = manifests(PLAIN)[template]["spec"]["template"]["metadata"]["labels"]
+    assert labels["keras-operator.dev/version"] == "7"
+    assert labels["keras-operator.dev/model"] == "dogs"
+    assert labels["app.kubernetes.io/managed-by"] == "keras-operator"
+    assert labels["app.kubernetes.io/component"] in ("train", "serving")
+
+
+@pytest.mark.parametrize("spec", [PLAIN, FULL, brought()], ids=["plain", "full", "source"])
+def test_every_pod_is_as_restricted_as_pod_security_asks(spec):
+    for manifest in manifests(spec).values():
+        pod = manifest.get("spec", {}).get("template", {}).get("spec")
+        if pod is None:
+            continue
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["automountServiceAccountToken"] is False
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["readOnlyRootFilesystem"] is True
+            assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def environment(container: dict[str, Any]) -> dict[str, object]:
+    return {one["name"]: one.get("value", one.get("valueFrom")) for one in container["env"]}
+
+
+@pytest.mark.parametrize(
+    ("spec", "stage", "template"),
+    [(FULL, "train", Template.TRAIN_JOB), (brought(), "export", Template.EXPORT_JOB)],
+    ids=["train", "export"],
+)
+def test_a_job_runs_its_stage_and_fails_for_good_where_trying_again_is_no_use(spec, stage, template):
+    job = manifests(spec)[template]["spec"]
+    container = job["template"]["spec"]["containers"][0]
+    assert (container["name"], container["command"], container["args"]) == (stage, ["keras-trainer"], [stage])
+    rule = job["podFailurePolicy"]["rules"][1]
+    assert rule == {
+        "action": "FailJob",
+        "onExitCodes": {"containerName": stage, "operator": "In", "values": [65, 137]},
+    }
+    assert job["template"]["spec"]["restartPolicy"] == "Never"
+    run = msgspec.json.decode(str(environment(container)["KERAS_RUN"]), type=RunSpec)
+    assert (run.number, run.owner, run.store) == (7, "uid-dogs-7", spec.store)
+
+
+def test_resources_are_passed_on_as_they_are_written():
+    made = manifests(FULL)
+    trainer = made[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"][0]
+    assert trainer["resources"] == {"requests": {"cpu": 2}, "limits": {"memory": "4Gi", "nvidia.com/gpu": 1}}
+    runtime = made[Template.DEPLOYMENT]["spec"]["template"]["spec"]["containers"][0]
+    assert runtime["resources"] == {"requests": {"cpu": "500m"}}
+    assert "resources" not in manifests(PLAIN)[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"][0]
+
+
+@pytest.mark.parametrize("template", [Template.TRAIN_JOB, Template.DEPLOYMENT])
+def test_keys_for_the_store_come_from_the_secret_and_only_where_there_is_one(template):
+    def keys(spec: KerasModelSpec) -> dict[str, object]:
+        pod = manifests(spec)[template]["spec"]["template"]["spec"]
+        container = (*pod.get("initContainers", ()), *pod["containers"])[0]
+        return {name: value for name, value in environment(container).items() if name.startswith("AWS_")}
+
+    assert keys(FULL) == {
+        "AWS_ACCESS_KEY_ID": {"secretKeyRef": {"name": "minio", "key": "AWS_ACCESS_KEY_ID"}},
+        "AWS_SECRET_ACCESS_KEY": {"secretKeyRef": {"name": "minio", "key": "AWS_SECRET_ACCESS_KEY"}},
+        "AWS_SESSION_TOKEN": {"secretKeyRef": {"name": "minio", "key": "AWS_SESSION_TOKEN", "optional": True}},
+    }
+    assert keys(PLAIN) == {}
+
+
+def test_the_agent_is_told_what_to_fetch():
+    agent = manifests(FULL)[Template.DEPLOYMENT]["spec"]["template"]["spec"]["initContainers"][0]
+    assert (agent["name"], agent["image"], agent["restartPolicy"]) == ("agent", "server:1", "Always")
+    assert agent["args"] == [
+        "--store-uri=s3://models/dogs",
+        "--endpoint=http://minio:9000",
+        "--model-name=Dogs",
+        "--version=7",
+        "--models-dir=/models",
+        "--config-file=/models/models.config",
+        "--runtime-url=http://127.0.0.1:8501",
+        "--port=8502",
+    ]
+    plain = manifests(PLAIN)[Template.DEPLOYMENT]["spec"]["template"]["spec"]["initContainers"][0]
+    assert not any(argument.startswith("--endpoint") for argument in plain["args"])
+
+
+def test_batching_is_configured_where_it_is_asked_for():
+    full, plain = (manifests(spec)[Template.DEPLOYMENT]["spec"]["template"] for spec in (FULL, PLAIN))
+    assert full["metadata"]["annotations"] == {
+        "keras-operator.dev/batching-parameters": "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 2000 }\n"
+    }
+    assert "--enable_batching" in full["spec"]["containers"][0]["args"]
+    assert {volume["name"] for volume in full["spec"]["volumes"]} == {"models", "tmp", "serving"}
+    assert "annotations" not in plain["metadata"]
+    assert "--enable_batching" not in plain["spec"]["containers"][0]["args"]
+    assert {volume["name"] for volume in plain["spec"]["volumes"]} == {"models", "tmp"}
+
+
+def test_the_count_of_pods_is_the_autoscalers_where_there_is_one():
+    assert manifests(PLAIN)[Template.DEPLOYMENT]["spec"]["replicas"] == 1
+    assert "replicas" not in manifests(FULL)[Template.DEPLOYMENT]["spec"]
+    scaler = manifests(FULL)[Template.AUTOSCALER]["spec"]
+    assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 4)
+    assert scaler["metrics"][0]["containerResource"]["target"]["averageUtilization"] == 60
+
+
+def test_only_children_kept_by_apply_bear_a_hash():
+    for template, manifest in manifests(FULL).items():
+        assert (HASH_ANNOTATION in manifest["metadata"].get("annotations", {})) is (template not in WRITTEN_ONCE)
+
+
+def applied_hash(spec: KerasModelSpec) -> str:
+    return str(manifests(spec)[Template.DEPLOYMENT]["metadata"]["annotations"][HASH_ANNOTATION])
+
+
+def test_the_hash_changes_with_the_content_and_only_with_it():
+    assert applied_hash(PLAIN) == applied_hash(trained(epochs=99))
+    assert applied_hash(PLAIN) != applied_hash(trained(replicas=2))
+    assert applied_hash(PLAIN) != applied_hash(trained(serving_resources=Resources(requests={"cpu": "1"})))
+
+
+def test_a_rendered_manifest_may_be_changed_without_changing_the_next():
+    desired = children(PLAIN)[Template.DEPLOYMENT]
+    first = RENDERER.render(desired)
+    first["spec"].clear()
+    assert RENDERER.render(desired)["spec"]
+
+
+@pytest.mark.parametrize("rate", [1e-05, 2.5e-07, 1e-10, 0.01, 1.0, 3e-7])
+def test_small_numbers_stay_numbers(rate):
+    """YAML 1.1 takes 1e-05, as JSON writes it, for a word."""
+    spec = trained(optimizer=Optimizer(learning_rate=rate))
+    made = manifests(spec)[Template.VERSION]["spec"]["training"]
+    assert made["optimizer"] == {"learningRate": rate}
+
+
+def with_uri(uri: str) -> KerasModelSpec:
+    return trained(data=Data(uri=uri), store=Store(uri=uri))
+
+
+NASTY = [
+    "s3://b/: {injected: true}",
+    's3://b/"\n  evil: true',
+    "s3://b/{{ 7 * 7 }}{% include 'x' %}",
+    "s3://b/#no-comment",
+    "s3://b/ä€日本",
+    "s3://b/🐕",
+    "s3://b/\x7f\x85\u2028\ufeff",
+    "s3://b/<&>'\\",
+    "s3://b/null",
+    "s3://b/*&!|>%@`",
+]
+
+
+@pytest.mark.parametrize("uri", NASTY)
+def test_nothing_that_people_write_changes_a_manifests_structure(uri):
+    made = manifests(with_uri(uri))
+    assert made[Template.VERSION]["spec"]["training"]["data"]["uri"] == uri
+    agent = made[Template.DEPLOYMENT]["spec"]["template"]["spec"]["initContainers"][0]
+    assert agent["args"][0] == f"--store-uri={uri}"
+    assert set(made[Template.DEPLOYMENT]["metadata"]) == set(manifests(PLAIN)[Template.DEPLOYMENT]["metadata"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=20))
+def test_any_text_comes_out_as_it_went_in(text):
+    values = dict(children(PLAIN)[Template.SERVICE].values) | {"model": text, "owner_uid": text}
+    manifest = RENDERER.render(Desired(Template.SERVICE, "dogs", values))
+    assert manifest["spec"]["selector"]["keras-operator.dev/model"] == text
+    assert manifest["metadata"]["ownerReferences"][0]["uid"] == text
+
+
+@pytest.mark.parametrize("uri", ["s3://b/$(AWS_SECRET_ACCESS_KEY)", "s3://b/$$(HOME)", "s3://b/$", "s3://b/a$b"])
+def test_the_kubelet_puts_no_variable_into_what_people_wrote(uri):
+    """The kubelet replaces $(NAME) and makes one $ of two, so a key could be read out of an address."""
+    made = manifests(with_uri(uri))
+    agent = made[Template.DEPLOYMENT]["spec"]["template"]["spec"]["initContainers"][0]
+    trainer = made[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"][0]
+    assert agent["args"][0] == "--store-uri=" + uri.replace("$", "$$")
+    run = str(environment(trainer)["KERAS_RUN"])
+    assert msgspec.json.decode(run.replace("$$", "$"), type=RunSpec).store.uri == uri
+    assert "$(" not in run.replace("$$", "")
+
+
+def test_a_value_that_is_missing_is_an_error():
+    values = {name: value for name, value in children(PLAIN)[Template.SERVICE].values.items() if name != "owner_uid"}
+    with pytest.raises(TemplateError, match=r"template service\.yaml\.j2 cannot be printed: 'owner_uid' is undefined"):
+        RENDERER.render(Desired(Template.SERVICE, "dogs", values))
+
+
+SERVICE = """\
+{%- from "_labels.j2" import labels, owner with context -%}
+apiVersion: v1
+kind: Service
+metadata:
+  name: {{ name | tojson }}
+  namespace: {{ namespace | tojson }}
+  labels:
+    {{ labels(4) }}
+  annotations: {team: "yes"}
+  ownerReferences:
+    {{ owner(4) }}
+"""
+
+
+def test_a_team_can_put_its_own_template_in_the_place_of_one(tmp_path):
+    (tmp_path / "service.yaml.j2").write_text(SERVICE)
+    renderer = Renderer(tmp_path)
+    own = renderer.render(children(PLAIN)[Template.SERVICE])
+    assert own["metadata"]["annotations"]["team"] == "yes"
+    assert HASH_ANNOTATION in own["metadata"]["annotations"]
+    assert own["metadata"]["ownerReferences"][0]["uid"] == "uid-dogs"
+    assert renderer.render(children(PLAIN)[Template.NETWORK_POLICY])["kind"] == "NetworkPolicy"
+
+
+BROKEN = {
+    "no YAML": ("a: [", "while parsing a flow node"),
+    "no template": ("{% if %}", "Expected an expression"),
+    "no object": ("just words", "it must be an object with apiVersion, kind and metadata.name"),
+    "no name": ("kind: Service\nmetadata: {}\n", "it must be an object with apiVersion, kind and metadata.name"),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_template_is_named(tmp_path, text, words):
+    (tmp_path / "service.yaml.j2").write_text(text)
+    with pytest.raises(TemplateError, match=r"template service\.yaml\.j2 cannot be printed: ") as refused:
+        Renderer(tmp_path).render(children(PLAIN)[Template.SERVICE])
+    assert words in str(refused.value)

@@ -106,7 +106,7 @@ def of_cluster(name: str) -> list[Process]:
 
 def of_component(processes: list[Process], component: Component) -> list[Process]:
     """Those that run the component's own program: what it starts (shims, plug-ins) inherits its mark, not its name."""
-    program = Path(component.command[0]).name
+    program = Path(component.command[0]).resolve().name
     return [process for process in processes if process.name == component.name and process.program == program]
 
 

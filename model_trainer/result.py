@@ -36,19 +36,15 @@ def encode(result: RunResult, limit: int = LIMIT) -> bytes:
     What does not fit is left out in this order: times of epochs between the first three and the last, names of
     signatures, the end of the error's message.
     """
-    for shorten in (lambda kept: kept, _with_few_epochs, _without_signatures):
-        result = shorten(result)
-        data = msgspec.json.encode(result)
+    data = msgspec.json.encode(result)
+    for shorten in (_with_few_epochs, _without_signatures):
         if len(data) <= limit:
             return data
-    while result.error is not None and len(data) > limit and result.error.message:
-        # JSON escapes make a letter up to six bytes, so a few rounds may be needed.
-        excess = len(data) - limit + len("…".encode())
-        message = result.error.message[: -max(1, excess // 6 + 1)] + "…"
-        message = message if len(message) < len(result.error.message) else ""
-        result = msgspec.structs.replace(result, error=msgspec.structs.replace(result.error, message=message))
+        result = shorten(result)
         data = msgspec.json.encode(result)
-    return data
+    if len(data) <= limit or result.error is None:
+        return data
+    return _with_short_message(result, limit)
 
 
 def write(result: RunResult, path: Path) -> None:
@@ -63,6 +59,22 @@ def _with_few_epochs(result: RunResult) -> RunResult:
     dropped = set(epochs[FIRST_EPOCHS:-1])
     times = {event: time for event, time in result.times.items() if event not in dropped}
     return msgspec.structs.replace(result, times=times)
+
+
+def _with_short_message(result: RunResult, limit: int) -> bytes:
+    """As much of the message as fits; found by bisection, because JSON's escapes make a letter up to six bytes."""
+    error = result.error
+    assert error is not None
+
+    def cut(length: int) -> bytes:
+        short = msgspec.structs.replace(error, message=error.message[:length] + "…")
+        return msgspec.json.encode(msgspec.structs.replace(result, error=short))
+
+    fits, too_long = 0, len(error.message)
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        fits, too_long = (middle, too_long) if len(cut(middle)) <= limit else (fits, middle)
+    return cut(fits)
 
 
 def _is_epoch(event: str) -> bool:

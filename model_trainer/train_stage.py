@@ -22,6 +22,7 @@ from model_trainer.failure import BadRun, NoImages
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
+from model_trainer.saving import save
 from model_trainer.training import Tick, train
 
 log = logging.getLogger(__name__)
@@ -67,10 +68,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     samples = context.patience("reading test images", lambda: choose(model, dataset, split.test, data_store))
     samples.save(context.scratch / run_folder.SAMPLES)
     folder.upload(context.scratch / run_folder.SAMPLES, run_folder.SAMPLES)
-    # The old format first: where model.keras and metrics.json are, everything is.
-    for name in (run_folder.LEGACY_MODEL, run_folder.MODEL):
-        model.save(context.scratch / name)
-        folder.upload(context.scratch / name, name)
+    for path in save(model, context.scratch):
+        folder.upload(path, path.name)
     board.happened("saved")
     record = Record(
         metrics=finite(

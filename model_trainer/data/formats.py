@@ -82,9 +82,10 @@ def _header(data: bytes) -> Header:
 
 def _bmp(data: bytes) -> Header:
     """BITMAPINFOHEADER and its successors (the OS/2 header of 12 bytes is not decoded by TensorFlow)."""
-    pixels, size, width, height, _, bits = struct.unpack_from("<IIiiHH", data, 10)
+    pixels, size = struct.unpack_from("<II", data, 10)
     if size < 40:
         raise BadImage("a BMP with an OS/2 header; save it as PNG")
+    width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
     # TensorFlow reads 8-bit pixels as shades of grey and ignores the palette, so colours would be wrong.
     if bits == 8:
         palette = data[14 + size : pixels]

@@ -5,8 +5,8 @@ removing files moves no other file, exact copies are always on the same side, an
 exceptions, each as small as it can be, keep small data sets usable:
 
 * a class with no file in train gives its file with the highest fraction to train (with every copy of it);
-* where a fraction is asked for and no file fell there, the train file nearest to it goes there, provided that each
-  class that has a copy of it keeps another file in train.
+* where a fraction is asked for and no file fell there, the lowest train file goes there, provided that each class that
+  has a copy of it keeps another file in train; where there is no such file, one of the other part that has two.
 """
 
 from __future__ import annotations
@@ -64,9 +64,12 @@ def split_by_content(
     for label in sorted(files_of):
         if not any(part_of[sha] is Part.TRAIN for sha in files_of[label]):
             part_of[max(files_of[label])] = Part.TRAIN
-    for part, fraction in ((Part.TEST, test_fraction), (Part.VALIDATION, validation_fraction)):
+    for part, other, fraction in (
+        (Part.TEST, Part.VALIDATION, test_fraction),
+        (Part.VALIDATION, Part.TEST, validation_fraction),
+    ):
         if fraction > 0 and part not in part_of.values():
-            spare = _nearest_spare(part_of, classes_of, files_of)
+            spare = _spare_in_train(part_of, classes_of, files_of) or _spare_in(other, part_of)
             if spare is not None:
                 part_of[spare] = part
 
@@ -80,7 +83,7 @@ def _part(fraction: float, validation_fraction: float, test_fraction: float) -> 
     return Part.VALIDATION if fraction < test_fraction + validation_fraction else Part.TRAIN
 
 
-def _nearest_spare(
+def _spare_in_train(
     part_of: dict[str, Part], classes_of: dict[str, set[int]], files_of: dict[int, set[str]]
 ) -> str | None:
     """The train file with the lowest fraction that no class needs as its last one."""
@@ -91,3 +94,9 @@ def _nearest_spare(
         if part is Part.TRAIN and all(in_train[label] > 1 for label in classes_of[sha])
     )
     return min(spare, default=None)
+
+
+def _spare_in(part: Part, part_of: dict[str, Part]) -> str | None:
+    """The file of `part` with the lowest fraction, if it is not the only one."""
+    files = sorted(sha for sha, other in part_of.items() if other is part)
+    return files[0] if len(files) > 1 else None

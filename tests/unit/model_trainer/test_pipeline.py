@@ -1,0 +1,68 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from keras_operator.api import Augmentation, Loss
+
+from model_trainer.data.pipeline import Batches, Shuffling
+
+COUNT = 23
+
+
+@pytest.fixture
+def pixels() -> Any:
+    """Image i is all i; one more row than there are images, as after a bad file."""
+    return np.repeat(np.arange(COUNT + 1, dtype=np.uint8), 12).reshape(COUNT + 1, 2, 2, 3)
+
+
+def batches(pixels: Any, shuffling: Shuffling | None = None) -> Batches:
+    rows = np.arange(1, COUNT + 1)
+    return Batches(pixels, rows, rows % 4, batch_size=5, shuffling=shuffling)
+
+
+def order(dataset: Any) -> list[int]:
+    return [round(float(image[0, 0, 0]) * 255) for images, _ in dataset for image in images.numpy()]
+
+
+def test_images_are_rescaled_and_labels_go_with_them(pixels: Any):
+    of = batches(pixels)
+    seen = list(of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY))
+    assert [len(images) for images, _ in seen] == [5, 5, 5, 5, 3]
+    assert of.steps == 5
+    images = np.concatenate([images.numpy() for images, _ in seen])
+    labels = np.concatenate([labels.numpy() for _, labels in seen])
+    assert images.dtype == np.float32
+    assert np.allclose(images[:, 0, 0, 0] * 255, np.arange(1, COUNT + 1))
+    assert np.array_equal(labels.argmax(axis=1), np.arange(1, COUNT + 1) % 4)
+    assert np.array_equal(labels.sum(axis=1), np.ones(COUNT))
+
+
+def test_the_sparse_loss_gets_class_indices(pixels: Any):
+    _, labels = next(iter(batches(pixels).dataset(4, Loss.SPARSE_CATEGORICAL_CROSSENTROPY)))
+    assert list(labels.numpy()) == [1, 2, 3, 0, 1]
+
+
+def test_each_epoch_has_every_image_once_in_an_order_of_its_own_that_the_seed_repeats(pixels: Any):
+    def epochs(seed: int) -> list[list[int]]:
+        dataset = batches(pixels, Shuffling(seed, Augmentation())).dataset(4, Loss.CATEGORICAL_CROSSENTROPY)
+        return [order(dataset), order(dataset)]
+
+    first = epochs(1)
+    assert [sorted(epoch) for epoch in first] == [list(range(1, COUNT + 1))] * 2
+    assert first[0] != first[1]
+    assert epochs(1) == first
+    assert epochs(2) != first
+
+
+def test_augmentation_changes_training_images_and_the_seed_repeats_it():
+    noise = np.random.default_rng(0).integers(0, 255, (8, 16, 16, 1), dtype=np.uint8)
+
+    def images(augmentation: Augmentation) -> Any:
+        shuffling = Shuffling(5, augmentation)
+        rows = np.arange(8)
+        of = Batches(noise, rows, rows, batch_size=8, shuffling=shuffling)
+        return next(iter(of.dataset(8, Loss.CATEGORICAL_CROSSENTROPY)))[0].numpy()
+
+    turned = images(Augmentation(rotation=90))
+    assert np.abs(turned - images(Augmentation())).max() > 0.1
+    assert np.array_equal(turned, images(Augmentation(rotation=90)))

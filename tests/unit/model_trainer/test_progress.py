@@ -1,0 +1,99 @@
+import json
+import logging
+import socket
+import urllib.error
+import urllib.request
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+from keras_operator.api import Progress, ProgressStage
+
+from model_trainer.progress import JsonLines, ProgressBoard, answer_progress
+
+START = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def board() -> ProgressBoard:
+    """A board whose clock goes on by a second with each look."""
+    seconds = iter(range(1_000_000))
+    return ProgressBoard(ProgressStage.FETCHING, clock=lambda: START + timedelta(seconds=next(seconds)))
+
+
+def end_epochs(board: ProgressBoard, epochs: int) -> None:
+    for epoch in range(1, epochs + 1):
+        board.training(epoch=epoch, epochs=epochs, part=0.0, metrics={"loss": 1 / epoch}, seconds_left=2.5)
+
+
+def test_progress_is_answered_over_http_while_it_changes(board: ProgressBoard):
+    with answer_progress(board, 0) as port:
+
+        def ask(host: str = "127.0.0.1", path: str = "/progress") -> Progress:
+            with urllib.request.urlopen(f"http://{host}:{port}{path}", timeout=5) as answer:
+                assert answer.headers["Content-Type"] == "application/json"
+                return msgspec.json.decode(answer.read(), type=Progress)
+
+        assert ask() == Progress(stage=ProgressStage.FETCHING, message="fetching", times={"started": START})
+        board.enter(ProgressStage.TRAINING, "training on 7 images")
+        assert ask().message == "training on 7 images"
+        end_epochs(board, 2)
+        now = ask()
+        assert (now.epoch, now.epochs, now.metrics, now.seconds_left) == (2, 2, {"loss": 0.5}, 2.5)
+        assert list(now.times) == ["started", "epoch1", "epoch2"]
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            ask(path="/other")
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+def test_a_client_that_sends_nothing_does_not_keep_others_waiting(board: ProgressBoard):
+    with (
+        answer_progress(board, 0) as port,
+        socket.create_connection(("127.0.0.1", port), timeout=5),
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/progress", timeout=5) as answer,
+    ):
+        assert answer.status == 200
+
+
+def test_a_port_that_is_taken_costs_progress_and_nothing_else(board: ProgressBoard, caplog: pytest.LogCaptureFixture):
+    with answer_progress(board, 0) as taken, answer_progress(board, taken) as port:
+        assert port == 0
+    assert f"port {taken} cannot be used" in caplog.text
+
+
+def test_within_an_epoch_the_part_is_told_and_no_time_is_kept(board: ProgressBoard):
+    board.training(epoch=0, epochs=10, part=0.25, metrics={}, seconds_left=None)
+    assert board.progress.message == "epoch 1/10, 25% done"
+    board.training(epoch=1, epochs=10, part=0.0, metrics={}, seconds_left=9.0)
+    assert board.progress.message == "epoch 1/10 done"
+    board.training(epoch=1, epochs=10, part=0.5, metrics={}, seconds_left=8.5)
+    assert board.progress.message == "epoch 2/10, 50% done"
+    assert list(board.progress.times) == ["started", "epoch1"]
+
+
+def test_another_stage_forgets_the_seconds_left(board: ProgressBoard):
+    end_epochs(board, 1)
+    board.enter(ProgressStage.EVALUATING, "evaluating")
+    assert board.progress.seconds_left is None
+
+
+def test_many_epochs_keep_the_first_three_times_and_the_last(board: ProgressBoard):
+    end_epochs(board, 10_000)
+    board.happened("trained")
+    assert list(board.progress.times) == ["started", "epoch1", "epoch2", "epoch3", "epoch10000", "trained"]
+
+
+def test_log_records_are_one_line_of_json_each():
+    try:
+        raise ValueError("first\nsecond")
+    except ValueError as error:
+        caught = (type(error), error, error.__traceback__)
+    record = logging.LogRecord("x", logging.WARNING, __file__, 1, "über %d", (3,), caught)
+    record.metrics = {"loss": 0.5}
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    said = json.loads(line)
+    assert (said["level"], said["message"], said["metrics"]) == ("warning", "über 3", {"loss": 0.5})
+    assert said["traceback"].endswith("ValueError: first\nsecond")
+    assert set(said) == {"time", "level", "message", "metrics", "traceback"}

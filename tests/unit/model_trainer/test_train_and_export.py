@@ -1,0 +1,218 @@
+"""The main road: train on real images, export, publish, and ask the servable."""
+
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from keras_operator.api import (
+    Augmentation,
+    ColorMode,
+    EarlyStopping,
+    RunSpec,
+)
+from PIL import Image
+
+from model_store import open_store, read_manifest
+from model_trainer import train_stage, warmup
+from model_trainer.samples import Samples
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text())
+
+
+def test_small_cnn_learns_the_digits(trained: Any):
+    result = trained.ended.result
+    assert (trained.ended.code, result.ok, result.error) == (0, True, None)
+    assert result.metrics["accuracy"] >= 0.97
+    assert set(result.metrics) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert result.classes == 10
+    assert (result.images.train, result.images.validation, result.images.test) == (1261, 350, 186)
+    assert result.bad_files == 0
+    epochs = [f"epoch{n}" for n in range(1, 9)]
+    assert list(result.times) == ["started", "dataReady", *epochs, "trained", "evaluated", "saved"]
+    assert list(result.times.values()) == sorted(result.times.values())
+
+
+def test_the_run_folder_has_everything(trained: Any):
+    assert {path.name for path in trained.run.iterdir()} >= {
+        "claim.json",
+        "model.keras",
+        "model.h5",
+        "metrics.json",
+        "history.json",
+        "evaluation.json",
+        "split.json",
+        "samples.npz",
+    }
+    assert len(read(trained.run / "history.json")["val_loss"]) == 8
+    metrics = read(trained.run / "metrics.json")
+    assert metrics["metrics"] == pytest.approx(trained.ended.result.metrics)
+    assert metrics["classes"] == [str(digit) for digit in range(10)]
+
+
+def test_both_saved_models_answer_as_the_trained_one_did(trained: Any):
+    samples = Samples.load(trained.run / "samples.npz")
+    for name in ("model.keras", "model.h5"):
+        model = keras.models.load_model(trained.run / name, compile=False)
+        assert np.allclose(model.predict(samples.images, verbose=0), samples.probabilities, atol=1e-5)
+
+
+def test_the_samples_were_held_out(trained: Any, all_digits: Path):
+    samples = Samples.load(trained.run / "samples.npz")
+    split = read(trained.run / "split.json")
+    held_out = {(all_digits / entry["key"]).read_bytes() for entry in split["test"]}
+    assert len(samples.files) == 64
+    assert set(samples.files) <= held_out
+
+
+def test_the_evaluation_adds_up(trained: Any):
+    evaluation = read(trained.run / "evaluation.json")
+    confusion = np.array(evaluation["confusionMatrix"])
+    assert confusion.sum() == evaluation["images"] == 186
+    assert np.trace(confusion) / 186 == pytest.approx(trained.ended.result.metrics["accuracy"])
+    assert [of_class["images"] for of_class in evaluation["perClass"]] == confusion.sum(axis=1).tolist()
+
+
+def test_the_export_is_published_and_described(trained: Any, exported: Any):
+    result = exported.result
+    assert (exported.code, result.ok) == (0, True)
+    assert result.parity is not None
+    assert 0 <= result.parity <= 1e-4
+    assert list(result.times) == ["started", "loaded", "exported", "verified", "published"]
+    manifest = read_manifest(open_store(trained.store.as_uri()), 1)
+    assert (result.servable.uri, result.servable.digest) == (f"{trained.store.as_uri()}/1", manifest.digest)
+    assert result.servable.signatures == ("serving_bytes", "serving_default")
+    assert manifest.classes == [str(digit) for digit in range(10)]
+    assert manifest.image_size == [16, 16]
+    assert manifest.metrics == pytest.approx(trained.ended.result.metrics)
+    assert manifest.signatures["serving_default"] == {
+        "inputs": {"images": {"dtype": "float32", "shape": [-1, 16, 16, 1]}},
+        "outputs": {"probabilities": {"dtype": "float32", "shape": [-1, 10]}},
+    }
+    assert read(trained.store / "1" / "assets.extra" / "classes.json") == manifest.classes
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG"])
+def test_the_bytes_signature_takes_files_of_any_format_and_size(trained: Any, exported: Any, kind: str):
+    assert exported.code == 0
+    samples = Samples.load(trained.run / "samples.npz")
+    files = []
+    for index, file in enumerate(samples.files[:20]):
+        side = 16 + index
+        image = Image.open(io.BytesIO(file)).resize((side, side), Image.Resampling.BILINEAR)
+        data = io.BytesIO()
+        image.save(data, kind)
+        files.append(data.getvalue())
+    signature = tf.saved_model.load(str(trained.store / "1")).signatures["serving_bytes"]
+    answers = signature(image_bytes=tf.constant(files))["probabilities"].numpy()
+    assert answers.shape == (20, 10)
+    assert (answers.argmax(axis=1) == samples.probabilities[:20].argmax(axis=1)).mean() >= 0.9
+
+
+def test_bytes_that_are_no_image_are_an_error_of_the_request(trained: Any, exported: Any):
+    assert exported.code == 0
+    signature = tf.saved_model.load(str(trained.store / "1")).signatures["serving_bytes"]
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        signature(image_bytes=tf.constant([b"no image"]))
+
+
+def test_warm_up_records_name_the_model_and_cover_both_signatures(trained: Any, exported: Any):
+    assert exported.code == 0
+    requests = list(warmup.read_warmup(trained.store / "1"))
+    shapes = [(name, next(iter(inputs.values())).shape[0]) for name, inputs in requests]
+    assert shapes == [("serving_default", 1), ("serving_bytes", 1), ("serving_default", 4), ("serving_bytes", 4)]
+    assert warmup.replay(trained.store / "1", tf.saved_model.load(str(trained.store / "1"))) == 4
+
+
+def test_a_job_that_is_tried_again_goes_straight_to_its_result(
+    trained: Any, exported: Any, stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(train_stage, "build", None)
+    again = stage("train", trained.spec)
+    assert again.code == 0
+    assert again.result == trained.ended.result
+    again = stage("export", trained.spec)
+    assert (again.code, again.result.servable, again.result.parity) == (
+        0,
+        exported.result.servable,
+        exported.result.parity,
+    )
+    assert {"loaded", "exported", "verified", "published"} <= set(again.result.times)
+
+
+def test_another_owner_gets_the_next_free_number(trained: Any, stage: Callable[..., Any], spec: Callable[..., RunSpec]):
+    data = Path(trained.spec.training.data.uri.removeprefix("file://"))
+    for name in ("train", "export"):
+        ended = stage(name, spec(data, trained.store, owner="uid-2"))
+        assert (ended.code, ended.reason, ended.result.error.next_number) == (65, "NumberTaken", 2)
+
+
+def test_colour_augmentation_and_early_stopping_go_through(
+    few_digits: Path, tmp_path: Path, stage: Callable[..., Any], spec: Callable[..., RunSpec]
+):
+    run = spec(
+        few_digits,
+        tmp_path / "store",
+        epochs=3,
+        batch_size=16,
+        augmentation=Augmentation(
+            rotation=10, width_shift=0.1, height_shift=0.1, shear=5, zoom=0.1, horizontal_flip=True, vertical_flip=True
+        ),
+        early_stopping=EarlyStopping(patience=1),
+        data={"image_size": (12, 10), "color_mode": ColorMode.RGB},
+    )
+    assert stage("train", run).code == 0
+    ended = stage("export", run)
+    assert (ended.code, ended.result.parity <= 1e-4) == (0, True)
+    loaded = tf.saved_model.load(str(tmp_path / "store" / "1")).signatures["serving_default"]
+    assert loaded.structured_input_signature[1]["images"].shape.as_list() == [None, 12, 10, 3]
+
+
+def test_a_thousand_classes_fit_into_the_result(
+    tmp_path: Path, encode_image: Any, stage: Callable[..., Any], spec: Callable[..., RunSpec]
+):
+    for number in range(1000):
+        folder = tmp_path / "data" / f"class {number:04} äöü"
+        folder.mkdir(parents=True)
+        for copy in range(2):
+            pixels = np.full((8, 8), number // 4 + copy * 3, np.uint8)
+            pixels[0, 0], pixels[0, 1] = number % 256, number // 256
+            (folder / f"{copy}.png").write_bytes(encode_image(pixels))
+    ended = stage("train", spec(tmp_path / "data", tmp_path / "store", batch_size=256))
+    assert (ended.code, ended.result.classes) == (0, 1000)
+    assert len(ended.message) <= 4000
+    assert len(read(tmp_path / "store" / ".runs" / "1" / "evaluation.json")["perClass"]) == 1000
+
+
+@pytest.mark.parametrize("change", ["weights", "size"])
+def test_an_export_that_answers_differently_is_not_published(
+    few_digits: Path,
+    tmp_path: Path,
+    stage: Callable[..., Any],
+    spec: Callable[..., RunSpec],
+    monkeypatch: pytest.MonkeyPatch,
+    change: str,
+):
+    run = spec(few_digits, tmp_path / "store")
+    assert stage("train", run).code == 0
+    if change == "weights":
+        path = tmp_path / "store" / ".runs" / "1" / "model.keras"
+        model = keras.models.load_model(path)
+        kernel, bias = model.layers[-1].get_weights()
+        model.layers[-1].set_weights([kernel, bias + np.eye(10)[3]])
+        model.save(path)
+        told = "the saved model.keras differs"
+    else:
+        monkeypatch.setattr("model_trainer.export.rescale", lambda pixels: tf.cast(pixels, tf.float32) / 254.0)
+        told = "serving_bytes differs"
+    ended = stage("export", run)
+    assert (ended.code, ended.reason) == (65, "ParityFailed")
+    assert told in ended.sentence
+    assert not (tmp_path / "store" / "1").exists()

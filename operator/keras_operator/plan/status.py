@@ -13,6 +13,7 @@ from keras_operator.api import (
     Progress,
     ProgressStage,
     Reason,
+    RunStage,
     VersionPhase,
 )
 from keras_operator.plan.causes import Cause, serving_cause
@@ -165,30 +166,31 @@ def _run_outlook(
         verb = "exported" if exporting else "trained"
         message = _join(f"version {number} cannot be {verb}: {hold_up.message}", serves)
         return Outlook(phase, message, hold_up.reason, Cause(hold_up.reason, message))
-    words = _progress_words(observed.progress) or ("is being exported" if exporting else "is starting to train")
-    lead = f"version {number}" if words.startswith("is ") else f"version {number}:"
+    words = _progress_words(observed.progress) or _silent_words(observed, number, exporting=exporting)
+    lead = f"version {number}:" if words.startswith("epoch ") else f"version {number}"
     return Outlook(phase, _join(f"{lead} {words}", serves), reason)
 
 
 def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, now: datetime) -> Outlook:
-    deployment, number = observed.deployment, wanted.number
-    if deployment is not None and number is not None and deployment.number == number and deployment.rolled_out:
+    number, deployment = wanted.number, observed.deployment
+    if deployment is not None and deployment.number != number:
+        # What is there is of another version; what its controller says of it is no news about this one.
+        deployment = None
+    if deployment is not None and deployment.rolled_out and not observed.behind:
         message = f"version {number} serves on {deployment.available}/{deployment.replicas} pods"
         scaler = observed.autoscaler
         if scaler and scaler.trouble and now - (scaler.trouble_since or now) > _AUTOSCALER_GRACE:
             message += f"; the autoscaler cannot scale: {scaler.trouble}"
         return Outlook(Phase.SERVING, message, Reason.SERVING)
-    updated = deployment.updated if deployment and deployment.number == number else 0
-    replicas = deployment.replicas if deployment else 0
     other = _serves(observed, serving) if serving != number else ""
     cause = serving_cause(observed, number) if number is not None else None
-    if cause is None and deployment is not None and deployment.stuck:
+    if cause is None and deployment is not None and deployment.stuck and deployment.reported:
         cause = Cause(Reason.ROLLOUT_STUCK, "its pods did not become ready in 10 minutes; see kubectl describe pod")
     if cause:
         message = _join(f"version {number} cannot serve: {cause.message}", other)
         return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))
     ready = len([pod for pod in observed.serving_pods() if pod.number == number and pod.ready])
-    progress = f": {ready}/{replicas} pods are ready" if updated else ""
+    progress = f": {ready}/{deployment.replicas} pods are ready" if deployment and deployment.updated else ""
     return Outlook(Phase.DEPLOYING, _join(f"version {number} is being rolled out{progress}", other), Reason.ROLLING_OUT)
 
 
@@ -285,6 +287,18 @@ def _progress_words(progress: Progress | None) -> str:
     if progress.seconds_left is not None:
         parts.append(_time_left(progress.seconds_left))
     return " · ".join(parts)
+
+
+def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:
+    """What is said of a run that says nothing itself: its pod has not started, or has ended already."""
+    component = RunStage.EXPORT if exporting else RunStage.TRAIN
+    pods = [pod for pod in observed.pods if pod.number == number and pod.component == component]
+    exits = [container.exit_code for pod in pods for container in pod.containers if container.exit_code is not None]
+    if 0 in exits:
+        return "was exported; the result is on its way" if exporting else "was trained; the result is on its way"
+    if exits:
+        return f"is tried again: its {component.value} Job has failed {len(exits)} time{'s' * (len(exits) > 1)}"
+    return "is starting to be exported" if exporting else "is starting to train"
 
 
 def _time_left(seconds: float) -> str:

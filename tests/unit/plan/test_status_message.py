@@ -18,6 +18,7 @@ from tests.unit.plan.observations import (
     brought,
     decide,
     deployment,
+    ended,
     failed_result,
     gated,
     job,
@@ -38,6 +39,15 @@ PENDING_POD = serving_pod(2, ready=False)
 
 def training_now(stage: ProgressStage = ProgressStage.TRAINING, **told: Any) -> dict[str, Any]:
     return {"jobs": (job(1),), "progress": Progress(stage=stage, **told)}
+
+
+def ending(stage: RunStage, exit_code: int) -> dict[str, Any]:
+    """A Job that is not over, with a pod of its own that is, and one of another version that is none of its business."""
+    running, other = job(1, stage), job(2, stage)
+    return {
+        "jobs": (running,),
+        "pods": (run_pod(running, ended(stage, exit_code)), run_pod(other, ended(stage))),
+    }
 
 
 def exporting_now(stage: ProgressStage) -> dict[str, Any]:
@@ -65,7 +75,13 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "a new version is being created; version 1 serves on 1/1 pods",
     ),
     "a job was just created": (ONE, (version(1, ONE),), {}, "Training", "version 1 is starting to train"),
-    "training, nothing heard": (ONE, (TRAINING,), {"jobs": (job(1),)}, "Training", "version 1 is starting to train"),
+    "training, nothing heard": (
+        ONE,
+        (TRAINING,),
+        {"jobs": (job(1),)},
+        "Training",
+        "version 1 is starting to train",
+    ),
     "fetching": (ONE, (TRAINING,), training_now(ProgressStage.FETCHING), "Training", "version 1 is fetching its data"),
     "training, no epochs told": (ONE, (TRAINING,), training_now(), "Training", "version 1 is being trained"),
     "the first epoch": (ONE, (TRAINING,), training_now(epochs=10), "Training", "version 1: epoch 0/10"),
@@ -98,7 +114,28 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "version 1 is being evaluated",
     ),
     "saving": (ONE, (TRAINING,), training_now(ProgressStage.SAVING), "Training", "version 1 is being saved"),
-    "an export was just created": (ONE, (EXPORTING,), {}, "Exporting", "version 1 is being exported"),
+    "an export was just created": (ONE, (EXPORTING,), {}, "Exporting", "version 1 is starting to be exported"),
+    "a training whose pod has ended": (
+        ONE,
+        (TRAINING,),
+        ending(RunStage.TRAIN, 0),
+        "Training",
+        "version 1 was trained; the result is on its way",
+    ),
+    "an export whose pod has ended": (
+        ONE,
+        (EXPORTING,),
+        ending(RunStage.EXPORT, 0),
+        "Exporting",
+        "version 1 was exported; the result is on its way",
+    ),
+    "a training that is tried again": (
+        ONE,
+        (TRAINING,),
+        ending(RunStage.TRAIN, 75),
+        "Training",
+        "version 1 is tried again: its train Job has failed 1 time",
+    ),
     "exporting": (
         ONE,
         (EXPORTING,),
@@ -274,6 +311,27 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
             "version 2 cannot serve: its pods did not become ready in 10 minutes; see kubectl describe pod; version 1 "
             "serves on 1/1 pods"
         ),
+    ),
+    "a rollout of another version was stuck": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        {"deployment": deployment(1, updated=1, total=2, stuck=True), "pods": (serving_pod(1),)},
+        "Deploying",
+        "version 2 is being rolled out; version 1 serves on 1/1 pods",
+    ),
+    "a rollout of another spec was stuck": (
+        ONE,
+        (published(1, ONE),),
+        {"deployment": deployment(1, generation=3, stuck=True), "pods": (serving_pod(1),)},
+        "Deploying",
+        "version 1 is being rolled out: 1/1 pods are ready",
+    ),
+    "a write failed": (
+        ONE,
+        (published(1, ONE),),
+        SERVES_ONE | {"behind": True},
+        "Deploying",
+        "version 1 is being rolled out: 1/1 pods are ready",
     ),
     "a rollout whose agent has trouble": (
         TWO,

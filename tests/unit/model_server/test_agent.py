@@ -30,10 +30,12 @@ class FakeRuntime:
 
     def __init__(self) -> None:
         self.page: dict[str, Any] | None = None
+        self.asked = 0
         runtime = self
 
         class Page(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
+                runtime.asked += 1
                 body = json.dumps(runtime.page or {"error": "?"}).encode()
                 self.send_response(200 if runtime.page else 404)
                 self.send_header("Content-Length", str(len(body)))
@@ -117,6 +119,8 @@ def test_a_load_that_fails_is_told_with_the_runtimes_words(store, launch_agent, 
     assert error["reason"] == "LoadFailed"
     assert "Op type not registered 'Foo'" in error["message"]
     assert b"LoadFailed" in agent.get("/readyz").body
+    asked = runtime.asked
+    until(lambda: runtime.asked > asked + 2, "more looks")
     assert agent.log.count("LoadFailed") == 1, "one line for a change, not one for each look"
 
 

@@ -42,6 +42,7 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
         self._tell = tell
         self._done = 0
         self._metrics: dict[str, float] = {}
+        self._untimed = 0.0
         self._started = self._told = time.monotonic()
 
     def on_train_begin(self, logs: Any = None) -> None:
@@ -50,6 +51,9 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         del logs
+        if not self._done and not batch:
+            # The first step also builds the graph, which can take a hundred times as long as a step.
+            self._started, self._untimed = time.monotonic(), 1 / self._steps
         if time.monotonic() - self._told >= SECONDS_BETWEEN_UPDATES and batch + 1 < self._steps:
             self._report((batch + 1) / self._steps)
 
@@ -61,7 +65,8 @@ class _Report(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
     def _report(self, part: float) -> None:
         self._told = time.monotonic()
         done = self._done + part
-        left = (self._told - self._started) / done * (self._epochs - done) if done else None
+        timed = done - self._untimed
+        left = (self._told - self._started) / timed * (self._epochs - done) if timed > 0 else None
         self._tell(Tick(self._done, part, self._metrics, left))
 
 

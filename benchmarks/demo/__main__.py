@@ -151,25 +151,28 @@ def report_times(
     kubectl: Kubectl, cluster: Surroundings, served: Served, number: int, log_begin: int
 ) -> list[gaps.Gap] | None:
     """Print the timeline and the operator's own gaps; returns the gaps, None where there is no audit log."""
-    writes = read_writes(cluster.audit_log, log_begin) if cluster.audit_log else []
     version = kubectl.get("kerasmodelversion", f"{MODEL}-{number}", "-n", NAMESPACE)
     pods = kubectl.get("pods", "-n", NAMESPACE, "-l", f"keras-operator.dev/model={MODEL}")["items"]
     moments = [
         timeline.Moment(served.applied, "kubectl apply", "user"),
-        *timeline.from_audit(writes, namespace=NAMESPACE, model=MODEL, number=number),
         *timeline.from_version(msgspec.convert(version["status"], KerasModelVersionStatus).times),
         *timeline.from_pods(pods),
-        timeline.Moment(served.report.seen, "Ready seen", "operator"),
+        timeline.Moment(served.report.seen, "Ready seen", "kubectl"),
         timeline.Moment(served.answered, "first prediction", "runtime"),
     ]
+    own = None
+    if cluster.audit_log is not None:
+        writes = read_writes(cluster.audit_log, log_begin)
+        own = gaps.own_gaps(writes, namespace=NAMESPACE, model=MODEL, number=number, ready_seen=served.report.seen)
+        moments += timeline.from_audit(writes, namespace=NAMESPACE, model=MODEL, number=number)
+        moments += timeline.from_gaps(own)
     print(f"\nTimeline of {MODEL}, version {number}\n{timeline.table(timeline.in_order(moments))}")
-    if cluster.audit_log is None:
+    if own is None:
         print("\nThis cluster gives no audit log to read, so the operator's own gaps are not measured.")
         return None
-    own = gaps.own_gaps(writes, namespace=NAMESPACE, model=MODEL, number=number, ready_seen=served.report.seen)
     print("\nThe operator's own gaps, from what asked in the API server to its answer")
     for gap in own:
-        print(f"{gap.seconds:9.3f} s   {gap.step}")
+        print(f"{gap.seconds:9.3f} s   {gap.asking:<21} -> {gap.step}")
     print(f"{sum(gap.seconds for gap in own):9.3f} s   together")
     return own
 

@@ -28,13 +28,15 @@ from benchmarks.demo.audit import Write
 from benchmarks.demo.errors import DemoError
 
 # Of any service account in the namespace that the operator is installed in.
+APPLIED = "KerasModel applied"
 OPERATOR = "system:serviceaccount:keras-operator-system:"
 
 
 @dataclass(frozen=True)
 class Gap:
-    """One hand-over: what asked, what answered, and when each was."""
+    """One hand-over: what asked, the answer, and when each was."""
 
+    asking: str
     step: str
     asked: datetime
     answered: datetime
@@ -59,18 +61,25 @@ def own_gaps(writes: Sequence[Write], *, namespace: str, model: str, number: int
     def by_others(resource: str, name: str, subresource: str = "") -> list[Write]:
         return [write for write in here if not is_operator(write) and _is(write, resource, name, subresource)]
 
-    handovers: list[tuple[str, list[Write], list[Write], Pick]] = [
-        ("train Job created", by_others("kerasmodels", model), by_operator("jobs", train), first),
-        ("export Job created", by_others("jobs", train, "status"), by_operator("jobs", export), first),
-        ("Deployment created", by_others("jobs", export, "status"), by_operator("deployments", model), first),
-        (
-            "Ready reported",
-            by_others("deployments", model, "status"),
-            by_operator("kerasmodels", model, "status"),
-            last,
+    status = by_operator("kerasmodels", model, "status")
+    return [
+        _gap(APPLIED, by_others("kerasmodels", model), "train Job created", by_operator("jobs", train), first),
+        _gap(
+            "train Job complete",
+            by_others("jobs", train, "status"),
+            "export Job created",
+            by_operator("jobs", export),
+            first,
         ),
+        _gap(
+            "export Job complete",
+            by_others("jobs", export, "status"),
+            "Deployment created",
+            by_operator("deployments", model),
+            first,
+        ),
+        _gap("Deployment available", by_others("deployments", model, "status"), "Ready reported", status, last),
     ]
-    return [_gap(step, asking, answers, pick) for step, asking, answers, pick in handovers]
 
 
 Pick = Callable[[Sequence[Write]], Write]
@@ -95,13 +104,11 @@ def _is(write: Write, resource: str, name: str, subresource: str) -> bool:
     return (write.resource, write.name, write.subresource) == (resource, name, subresource)
 
 
-def _gap(step: str, asking: Sequence[Write], answers: Sequence[Write], pick: Pick) -> Gap:
+def _gap(asking: str, questions: Sequence[Write], step: str, answers: Sequence[Write], pick: Pick) -> Gap:
     if not answers:
         raise DemoError(f"The audit log has no write of the operator for '{step}', so its gaps cannot be measured.")
     answer = pick(answers)
-    asked = [write for write in asking if write.received < answer.received]
+    asked = [write for write in questions if write.received < answer.received]
     if not asked:
-        raise DemoError(
-            f"The audit log does not say what asked for '{step}', so the operator's gaps cannot be measured."
-        )
-    return Gap(step, max(write.answered for write in asked), answer.received)
+        raise DemoError(f"The audit log has no {asking!r} before '{step}', so the operator's gaps cannot be measured.")
+    return Gap(asking, step, max(write.answered for write in asked), answer.received)

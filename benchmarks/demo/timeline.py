@@ -12,9 +12,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from benchmarks.demo.audit import Write
-from benchmarks.demo.gaps import is_operator
+from benchmarks.demo.gaps import APPLIED, Gap, is_operator
 
 ONE_SECOND = timedelta(seconds=1)
+READY = "Ready reported"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ CONTAINER_WORDS = {
 def from_audit(writes: Sequence[Write], *, namespace: str, model: str, number: int) -> list[Moment]:
     """Creations: the first successful write of each object. The user's is the KerasModel's."""
     wanted = {
-        ("kerasmodels", model): ("KerasModel applied", "user"),
+        ("kerasmodels", model): (APPLIED, "user"),
         ("kerasmodelversions", f"{model}-{number}"): ("version created", "operator"),
         ("jobs", f"{model}-{number}-train"): ("train Job created", "operator"),
         ("jobs", f"{model}-{number}-export"): ("export Job created", "operator"),
@@ -89,12 +90,20 @@ def from_pods(pods: Iterable[Mapping[str, Any]]) -> list[Moment]:
             if (started := state.get("startedAt")) and container["name"] in CONTAINER_WORDS:
                 what, by = CONTAINER_WORDS[container["name"]]
                 moments.append(Moment(_time(started), what, by, exact=False))
+            if component != "serving" and (finished := state.get("finishedAt")):
+                moments.append(Moment(_time(finished), f"{component} pod ended", "trainer", exact=False))
         moments.extend(
             Moment(_time(condition["lastTransitionTime"]), "pod Ready", "runtime", exact=False)
             for condition in status.get("conditions", [])
             if component == "serving" and condition["type"] == "Ready" and condition["status"] == "True"
         )
     return moments
+
+
+def from_gaps(own: Iterable[Gap]) -> list[Moment]:
+    """What the operator was asked by, where `from_audit` has it not: a Job that is complete, the Deployment, Ready."""
+    asked = [Moment(gap.asked, gap.asking, "Kubernetes") for gap in own if gap.asking != APPLIED]
+    return [*asked, *(Moment(gap.answered, gap.step, "operator") for gap in own if gap.step == READY)]
 
 
 def in_order(moments: Iterable[Moment]) -> list[Moment]:
@@ -112,7 +121,9 @@ def _not_before_its_cause(moment: Moment, exact: Sequence[Moment]) -> Moment:
 
 CAUSES = {
     "train pod running": ("train Job created",),
+    "train pod ended": (TRAINER_WORDS["saved"],),
     "export pod running": ("export Job created",),
+    "export pod ended": (TRAINER_WORDS["published"],),
     "serving pod running": ("Deployment created",),
     "model fetched, runtime started": ("Deployment created",),
     "pod Ready": ("Deployment created",),

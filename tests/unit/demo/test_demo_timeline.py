@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.demo.audit import Write
-from benchmarks.demo.gaps import OPERATOR
-from benchmarks.demo.timeline import Moment, from_audit, from_pods, from_version, in_order, table
+from benchmarks.demo.gaps import OPERATOR, Gap
+from benchmarks.demo.timeline import Moment, from_audit, from_gaps, from_pods, from_version, in_order, table
 
 BEGIN = datetime(2026, 1, 1, 12, 0, 0, tzinfo=UTC)
 MINE = f"{OPERATOR}keras-operator"
@@ -62,7 +62,10 @@ def pod(component: str, containers: list[dict[str, Any]], **status: Any) -> dict
 
 
 def test_pods_tell_when_their_containers_ran_and_when_they_were_ready() -> None:
-    terminated = {"name": "train", "state": {"terminated": {"startedAt": "2026-01-01T12:00:02Z", "exitCode": 0}}}
+    terminated = {
+        "name": "train",
+        "state": {"terminated": {"startedAt": "2026-01-01T12:00:02Z", "finishedAt": "2026-01-01T12:00:07Z"}},
+    }
     agent = {"name": "agent", "state": {"running": {"startedAt": "2026-01-01T12:00:09Z"}}}
     runtime = {"name": "runtime", "state": {"running": {"startedAt": "2026-01-01T12:00:10Z"}}}
     waiting = {"name": "export", "state": {"waiting": {"reason": "ContainerCreating"}}}
@@ -77,11 +80,25 @@ def test_pods_tell_when_their_containers_ran_and_when_they_were_ready() -> None:
     )
     assert [(moment.what, moment.time) for moment in moments] == [
         ("train pod running", at(2)),
+        ("train pod ended", at(7)),
         ("serving pod running", at(9)),
         ("model fetched, runtime started", at(10)),
         ("pod Ready", at(11)),
     ]
     assert not any(moment.exact for moment in moments)
+
+
+def test_gaps_tell_what_the_operator_was_asked_by() -> None:
+    own = [
+        Gap("KerasModel applied", "train Job created", at(0), at(1)),
+        Gap("train Job complete", "export Job created", at(2), at(3)),
+        Gap("Deployment available", "Ready reported", at(4), at(5)),
+    ]
+    assert from_gaps(own) == [
+        Moment(at(2), "train Job complete", "Kubernetes"),
+        Moment(at(4), "Deployment available", "Kubernetes"),
+        Moment(at(5), "Ready reported", "operator"),
+    ]
 
 
 def test_a_time_that_is_cut_to_its_second_does_not_come_before_its_cause() -> None:

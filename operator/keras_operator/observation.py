@@ -5,6 +5,7 @@ what Kubernetes knows is enough to go on.
 """
 
 import asyncio
+import dataclasses
 from collections import OrderedDict
 from datetime import timedelta
 
@@ -80,25 +81,34 @@ class Observer:
             if isinstance(job, Job) and job.identity.owner_uid in version_uids
         )
         pods = tuple(pod for pod in self._cache.owned(key, reference.POD) if isinstance(pod, Pod))
-        children = {kind.kind: child for kind in APPLIED_KINDS if (child := self._own_child(kind, key, uid))}
-        deployment = children.get(reference.DEPLOYMENT.kind)
-        autoscaler = children.get(reference.HORIZONTAL_POD_AUTOSCALER.kind)
         progress, troubles, warnings = await asyncio.gather(
             self._progress(jobs, pods), self._agent_troubles(pods), self._job_warnings(jobs, pods)
         )
-        return Observed(
+        observed = Observed(
             model=model,
             versions=versions,
             jobs=jobs,
             pods=pods,
-            deployment=deployment if isinstance(deployment, Deployment) else None,
-            autoscaler=autoscaler if isinstance(autoscaler, Autoscaler) else None,
-            children=children,
             progress=progress,
             agent_troubles=troubles,
             job_warnings=warnings,
             refusals=refusals,
             foreign_numbers=frozenset(v.number for v in labelled if v.identity.owner_uid != uid),
+        )
+        return self.with_children(observed, model)
+
+    def with_children(self, observed: Observed, model: Model) -> Observed:
+        """What was observed, with the model's children as they are known now."""
+        identity = model.identity
+        key = (identity.namespace, identity.name)
+        children = {kind.kind: child for kind in APPLIED_KINDS if (child := self._own_child(kind, key, identity.uid))}
+        deployment = children.get(reference.DEPLOYMENT.kind)
+        autoscaler = children.get(reference.HORIZONTAL_POD_AUTOSCALER.kind)
+        return dataclasses.replace(
+            observed,
+            deployment=deployment if isinstance(deployment, Deployment) else None,
+            autoscaler=autoscaler if isinstance(autoscaler, Autoscaler) else None,
+            children=children,
         )
 
     def _own_child(self, kind: Kind, key: Key, uid: str) -> Child | Deployment | Autoscaler | None:

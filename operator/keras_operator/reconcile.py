@@ -25,12 +25,12 @@ from keras_operator.kinds import CHILDREN, MODEL, VERSION
 from keras_operator.observation import Observer
 from keras_operator.phases import PhaseCounter
 from keras_operator.plan import Plan, plan
-from keras_operator.plan.desired import Desired, Notice, Removal, Seed
+from keras_operator.plan.desired import Desired, Notice, Removal, Seed, Template
 from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
 from keras_operator.plan.observed import Autoscaler, Child, Deployment, Model, Observed
 from keras_operator.projection import identity, project
-from keras_operator.render import Renderer
+from keras_operator.render import Renderer, TemplateError
 from keras_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,12 @@ class Outcome:
     refusal: str = ""
     failure: ApiFailure | None = None
     again: float | None = None
+    applied: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether the object is as it should be."""
+        return not self.refusal and self.failure is None
 
 
 class Reconciler:
@@ -94,9 +100,12 @@ class Reconciler:
         todo = self._plan(observed)
         outcomes = await self._write_objects(model, observed, todo)
         refusals = tuple(outcome.refusal for outcome in outcomes if outcome.refusal)
-        if refusals != observed.refusals:
+        behind = any(outcome.failure for outcome in outcomes)
+        if behind or refusals != observed.refusals or any(outcome.applied for outcome in outcomes):
+            # The status is about what is there after these writes: a Deployment that changed is not rolled out yet.
             self._refusals[key] = refusals
-            observed = dataclasses.replace(observed, refusals=refusals)
+            observed = dataclasses.replace(observed, refusals=refusals, behind=behind)
+            observed = self._observer.with_children(observed, model)
             todo = self._plan(observed)
         await self._write_statuses(model, observed, todo)
         if failure := next((outcome.failure for outcome in outcomes if outcome.failure), None):
@@ -115,20 +124,26 @@ class Reconciler:
 
     async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> list[Outcome]:
         """Everything at once: no child waits behind another, a Service least of all."""
-        hand_over_first = todo.seed is not None and observed.deployment is not None
-        if todo.seed and hand_over_first:
-            await self._hand_over_replicas(model, todo.seed)
-        outcomes = await asyncio.gather(
-            *(self._keep(model, observed, desired) for desired in todo.keep),
+        keep, outcomes = todo.keep, []
+        if todo.seed and observed.deployment:
+            outcomes.append(await self._hand_over_replicas(model, todo.seed, observed.deployment.identity.uid))
+            if not outcomes[0].done:
+                # Applied without a count and without the hand-over, it would fall to one pod: it waits.
+                keep = tuple(desired for desired in keep if desired.template is not Template.DEPLOYMENT)
+        outcomes += await asyncio.gather(
+            *(self._keep(model, observed, desired) for desired in keep),
             *(self._create(desired) for desired in todo.create),
             *(self._remove(model, removal) for removal in todo.remove),
         )
-        if todo.seed and not hand_over_first and not any(o.refusal or o.failure for o in outcomes):
-            await self._hand_over_replicas(model, todo.seed)
+        if todo.seed and not observed.deployment and all(outcome.done for outcome in outcomes):
+            outcomes.append(await self._hand_over_replicas(model, todo.seed))
         return outcomes
 
     async def _keep(self, model: Model, observed: Observed, desired: Desired) -> Outcome:
-        manifest = self._renderer.render(desired)
+        try:
+            manifest = self._renderer.render(desired)
+        except TemplateError as error:
+            return Outcome(refusal=str(error), again=_REFUSED_SECONDS)
         ref = self._client.kinds.ref(manifest)
         wanted = msgspec.json.encode(manifest, order="deterministic")
         child = observed.children.get(ref.kind.kind)
@@ -143,7 +158,7 @@ class Reconciler:
         made = self._remember(ref, (ref.namespace, model.identity.name), body)
         if isinstance(made, Child | Deployment | Autoscaler):
             self._accepted[ref] = (_digest(wanted), made.content)
-        return Outcome()
+        return Outcome(applied=True)
 
     def _in_sync(
         self, ref: Ref, manifest: Mapping[str, Any], wanted: bytes, child: Child | Deployment | Autoscaler
@@ -167,21 +182,32 @@ class Reconciler:
         return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
 
     async def _create(self, desired: Desired) -> Outcome:
-        manifest = self._renderer.render(desired)
+        try:
+            manifest = self._renderer.render(desired)
+        except TemplateError as error:
+            return Outcome(refusal=str(error), again=_REFUSED_SECONDS)
         ref = self._client.kinds.ref(manifest)
         owner = str(desired.values["owner_uid"])
         key = (ref.namespace, str(desired.values["model"]))
         try:
-            body: dict[str, Any] | None = await self._client.create(manifest)
-        except AlreadyExists:
-            body = await self._client.get(ref)
-            if body is not None and identity(body).owner_uid != owner:
-                return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
+            try:
+                body = await self._client.create(manifest)
+            except AlreadyExists:
+                return await self._made_before(ref, key, owner)
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
+        self._remember(ref, key, body)
+        return Outcome(again=0.0)
+
+    async def _made_before(self, ref: Ref, key: Key, owner: str) -> Outcome:
+        """An object of this name is there already: by a write whose answer was lost, or it is somebody else's."""
+        body = await self._client.get(ref)
+        if body is not None and identity(body).owner_uid != owner:
+            return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
         if body is not None:
             self._remember(ref, key, body)
-        return Outcome(again=0.0)
+        # Not at once: should it stay invisible (somebody took its labels off), this must not become a busy loop.
+        return Outcome(again=_IN_THE_WAY_SECONDS)
 
     async def _remove(self, model: Model, removal: Removal) -> Outcome:
         ref = Ref(_KINDS[removal.kind], model.identity.namespace, removal.name)
@@ -191,14 +217,20 @@ class Reconciler:
             return _outcome(f"{removal.kind} {removal.name}", failure)
         return Outcome()
 
-    async def _hand_over_replicas(self, model: Model, seed: Seed) -> None:
+    async def _hand_over_replicas(self, model: Model, seed: Seed, uid: str | None = None) -> Outcome:
+        """With the uid of the Deployment that was seen, only that one is changed, and none is made in its place."""
+        metadata = {"namespace": model.identity.namespace, "name": model.identity.name}
         manifest = {
             "apiVersion": reference.DEPLOYMENT.api_version,
             "kind": reference.DEPLOYMENT.kind,
-            "metadata": {"namespace": model.identity.namespace, "name": model.identity.name},
+            "metadata": metadata | ({"uid": uid} if uid else {}),
             "spec": {"replicas": seed.replicas},
         }
-        await self._client.apply(manifest, manager=SEED_MANAGER)
+        try:
+            await self._client.apply(manifest, manager=SEED_MANAGER)
+        except ApiFailure as failure:
+            return _outcome(f"handing the replicas of Deployment {model.identity.name} to its autoscaler", failure)
+        return Outcome()
 
     def _remember(self, ref: Ref, key: Key, body: Mapping[str, Any]) -> object:
         """Put an answer into the cache, so that the next look sees this write whatever the watches do."""

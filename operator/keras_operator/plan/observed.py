@@ -140,10 +140,14 @@ class Deployment:
     stuck: bool = False
 
     @property
+    def reported(self) -> bool:
+        """Whether what is said here is about the spec as it is now."""
+        return self.observed_generation >= self.identity.generation
+
+    @property
     def rolled_out(self) -> bool:
         """Whether every wanted replica is an available one of the current template."""
-        seen = self.observed_generation >= self.identity.generation
-        return seen and self.updated == self.total == self.available == self.replicas
+        return self.reported and self.updated == self.total == self.available == self.replicas
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,8 @@ class Observed:
 
     `children` are all children kept by server-side apply, keyed by kind name. `progress` and `agent_troubles` were
     asked of the pods themselves; `job_warnings` holds the newest warning Event of each Job (by Job name) without pods.
-    `refusals` are the objects that the API server would not take, each with its sentence. `foreign_numbers` are version
+    `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
+    failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
     """
 
@@ -186,6 +191,7 @@ class Observed:
     agent_troubles: tuple[AgentTrouble, ...] = ()
     job_warnings: Mapping[str, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
+    behind: bool = False
     foreign_numbers: frozenset[int] = frozenset()
 
     def job(self, number: int, stage: RunStage) -> Job | None:

@@ -81,6 +81,7 @@ class SimulatedCluster:
         self._random = random
         self._generation = 1
         self._uids = 0
+        self._deleted: set[int] = set()
         self._pods_before: tuple[Pod, ...] = ()
 
     # What people do.
@@ -96,6 +97,7 @@ class SimulatedCluster:
     def delete_version(self, name: str) -> None:
         version = self.versions.pop(name, None)
         if version:
+            self._deleted.add(version.number)
             for job in [job for job in self.jobs.values() if job.identity.owner_uid == version.identity.uid]:
                 self.delete_job(job.identity.name)
 
@@ -222,7 +224,9 @@ class SimulatedCluster:
             if desired.name in self.versions:
                 return
             spec = msgspec.convert(desired.values["spec"], KerasModelVersionSpec)
-            assert spec.number > max(self.numbers_given, default=0), f"number {spec.number} was given before"
+            # A version that a person deleted before the status spoke of it is forgotten: the store's claim stands.
+            known = set(self.numbers_given) - self._deleted | {self.status.latest_version or 0}
+            assert spec.number > max(known), f"number {spec.number} was given before"
             self.numbers_given.append(spec.number)
             who = identity(desired.name, self._uid(), owner_uid="uid-dogs", generation=1, created=self.now)
             self.versions[desired.name] = Version(who, spec, KerasModelVersionStatus())

@@ -185,6 +185,7 @@ def worlds(draw: st.DrawFn) -> Observed:
         ),
         job_warnings={one.identity.name: draw(words) for one in jobs if draw(st.booleans())},
         refusals=draw(st.sampled_from([(), ("Service dogs is in the way",)])),
+        behind=draw(st.booleans()),
         foreign_numbers=frozenset(draw(st.sets(st.integers(1, 7), max_size=2))),
     )
 
@@ -274,7 +275,8 @@ def _conditions_make_sense(todo: Plan) -> None:
     assert states.get("Stalled", "True") == states.get("Reconciling", "True") == "True"
     assert not {"Stalled", "Reconciling"} <= set(states)
     at_rest = not {"Stalled", "Reconciling"} & set(states)
-    assert (states["Ready"] == "True" or todo.status.phase == "Suspended") == at_rest
+    assert at_rest or states["Ready"] == "False"
+    assert not at_rest or states["Ready"] == "True" or todo.status.phase == "Suspended"
     assert all(one.reason and one.message for one in todo.status.conditions)
     assert todo.status.message
 

@@ -42,7 +42,7 @@ def training_now(stage: ProgressStage = ProgressStage.TRAINING, **told: Any) -> 
 
 
 def ending(stage: RunStage, exit_code: int) -> dict[str, Any]:
-    """A Job that is not over, with a pod of its own that is, and one of another version that is none of its business."""
+    """A Job that runs, with a pod of its own that is over, and one of another version that does not matter."""
     running, other = job(1, stage), job(2, stage)
     return {
         "jobs": (running,),
@@ -135,6 +135,16 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         ending(RunStage.TRAIN, 75),
         "Training",
         "version 1 is tried again: its train Job has failed 1 time",
+    ),
+    "an export that is tried once more": (
+        ONE,
+        (EXPORTING,),
+        {
+            "jobs": (STUCK_EXPORT,),
+            "pods": tuple(run_pod(STUCK_EXPORT, ended(RunStage.EXPORT, 75), name=name) for name in "ab"),
+        },
+        "Exporting",
+        "version 1 is tried again: its export Job has failed 2 times",
     ),
     "exporting": (
         ONE,

@@ -135,8 +135,8 @@ def table(moments: Sequence[Moment]) -> str:
     rows, begin, before = [], moments[0].time, moments[0].time
     for moment in moments:
         since, step = (moment.time - begin).total_seconds(), (moment.time - before).total_seconds()
-        # A time that is known to the second has no decimals, and its place is left free.
-        at = f"{since:.2f}" if moment.exact else f"{since:.0f}   "
+        # What is known to the second only is up to 1 s later than it says.
+        at = f"{since:.2f}" if moment.exact else f"~{since:.1f} "
         rows.append(f"{at:>11} s {step:+9.2f} s   {moment.what:<36} {moment.by}")
         before = moment.time
     return "\n".join([f"{'since apply':>13} {'step':>11}   {'what':<36} by", *rows])

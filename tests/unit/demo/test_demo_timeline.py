@@ -123,6 +123,6 @@ def test_a_table_has_a_line_for_each_moment() -> None:
         ]
     ).splitlines()
     assert lines[1].split() == ["0.00", "s", "+0.00", "s", "KerasModel", "applied", "user"]
-    assert lines[2].split() == ["2", "s", "+2.00", "s", "train", "pod", "running", "Kubernetes"]
+    assert lines[2].split() == ["~2.0", "s", "+2.00", "s", "train", "pod", "running", "Kubernetes"]
     assert lines[3].split() == ["3.46", "s", "+1.46", "s", "data", "ready", "trainer"]
     assert len({line.rindex(by) for line, by in zip(lines[1:], ["user", "Kubernetes", "trainer"], strict=True)}) == 1

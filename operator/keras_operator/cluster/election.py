@@ -6,7 +6,6 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Protocol
 
 from keras_operator.cluster.clock import Clock, SystemClock, sleep
@@ -90,7 +89,7 @@ class Election:
         self._timing = timing or Timing()
         self._clock: Clock = clock or SystemClock()
         self._observed: tuple[str, float] | None = None
-        self._lease: dict[str, Any] | None = None
+        self._held = False
         self.leading = asyncio.Event()
 
     async def run(self) -> None:
@@ -99,21 +98,21 @@ class Election:
         Raises:
             LeadershipLostError: it could not be renewed in time, or another replica took it.
         """
-        await self._acquire()
+        lease = await self._acquire()
         logger.info("%s leads: it holds %s", self._identity, self._ref)
         self.leading.set()
         self._metrics.leader.set(1)
         try:
-            await self._hold()
+            await self._hold(lease)
         finally:
             self.leading.clear()
             self._metrics.leader.set(0)
 
     async def release(self) -> None:
         """Give the Lease up, so that another replica need not wait for its end; call it after all work has ended."""
-        if self._lease is None:
+        if not self._held:
             return
-        self._lease = None
+        self._held = False
         try:
             async with asyncio.timeout(self._timing.retry_period):
                 # Read again: a renewal that was cancelled on its way may have been carried out.
@@ -128,37 +127,37 @@ class Election:
         except (ApiFailure, TimeoutError) as error:
             logger.warning("%s could not release %s, it ends by itself: %s", self._identity, self._ref, error)
 
-    async def _acquire(self) -> None:
+    async def _acquire(self) -> dict[str, Any]:
         reported = ""
         while True:
             try:
                 async with asyncio.timeout(self._timing.renew_deadline):
-                    if await self._try_acquire():
-                        return
+                    lease = await self._try_acquire()
+                if lease is not None:
+                    self._held = True
+                    return lease
                 reported = ""
             except Conflict:
                 logger.debug("another replica was quicker with %s", self._ref)
             except (ApiFailure, TimeoutError) as error:
                 if str(error) != reported:
-                    logger.warning("%s cannot be asked for, trying again: %s", self._ref, error)
+                    logger.warning("%s cannot be asked for, trying again: %s", self._ref, error or "no answer")
                 reported = str(error)
             await sleep(self._clock, self._timing.retry_period)
 
-    async def _try_acquire(self) -> bool:
+    async def _try_acquire(self) -> dict[str, Any] | None:
+        """The Lease as ours, or None while another replica holds it."""
         lease = await self._api.get(self._ref)
-        now = self._clock.now()
+        now = timestamp(self._clock.now())
         if lease is None:
-            self._lease = await self._api.create(self._manifest(now, acquired=now, transitions=0))
-            return True
+            return await self._api.create(self._manifest({"acquireTime": now, "renewTime": now, "leaseTransitions": 0}))
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder and holder != self._identity and not self._expired(lease["metadata"]["resourceVersion"], spec):
-            return False
+            return None
         transitions = int(spec.get("leaseTransitions") or 0) + (holder != self._identity)
-        manifest = self._manifest(now, acquired=now, transitions=transitions)
-        manifest["metadata"] = lease["metadata"]
-        self._lease = await self._api.replace(manifest)
-        return True
+        manifest = self._manifest({"acquireTime": now, "renewTime": now, "leaseTransitions": transitions})
+        return await self._api.replace({**manifest, "metadata": lease["metadata"]})
 
     def _expired(self, resource_version: str, spec: Mapping[str, Any]) -> bool:
         now = self._clock.monotonic()
@@ -166,43 +165,39 @@ class Election:
             self._observed = (resource_version, now)
         return now - self._observed[1] >= float(spec.get("leaseDurationSeconds") or self._timing.lease_duration)
 
-    async def _hold(self) -> None:
+    async def _hold(self, lease: dict[str, Any]) -> None:
         deadline = self._clock.monotonic() + self._timing.renew_deadline
         while True:
             # Near the deadline more often: a server that comes back in the last two seconds is still asked in time.
             left = deadline - self._clock.monotonic()
             await sleep(self._clock, min(self._timing.retry_period, max(left / 2, self._timing.retry_period / 8)))
-            left = deadline - self._clock.monotonic()
+            # The Lease is as old as the moment before the request: its answer may take long.
+            before = self._clock.monotonic()
+            left = deadline - before
             if left <= 0:
                 raise LeadershipLostError(f"{self._ref} could not be renewed within {self._timing.renew_deadline:g} s")
-            # The Lease is as old as the moment before the request: its answer may have taken long.
-            before = self._clock.monotonic()
             try:
                 async with asyncio.timeout(left):
-                    await self._renew()
+                    lease = await self._renew(lease)
                 deadline = before + self._timing.renew_deadline
             except (ApiFailure, TimeoutError) as error:
                 logger.warning("%s was not renewed, %.1f s are left: %s", self._ref, left, error or "no answer")
 
-    async def _renew(self) -> None:
-        if self._lease is None:
-            raise LeadershipLostError(f"{self._ref} was released")
-        spec = {**self._lease["spec"], "renewTime": timestamp(self._clock.now())}
+    async def _renew(self, lease: dict[str, Any]) -> dict[str, Any]:
         try:
-            self._lease = await self._api.replace({**self._lease, "spec": spec})
+            return await self._api.replace(self._renewed(lease))
         except (Conflict, NotFound):
-            await self._after_conflict()
+            # Either it is lost, or somebody annotated it, or it is our own write whose answer was lost: look.
+            current = await self._api.get(self._ref)
+            holder = "" if current is None else (current.get("spec") or {}).get("holderIdentity") or ""
+            if current is None or holder != self._identity:
+                raise LeadershipLostError(f"{self._ref} is held by {holder or 'nobody'} now") from None
+            return await self._api.replace(self._renewed(current))
 
-    async def _after_conflict(self) -> None:
-        """Tell a write that left us the holder (an annotation, our own whose answer was lost) from a loss."""
-        lease = await self._api.get(self._ref)
-        holder = "" if lease is None else (lease.get("spec") or {}).get("holderIdentity") or ""
-        if holder != self._identity:
-            self._lease = None
-            raise LeadershipLostError(f"{self._ref} is held by {holder or 'nobody'} now")
-        self._lease = lease
+    def _renewed(self, lease: Mapping[str, Any]) -> dict[str, Any]:
+        return {**lease, "spec": {**lease["spec"], "renewTime": timestamp(self._clock.now())}}
 
-    def _manifest(self, now: datetime, *, acquired: datetime, transitions: int) -> dict[str, Any]:
+    def _manifest(self, times: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "apiVersion": LEASE.api_version,
             "kind": LEASE.kind,
@@ -210,8 +205,6 @@ class Election:
             "spec": {
                 "holderIdentity": self._identity,
                 "leaseDurationSeconds": int(self._timing.lease_duration),
-                "acquireTime": timestamp(acquired),
-                "renewTime": timestamp(now),
-                "leaseTransitions": transitions,
+                **times,
             },
         }

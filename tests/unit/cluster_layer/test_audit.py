@@ -183,6 +183,15 @@ async def test_a_slow_watch_that_keeps_coming_is_not_dead(audit, cache, cluster,
     assert metrics.registry.get_sample_value("keras_operator_watch_stale_seconds", {"kind": "Job"}) == 0
 
 
+async def test_the_cache_and_the_lists_are_measured(audit, cache, cluster, metrics):
+    seen(cache, TRAIN, "u1", 5)
+    cluster.objects[TRAIN] = ("u1", 5)
+    await audit.once()
+    count = metrics.registry.get_sample_value
+    assert count("keras_operator_cached_objects", {"kind": "Job"}) == 1
+    assert count("keras_operator_audit_seconds_count", {"kind": "Job"}) == 1
+
+
 async def test_a_list_that_fails_changes_nothing(audit, cache, cluster, woken):
     seen(cache, TRAIN, "u1", 5)
     cluster.failing = True

@@ -67,6 +67,7 @@ def test_owned_is_sorted_by_name_and_of_one_kind_and_owner(cache):
     assert cache.owned(OWNER, JOB) == ("dogs-1", "dogs-10", "dogs-2")
     assert cache.of_kind(JOB) == ("cats", "dogs-1", "dogs-10", "dogs-2")
     assert cache.count(JOB) == 4
+    assert Ref(JOB, "vision", "cats-1") in cache.refs(JOB)
 
 
 def test_a_dropped_object_changes_its_owners_view_once(cache):
@@ -75,6 +76,16 @@ def test_a_dropped_object_changes_its_owners_view_once(cache):
     assert cache.drop(TRAIN, "u1") == ()
     assert cache.get(TRAIN) is None
     assert cache.owned(OWNER, JOB) == ()
+
+
+def test_nothing_of_an_owner_stays_when_its_last_object_is_gone(cache):
+    other = Ref(JOB, "vision", "dogs-2-train")
+    cache.put(TRAIN, OWNER, "running", uid="u1")
+    cache.put(other, OWNER, "waiting", uid="u2")
+    cache.drop(TRAIN, "u1")
+    assert cache.owned(OWNER, JOB) == ("waiting",)
+    cache.drop(other, "u2")
+    assert not cache._owned
 
 
 def test_the_deletion_of_an_earlier_object_of_that_name_leaves_the_later_one(cache):

@@ -26,8 +26,10 @@ class Leases:
         self.down = False
         self.hang = False
         self.writes = 0
+        self.reads = 0
 
     async def get(self, ref):
+        self.reads += 1
         await self._network()
         return copy.deepcopy(self.lease)
 
@@ -177,8 +179,10 @@ async def test_an_outage_beyond_the_deadline_ends_leadership_before_anybody_else
     first, task = replica("a")
     await pass_time(clock, 1)
     leases.down = True
-    await pass_time(clock, 13)
-    assert not first.leading.is_set()
+    await pass_time(clock, 9)
+    assert first.leading.is_set()
+    await pass_time(clock, 0.5)
+    assert not first.leading.is_set(), "ten seconds after the last renewal"
     with pytest.raises(LeadershipLostError, match="within 10 s"):
         await task
 
@@ -205,6 +209,51 @@ async def test_another_holder_ends_leadership_at_once(replica, leases, clock):
         await task
 
 
+async def test_a_lease_that_another_holds_is_not_released(replica, leases, clock):
+    first, task = replica("a")
+    await pass_time(clock, 1)
+    thief = copy.deepcopy(leases.lease)
+    thief["spec"]["holderIdentity"] = "b"
+    await leases.replace(thief)
+    await pass_time(clock, 2.5)
+    await asyncio.wait([task])
+    await first.release()
+    assert leases.holder == "b"
+
+
+async def test_who_never_led_releases_nothing_and_asks_nothing(leases, clock):
+    await Election(leases, LEASE_REF, "a", metrics=Metrics(), clock=clock).release()
+    assert (leases.reads, leases.writes) == (0, 0)
+
+
+async def test_a_release_during_an_outage_ends_in_time_and_is_said(replica, leases, clock, caplog):
+    first, task = replica("a")
+    await pass_time(clock, 1)
+    task.cancel()
+    await asyncio.wait([task])
+    leases.down = True
+    await first.release()
+    assert "ends by itself" in caplog.text
+    leases.down = False
+    await first.release()
+    assert leases.holder == "a", "a release is tried once: the process ends after it"
+
+
+async def test_a_waiting_replica_asks_every_two_seconds_and_says_an_outage_once(replica, leases, clock, caplog):
+    replica("a")
+    await pass_time(clock, 1)
+    replica("b")
+    await pass_time(clock, 1)
+    before = leases.reads
+    await pass_time(clock, 20)
+    assert leases.reads - before == 10
+    leases.down = True
+    await pass_time(clock, 9)
+    asked = [record.getMessage() for record in caplog.records if "cannot be asked for" in record.getMessage()]
+    assert len(asked) == 1
+    assert "connection refused" in asked[0]
+
+
 async def test_a_deleted_lease_ends_leadership(replica, leases, clock):
     _, task = replica("a")
     await pass_time(clock, 1)
@@ -220,7 +269,9 @@ async def test_a_foreign_annotation_does_not_end_leadership(replica, leases, clo
     edited = copy.deepcopy(leases.lease)
     edited["metadata"]["annotations"] = {"who": "a person"}
     await leases.replace(edited)
+    reads = leases.reads
     await pass_time(clock, 30)
+    assert leases.reads - reads == 1, "the edited Lease is read once, and is the one that is renewed from then on"
     assert first.leading.is_set()
     assert not task.done()
     assert leases.lease["metadata"]["annotations"] == {"who": "a person"}

@@ -100,6 +100,8 @@ async def test_a_failing_key_backs_off_while_others_go_on(running, queue, script
 
 async def test_the_same_failure_is_logged_once_and_a_change_or_recovery_again(running, queue, script, clock, caplog):
     caplog.set_level(logging.INFO, logger="keras_operator.cluster.worker")
+    queue.add(GOOD)
+    await settle()
     for answer in (RuntimeError("boom"), RuntimeError("boom"), RuntimeError("bang"), None, None):
         script.answers[BAD] = answer
         queue.add(BAD)
@@ -188,17 +190,54 @@ async def test_close_lets_the_key_under_way_finish(queue):
     assert finished == [GOOD]
 
 
-async def test_results_are_counted(queue, script):
+async def test_a_refusal_of_the_api_server_is_logged_with_its_reason_and_without_a_traceback(
+    running, queue, script, caplog
+):
+    script.answers[BAD] = Forbidden(403, "Forbidden", "exceeded quota")
+    queue.add(BAD)
+    await settle()
+    (record,) = caplog.records
+    assert record.getMessage().endswith("Forbidden: exceeded quota")
+    assert record.exc_info is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (None, "ok"),
+        (5.0, "ok"),
+        (RuntimeError("boom"), "error"),
+        (Forbidden(403, "Forbidden", "exceeded quota"), "error"),
+        (AlreadyExists(409, "AlreadyExists", "there is another"), "conflict"),
+    ],
+    ids=str,
+)
+async def test_each_result_is_counted_as_what_it_was(queue, script, answer, result):
     metrics = Metrics()
     task = asyncio.create_task(Workers(queue, script, metrics).run(1))
-    script.answers[BAD] = RuntimeError("boom")
-    queue.add(BAD)
+    script.answers[GOOD] = answer
     queue.add(GOOD)
     await settle()
+    counted = {
+        name: metrics.registry.get_sample_value("keras_operator_reconcile_seconds_count", {"result": name})
+        for name in ("ok", "error", "conflict")
+    }
+    assert counted == {"ok": None, "error": None, "conflict": None} | {result: 1}
+    queue.close()
+    await task
+
+
+async def test_the_queue_is_shown(queue, script):
+    metrics = Metrics()
+    workers = Workers(queue, script, metrics)
     count = metrics.registry.get_sample_value
-    assert count("keras_operator_reconcile_seconds_count", {"result": "ok"}) == 1
-    assert count("keras_operator_reconcile_seconds_count", {"result": "error"}) == 1
-    assert count("keras_operator_reconcile_failing") == 1
+    script.answers[BAD] = RuntimeError("boom")
+    queue.add(BAD)
+    assert count("keras_operator_queue_depth") == 1
+    task = asyncio.create_task(workers.run(1))
+    await settle()
+    assert count("keras_operator_queue_depth") == 0
     assert count("keras_operator_queue_delayed") == 1
+    assert count("keras_operator_reconcile_failing") == 1
     queue.close()
     await task

@@ -32,7 +32,7 @@ def surroundings() -> Surroundings:
         words = [sys.executable, "-m", "devcluster", "env"]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise DemoError(f"There is no running cluster ({done.stderr.strip()}): run `make cluster` first.")
+            raise DemoError(f"python3 -m devcluster env: {done.stderr.strip().removeprefix('error: ')}.")
         known = {**os.environ, **exports(done.stdout)}
     missing = [name for name in ("KUBECONFIG", *_S3) if not known.get(name)]
     if missing:

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     log_json_lines()
     board = ProgressBoard(ProgressStage.FETCHING)
-    patience = Patience(float(os.environ.get("KERAS_STORE_PATIENCE_SECONDS", "300")), say=board.say)
+    patience = Patience(float(os.environ.get("KERAS_STORE_PATIENCE_SECONDS", "300")), say=board.waits)
     with answer_progress(board, int(os.environ.get("KERAS_PROGRESS_PORT", str(PORT)))):
         outcome, code = _outcome(stage, board, patience)
         # From here on there is a result, and writing it takes no time: a SIGTERM must not cut it in two.

@@ -20,8 +20,8 @@ class Patience:
     """Repeats a call to the store while it fails with a retryable error, for `seconds` in all.
 
     An object store that restarts is back within a minute or two; losing hours of training to that would be wrong, and
-    so would be holding a node for a store that is gone. While a call waits, `say` is told once about each pause's
-    length why, however many threads are waiting.
+    so would be holding a node for a store that is gone. While calls wait, `say` is told why, once about each pause's
+    length however many threads are waiting, and an empty sentence when none waits any more.
     """
 
     def __init__(
@@ -33,6 +33,7 @@ class Patience:
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._told_at = -longest_pause
+        self._waiting = 0  # calls
 
     def stop(self) -> None:
         """End every wait: the run is over for another reason."""
@@ -42,23 +43,37 @@ class Patience:
         """The result of `call`. Raises what `call` raised last, once waiting longer than `seconds` would be needed."""
         deadline = time.monotonic() + self.seconds
         pause = min(0.5, self.longest_pause)
-        while True:
-            try:
-                return call()
-            except StoreError as error:
-                if not error.retryable or self._stopped.is_set() or time.monotonic() + pause > deadline:
-                    raise
-                self._tell(what, error, deadline)
-            # Jitter, because the pods of many models wait for the same store.
-            self._stopped.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
-            pause = min(pause * 2, self.longest_pause)
+        waits = False
+        try:
+            while True:
+                try:
+                    return call()
+                except StoreError as error:
+                    if not error.retryable or self._stopped.is_set() or time.monotonic() + pause > deadline:
+                        raise
+                    self._tell(what, error, deadline, also_waits=not waits)
+                    waits = True
+                # Jitter, because the pods of many models wait for the same store.
+                self._stopped.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret depends on it
+                pause = min(pause * 2, self.longest_pause)
+        finally:
+            if waits:
+                self._end_wait()
 
-    def _tell(self, what: str, error: StoreError, deadline: float) -> None:
+    def _tell(self, what: str, error: StoreError, deadline: float, *, also_waits: bool) -> None:
         now = time.monotonic()
+        left = deadline - now
         with self._lock:
+            self._waiting += also_waits
             if now - self._told_at < self.longest_pause:
                 return
             self._told_at = now
-        left = deadline - now
-        self._say(f"{what}: the store does not answer, trying for another {left:.0f} s")
+            self._say(f"{what}: the store does not answer, trying for another {left:.0f} s: {error}")
         log.warning("%s: the store does not answer", what, extra={"cause": str(error), "secondsLeft": round(left)})
+
+    def _end_wait(self) -> None:
+        with self._lock:
+            self._waiting -= 1
+            if not self._waiting:
+                self._told_at = -self.longest_pause
+                self._say("")

@@ -50,6 +50,10 @@ class ProgressBoard:
         """Change the message within a stage; not logged, so it may be called often."""
         self._change(message=message)
 
+    def waits(self, sentence: str) -> None:
+        """Tell what the run waits for; an empty sentence: it goes on."""
+        self._change(waiting=sentence)
+
     def happened(self, event: str) -> None:
         """Keep the time of an event such as `dataReady`."""
         now = self._clock()

@@ -53,6 +53,8 @@ class Progress(Reported, frozen=True, kw_only=True):
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     seconds_left: float | None = None
     message: str = ""
+    waiting: str = ""
+    """What it waits for, as a sentence, while the store is away; empty otherwise."""
     times: dict[str, Time] = msgspec.field(default_factory=dict)
 
 

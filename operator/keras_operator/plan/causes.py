@@ -73,10 +73,17 @@ def job_cause(observed: Observed, job: Job) -> Cause | None:
     """What keeps a Job that is not finished from getting on: its newest pod, for the others had their turn."""
     pods = [pod for pod in observed.job_pods(job) if not pod.identity.deleting]
     if pods:
-        return pod_cause(pods[-1])
+        return pod_cause(pods[-1]) or _waiting_for_store(observed)
     if warning := observed.job_warnings.get(job.identity.name):
         return _creation_cause(f"Job {job.identity.name}", warning)
     return None
+
+
+def _waiting_for_store(observed: Observed) -> Cause | None:
+    """A run waits some minutes for a store that is away: whoever looks must not take that for slow work."""
+    if observed.progress is None or not observed.progress.waiting:
+        return None
+    return Cause(RunReason.STORE_UNREACHABLE, observed.progress.waiting)
 
 
 def serving_cause(observed: Observed, number: int) -> Cause | None:

@@ -27,6 +27,8 @@ def test_a_call_is_repeated_until_the_store_is_back():
     assert Patience(20, longest_pause=0.01, say=said.append)("reading x", away) == 7
     assert away.calls == 4
     assert said[0].startswith("reading x: the store does not answer, trying for another ")
+    assert said[0].endswith(" s: away")
+    assert said[-1] == "", "nobody is told that the wait is over"
 
 
 def test_it_ends_within_its_time_with_the_store_s_own_error():

@@ -37,6 +37,10 @@ def test_progress_is_answered_over_http_while_it_changes(board: ProgressBoard):
         assert ask() == Progress(stage=ProgressStage.FETCHING, message="fetching", times={"started": START})
         board.enter(ProgressStage.TRAINING, "training on 7 images")
         assert ask().message == "training on 7 images"
+        board.waits("the store is away")
+        assert ask().waiting == "the store is away"
+        board.waits("")
+        assert ask().waiting == ""
         end_epochs(board, 2)
         now = ask()
         assert (now.epoch, now.epochs, now.metrics, now.seconds_left) == (2, 2, {"loss": 0.5}, 2.5)

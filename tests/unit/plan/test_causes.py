@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 import pytest
-from keras_operator.api import RunStage
+from keras_operator.api import Progress, ProgressStage, RunStage
 from keras_operator.plan.causes import container_exit_cause, job_cause, pod_cause, serving_cause
 from keras_operator.plan.observed import AgentTrouble, Container, Observed
 
@@ -333,3 +333,11 @@ def test_a_deployment_that_may_not_create_pods_says_so():
 def test_nothing_is_in_the_way_of_a_version_that_is_on_its_way():
     assert serving_cause(seen(WAITS, deployment=deployment(1)), 1) is None
     assert serving_cause(seen(), 1) is None
+
+
+def test_a_run_that_waits_for_the_store_says_so_until_it_goes_on():
+    away = Progress(stage=ProgressStage.PUBLISHING, waiting="http://minio:9000 cannot be reached")
+    cause = job_cause(seen(pod(), progress=away), JOB)
+    assert cause is not None
+    assert (cause.reason, cause.message) == ("StoreUnreachable", "http://minio:9000 cannot be reached")
+    assert job_cause(seen(pod(), progress=Progress(stage=ProgressStage.PUBLISHING)), JOB) is None

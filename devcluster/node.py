@@ -56,7 +56,9 @@ def up(places: Places) -> None:
     """
     preconditions.ensure(preconditions.NODE)
     build_all(places)
+    down_orphans(places)
     with locked(lock_path(places)):
+        write_atomically(places.tree_record, str(places.tree))
         slot = claim(places, network.routes())
         pki.create(places, slot)
         kubeconfig.write_all(places, slot)
@@ -161,7 +163,25 @@ def down(places: Places) -> None:
         if not processes.until(lambda: cgroups.remove(node_agents.cgroup_name(places)), CGROUP_SECONDS):
             raise DevclusterError(f"the cgroup {node_agents.cgroup_name(places)} still holds processes")
         if places.state.exists():
-            shutil.rmtree(places.state)
+            # What claims the slot goes last: a killed `down` is taken up by the next.
+            for entry in sorted(
+                places.state.iterdir(), key=lambda path: path.name in {"slot", places.tree_record.name}
+            ):
+                shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+            places.state.rmdir()
+        lock_path(places).unlink()
+
+
+def down_orphans(places: Places) -> None:
+    """End the clusters of clones that have been deleted; nobody else could."""
+    for record in (places.cache / "clusters").glob("*/tree"):
+        try:
+            tree = Path(record.read_text())
+        except FileNotFoundError:
+            continue  # its own `down` was faster
+        if not tree.exists():
+            print(f"ending the cluster of {tree}, which is gone", flush=True)
+            down(Places(cache=places.cache, tree=tree))
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,11 @@ class Places:
         return self.cache / "clusters" / self.name
 
     @property
+    def tree_record(self) -> Path:
+        """Names the clone, for the day when the clone is gone and its cluster is not."""
+        return self.state / "tree"
+
+    @property
     def logs(self) -> Path:
         """One file a process, and the API server's audit log."""
         return self.state / "logs"
@@ -90,11 +95,17 @@ def here() -> Places:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock on the file; the kernel frees it when the process ends, however it ends."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    """Hold an exclusive lock on the file; the kernel frees it when the process ends, however it ends.
+
+    Whoever holds the lock may remove the file: who waited for it then waits for the file that took its place.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            if os.fstat(handle.fileno()).st_nlink:
+                yield
+                return
 
 
 def write_atomically(path: Path, text: str, mode: int = 0o644) -> None:

@@ -3,12 +3,12 @@ import sys
 
 import pytest
 
-from devcluster import cgroups, clusters, preconditions, probes
+from devcluster import cgroups, clusters, node, preconditions, probes
 from devcluster.commands import run
 from devcluster.errors import CommandFailedError, DevclusterError, MissingPreconditionError
 from devcluster.existing import ExistingCluster
 from devcluster.node_cluster import NodeCluster
-from devcluster.places import TREE, Places, write_atomically
+from devcluster.places import TREE, Places, locked, write_atomically
 from devcluster.preconditions import Requirement
 
 
@@ -101,3 +101,29 @@ def test_the_package_runs_on_the_standard_library_alone():
         [sys.executable, "-S", "-m", "devcluster", "--help"], cwd=TREE, capture_output=True, text=True, check=True
     )
     assert "kubeconfig" in done.stdout
+
+
+def test_a_lock_whose_file_was_removed_while_waiting_is_taken_anew(tmp_path, monkeypatch):
+    path, calls = tmp_path / "lock", []
+
+    def lock_after_the_holder_removed_it(handle, operation):
+        calls.append(operation)
+        if len(calls) == 1:
+            path.unlink()
+
+    monkeypatch.setattr("fcntl.flock", lock_after_the_holder_removed_it)
+    with locked(path):
+        assert path.exists()
+    assert len(calls) == 2
+
+
+def test_clusters_of_deleted_clones_are_ended_and_others_are_not(tmp_path, monkeypatch):
+    ended = []
+    monkeypatch.setattr(node, "down", lambda places: ended.append(places.tree))
+    for name in ("gone", "there"):
+        tree = tmp_path / name
+        places = Places(cache=tmp_path / "cache", tree=tree)
+        write_atomically(places.tree_record, str(tree))
+    (tmp_path / "there").mkdir()
+    node.down_orphans(Places(cache=tmp_path / "cache", tree=tmp_path / "there"))
+    assert ended == [tmp_path / "gone"]

@@ -330,7 +330,7 @@ async def holder(client: Client, namespace: str) -> str:
     return "" if lease is None else lease["spec"].get("holderIdentity", "")
 
 
-async def wait_for_holder(client: Client, namespace: str, other_than: str = "", seconds: float = 30) -> str:
+async def wait_for_holder(client: Client, namespace: str, other_than: str = "", seconds: float = 90) -> str:
     async with asyncio.timeout(seconds):
         while (name := await holder(client, namespace)) in {"", other_than}:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
@@ -357,7 +357,7 @@ async def test_sigterm_ends_the_program_with_success_and_frees_the_lease(program
     running = program()
     await wait_for_holder(client, own_namespace)
     running.process.send_signal(signal.SIGTERM)
-    assert await running.ended(10) == 0, running.said()
+    assert await running.ended(20) == 0, running.said()
     assert await holder(client, own_namespace) == ""
     assert "Traceback" not in running.said()
 
@@ -367,7 +367,7 @@ async def test_after_a_kill_another_replica_leads_when_the_lease_has_ended(progr
     name = await wait_for_holder(client, own_namespace)
     program()
     first.process.kill()
-    assert await wait_for_holder(client, own_namespace, other_than=name, seconds=40) != name
+    assert await wait_for_holder(client, own_namespace, other_than=name, seconds=120) != name
 
 
 async def test_a_program_that_lost_its_lease_ends_with_failure(program, client, own_namespace):
@@ -376,5 +376,5 @@ async def test_a_program_that_lost_its_lease_ends_with_failure(program, client, 
     lease = await client.get(Ref(LEASE, own_namespace, "keras-operator"))
     assert lease is not None
     await client.replace({**lease, "spec": {**lease["spec"], "holderIdentity": "thief"}})
-    assert await running.ended(10) == 1
+    assert await running.ended(20) == 1
     assert "leadership is lost" in running.said()

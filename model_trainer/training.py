@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras_operator.api import EarlyStopping, Training
+from keras_operator.api import EarlyStopping, Optimizer, Training
 
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.pipeline import Batches, Shuffling
@@ -79,7 +79,7 @@ def train(model: Any, dataset: Dataset, split: Split, training: Training, tell: 
     shuffling = Shuffling(training.seed, training.augmentation)
     batches = _batches(dataset, split.train, training, shuffling)
     classes = len(dataset.classes)
-    model.compile(optimizer=_optimizer(training), loss=str(training.loss), metrics=["accuracy"])
+    model.compile(optimizer=optimizer_of(training.optimizer), loss=str(training.loss), metrics=["accuracy"])
     callbacks = [keras.callbacks.TerminateOnNaN(), _Report(training.epochs, batches.steps, tell)]
     if training.early_stopping is not None:
         callbacks.append(_early_stopping(training.early_stopping))
@@ -112,12 +112,10 @@ def _batches(dataset: Dataset, part: Any, training: Training, shuffling: Shuffli
     )
 
 
-def _optimizer(training: Training) -> Any:
+def optimizer_of(optimizer: Optimizer) -> Any:
+    """A new Keras optimizer."""
     return keras.optimizers.get(
-        {
-            "class_name": str(training.optimizer.name),
-            "config": {"learning_rate": training.optimizer.learning_rate},
-        }
+        {"class_name": str(optimizer.name), "config": {"learning_rate": optimizer.learning_rate}}
     )
 
 

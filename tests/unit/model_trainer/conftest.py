@@ -2,6 +2,7 @@
 
 import io
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -189,7 +190,7 @@ class Trained:
 def trained(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """SmallCNN on all the digits at 16 x 16; costs some 15 seconds, once."""
     folder = tmp_path_factory.mktemp("trained")
-    run = spec_of(all_digits, folder / "store", epochs=8, architecture=Architecture(), data={"image_size": (16, 16)})
+    run = spec_of(all_digits, folder / "store", epochs=6, architecture=Architecture(), data={"image_size": (16, 16)})
     return Trained(folder / "store", run, run_stage("train", run, folder))
 
 
@@ -197,3 +198,20 @@ def trained(all_digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Train
 def exported(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Ended:
     """The export of that training; the servable is in `trained.store / "1"`."""
     return run_stage("export", trained.spec, tmp_path_factory.mktemp("exported"))
+
+
+@pytest.fixture(scope="session")
+def _simply_trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    folder = tmp_path_factory.mktemp("simply-trained")
+    run = spec_of(write_digits(folder / "digits", 12), folder / "store")
+    return Trained(folder / "store", run, run_stage("train", run, folder))
+
+
+@pytest.fixture
+def simply_trained(_simply_trained: Trained, tmp_path: Path) -> Trained:
+    """A copy of a finished training of SimpleCNN on a few digits; a test may spoil it."""
+    assert _simply_trained.ended.code == 0
+    store = tmp_path / "trained"
+    shutil.copytree(_simply_trained.store, store)
+    run = msgspec.structs.replace(_simply_trained.spec, store=Store(uri=store.as_uri()))
+    return Trained(store, run, _simply_trained.ended)

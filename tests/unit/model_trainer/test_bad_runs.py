@@ -94,7 +94,7 @@ def test_a_store_that_vanishes_during_the_upload_is_temporary_and_nothing_claims
 
 
 def test_a_store_that_vanishes_while_publishing_leaves_no_version_and_the_next_attempt_succeeds(
-    few_digits: Path, store: Path, stage: Stage, spec: Spec, monkeypatch: pytest.MonkeyPatch
+    simply_trained: Any, stage: Stage, monkeypatch: pytest.MonkeyPatch
 ):
     upload = LocalStore.upload
 
@@ -103,15 +103,13 @@ def test_a_store_that_vanishes_while_publishing_leaves_no_version_and_the_next_a
             raise Unreachable(f"{self.uri} does not answer; check the endpoint")
         upload(self, path, key, sha256=sha256)
 
-    run = spec(few_digits, store)
-    assert stage("train", run).code == 0
     with monkeypatch.context() as patch:
         patch.setattr(LocalStore, "upload", away)
-        ended = stage("export", run)
+        ended = stage("export", simply_trained.spec)
     assert (ended.code, ended.reason) == (75, "StoreUnreachable")
-    assert not (store / ".runs" / "1" / "manifest.json").exists()
-    ended = stage("export", run)
-    assert (ended.code, (store / ".runs" / "1" / "manifest.json").exists()) == (0, True)
+    assert not (simply_trained.run / "manifest.json").exists()
+    ended = stage("export", simply_trained.spec)
+    assert (ended.code, (simply_trained.run / "manifest.json").exists()) == (0, True)
 
 
 @pytest.fixture

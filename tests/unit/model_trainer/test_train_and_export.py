@@ -35,7 +35,7 @@ def test_small_cnn_learns_the_digits(trained: Any):
     assert result.classes == 10
     assert (result.images.train, result.images.validation, result.images.test) == (1261, 350, 186)
     assert result.bad_files == 0
-    epochs = [f"epoch{n}" for n in range(1, 9)]
+    epochs = [f"epoch{n}" for n in range(1, 7)]
     assert list(result.times) == ["started", "dataReady", *epochs, "trained", "evaluated", "saved"]
     assert list(result.times.values()) == sorted(result.times.values())
 
@@ -51,7 +51,7 @@ def test_the_run_folder_has_everything(trained: Any):
         "split.json",
         "samples.npz",
     }
-    assert len(read(trained.run / "history.json")["val_loss"]) == 8
+    assert len(read(trained.run / "history.json")["val_loss"]) == 6
     metrics = read(trained.run / "metrics.json")
     assert metrics["metrics"] == pytest.approx(trained.ended.result.metrics)
     assert metrics["classes"] == [str(digit) for digit in range(10)]
@@ -99,9 +99,15 @@ def test_the_export_is_published_and_described(trained: Any, exported: Any):
     assert read(trained.store / "1" / "assets.extra" / "classes.json") == manifest.classes
 
 
-@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG"])
-def test_the_bytes_signature_takes_files_of_any_format_and_size(trained: Any, exported: Any, kind: str):
+@pytest.fixture(scope="module")
+def signatures(trained: Any, exported: Any) -> Any:
+    """The signatures of the published servable, loaded afresh."""
     assert exported.code == 0
+    return tf.saved_model.load(str(trained.store / "1")).signatures
+
+
+@pytest.mark.parametrize("kind", ["PNG", "BMP", "GIF", "JPEG"])
+def test_the_bytes_signature_takes_files_of_any_format_and_size(trained: Any, signatures: Any, kind: str):
     samples = Samples.load(trained.run / "samples.npz")
     files = []
     for index, file in enumerate(samples.files[:20]):
@@ -110,17 +116,14 @@ def test_the_bytes_signature_takes_files_of_any_format_and_size(trained: Any, ex
         data = io.BytesIO()
         image.save(data, kind)
         files.append(data.getvalue())
-    signature = tf.saved_model.load(str(trained.store / "1")).signatures["serving_bytes"]
-    answers = signature(image_bytes=tf.constant(files))["probabilities"].numpy()
+    answers = signatures["serving_bytes"](image_bytes=tf.constant(files))["probabilities"].numpy()
     assert answers.shape == (20, 10)
     assert (answers.argmax(axis=1) == samples.probabilities[:20].argmax(axis=1)).mean() >= 0.9
 
 
-def test_bytes_that_are_no_image_are_an_error_of_the_request(trained: Any, exported: Any):
-    assert exported.code == 0
-    signature = tf.saved_model.load(str(trained.store / "1")).signatures["serving_bytes"]
+def test_bytes_that_are_no_image_are_an_error_of_the_request(signatures: Any):
     with pytest.raises(tf.errors.InvalidArgumentError):
-        signature(image_bytes=tf.constant([b"no image"]))
+        signatures["serving_bytes"](image_bytes=tf.constant([b"no image"]))
 
 
 def test_warm_up_records_name_the_model_and_cover_both_signatures(trained: Any, exported: Any):
@@ -191,28 +194,23 @@ def test_a_thousand_classes_fit_into_the_result(
     assert len(read(tmp_path / "store" / ".runs" / "1" / "evaluation.json")["perClass"]) == 1000
 
 
-@pytest.mark.parametrize("change", ["weights", "size"])
-def test_an_export_that_answers_differently_is_not_published(
-    few_digits: Path,
-    tmp_path: Path,
-    stage: Callable[..., Any],
-    spec: Callable[..., RunSpec],
-    monkeypatch: pytest.MonkeyPatch,
-    change: str,
-):
-    run = spec(few_digits, tmp_path / "store")
-    assert stage("train", run).code == 0
-    if change == "weights":
-        path = tmp_path / "store" / ".runs" / "1" / "model.keras"
-        model = keras.models.load_model(path)
-        kernel, bias = model.layers[-1].get_weights()
-        model.layers[-1].set_weights([kernel, bias + np.eye(10)[3]])
-        model.save(path)
-        told = "the saved model.keras differs"
-    else:
-        monkeypatch.setattr("model_trainer.export.rescale", lambda pixels: tf.cast(pixels, tf.float32) / 254.0)
-        told = "serving_bytes differs"
-    ended = stage("export", run)
+def test_a_model_that_changed_after_its_training_is_not_published(simply_trained: Any, stage: Callable[..., Any]):
+    path = simply_trained.run / "model.keras"
+    model = keras.models.load_model(path, compile=False)
+    kernel, bias = model.layers[-1].get_weights()
+    model.layers[-1].set_weights([kernel, bias + np.eye(10)[3]])
+    model.save(path)
+    ended = stage("export", simply_trained.spec)
     assert (ended.code, ended.reason) == (65, "ParityFailed")
-    assert told in ended.sentence
-    assert not (tmp_path / "store" / "1").exists()
+    assert "the saved model.keras differs from the model in training by " in ended.sentence
+    assert not (simply_trained.store / "1").exists()
+
+
+def test_a_signature_that_prepares_images_differently_is_not_published(
+    simply_trained: Any, stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("model_trainer.export.rescale", lambda pixels: tf.cast(pixels, tf.float32))
+    ended = stage("export", simply_trained.spec)
+    assert (ended.code, ended.reason) == (65, "ParityFailed")
+    assert "serving_bytes differs" in ended.sentence
+    assert not (simply_trained.store / "1").exists()

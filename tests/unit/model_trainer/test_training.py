@@ -1,11 +1,9 @@
-import math
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 from keras_operator.api import (
-    ArchitectureName,
     Augmentation,
     Data,
     EarlyStopping,
@@ -16,11 +14,10 @@ from keras_operator.api import (
     Training,
 )
 
-from model_trainer.architectures import build
 from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.split import Split
 from model_trainer.failure import Diverged
-from model_trainer.training import Tick, train
+from model_trainer.training import History, Tick, optimizer_of, train
 
 
 @pytest.fixture(scope="module")
@@ -51,28 +48,25 @@ def silent(tick: Tick) -> None:
     del tick
 
 
-@pytest.mark.parametrize("loss", Loss)
-def test_every_loss_of_the_api_learns(dataset: Dataset, loss: Loss):
+@pytest.mark.parametrize("loss", [Loss.KL_DIVERGENCE, Loss.SPARSE_CATEGORICAL_CROSSENTROPY])
+def test_losses_of_both_kinds_of_labels_learn(dataset: Dataset, loss: Loss):
     history = train(model(), dataset, SPLIT, training(loss=loss, epochs=4), silent)
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
     assert history["loss"][-1] < history["loss"][0]
 
 
 @pytest.mark.parametrize("name", OptimizerName)
-def test_every_optimizer_of_the_api_trains(dataset: Dataset, name: OptimizerName):
-    asked = training(optimizer=Optimizer(name=name, learning_rate=0.002), epochs=1)
-    network = model()
-    assert math.isfinite(train(network, dataset, SPLIT, asked, silent)["loss"][0])
-    assert float(network.optimizer.learning_rate) == pytest.approx(0.002)
+def test_every_optimizer_of_the_api_is_keras_s(name: OptimizerName):
+    optimizer = optimizer_of(Optimizer(name=name, learning_rate=0.002))
+    assert type(optimizer).__name__.lower() == name
+    assert float(optimizer.learning_rate) == pytest.approx(0.002)
 
 
 def test_the_same_seed_gives_the_same_history_and_another_one_does_not(dataset: Dataset):
     asked = training(augmentation=Augmentation(rotation=10, width_shift=0.1), epochs=2)
 
-    def history(seed: int) -> Any:
-        keras.utils.set_random_seed(seed)
-        network = build(ArchitectureName.SIMPLE_CNN, (10, 10, 1), 3)
-        return train(network, dataset, SPLIT, training(seed=seed, augmentation=asked.augmentation), silent)
+    def history(seed: int) -> History:
+        return train(model(), dataset, SPLIT, training(seed=seed, augmentation=asked.augmentation), silent)
 
     first, again, other = history(1), history(1), history(2)
     assert first["loss"] == pytest.approx(again["loss"], abs=1e-5)

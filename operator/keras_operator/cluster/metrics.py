@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, disable_created_metrics
 
 # Without this every counter has a twin that says when it was first counted.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -19,6 +19,8 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()
+        # Memory, CPU seconds and open files of the process.
+        ProcessCollector(registry=self.registry)
         prefix = "keras_operator_"
         self.api_requests = Counter(
             f"{prefix}api_requests", "Requests to the API server.", ["verb", "kind", "code"], registry=self.registry

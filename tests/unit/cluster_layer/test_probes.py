@@ -46,3 +46,4 @@ async def test_metrics_are_prometheus_text(get):
     status, text = await get("/metrics")
     assert status == 200
     assert "keras_operator_leader 0.0" in text
+    assert "process_resident_memory_bytes" in text

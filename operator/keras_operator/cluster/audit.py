@@ -44,13 +44,13 @@ class Audit:
     * Synced: the cache has held every object of the first list, or has seen it go.
     * Lost deletion: an object that is cached, and missing in two lists one after the other, is dropped and its owner
       woken. One list is not enough: it may be older than the object.
-    * Stale: a listed state that is newer than the cached one for longer than ``patience``: the watch is dead.
+    * Stale: a listed state that is newer than the cached one for longer than `patience`: the watch is dead.
 
     Args:
         kind: which kind.
         cache: what the watch filled.
         selector: label selector of its watch.
-        namespaces: where the watch looks; ``(None,)`` for everywhere.
+        namespaces: where the watch looks; `(None,)` for everywhere.
         wake: called with the owner of each change that an audit heals.
         api: the API server.
         metrics: what is counted.
@@ -210,7 +210,7 @@ class Auditor:
             self._due[kind] = min(self._due[kind], self._clock.monotonic() + self._confirmation)
 
     async def run(self, tick: float = 0.5) -> None:
-        """Audit until cancelled, looking every ``tick`` seconds at what is due; a list that fails comes again soon."""
+        """Audit until cancelled, looking every `tick` seconds at what is due; a list that fails comes again soon."""
         while True:
             now = self._clock.monotonic()
             due = [audit for kind, audit in self._audits.items() if self._due[kind] <= now]

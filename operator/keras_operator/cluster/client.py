@@ -77,7 +77,7 @@ class Client:
         """Server-side apply: create the object, or change the fields that this manager named now or before.
 
         Args:
-            manifest: ``apiVersion``, ``kind``, ``metadata.namespace``, ``metadata.name`` and the wanted fields.
+            manifest: `apiVersion`, `kind`, `metadata.namespace`, `metadata.name` and the wanted fields.
             force: take over fields that another manager set.
             manager: in whose name.
 
@@ -154,7 +154,7 @@ class Client:
         )
 
     async def replace(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Put an object in the place of the one with the same name and ``metadata.resourceVersion``.
+        """Put an object in the place of the one with the same name and `metadata.resourceVersion`.
 
         Raises:
             Conflict: somebody else changed it since.
@@ -178,7 +178,7 @@ class Client:
         Args:
             ref: which object.
             uid: it must be this one.
-            propagation: ``Background``, ``Foreground`` or ``Orphan``.
+            propagation: `Background`, `Foreground` or `Orphan`.
 
         Returns:
             Whether it was there; an object of that name with another uid stays.
@@ -203,7 +203,7 @@ class Client:
     async def list_objects(
         self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = ""
     ) -> list[dict[str, Any]]:
-        """Whole objects of a kind, page by page; their ``apiVersion`` and ``kind`` are not set.
+        """Whole objects of a kind, page by page; their `apiVersion` and `kind` are not set.
 
         Args:
             kind: of what.
@@ -248,7 +248,7 @@ class Client:
         warning: bool = False,
         at: datetime | None = None,
     ) -> None:
-        """Tell people about a transition, as an Event of ``events.k8s.io/v1``; a repetition raises its count.
+        """Tell people about a transition, as an Event of `events.k8s.io/v1`; a repetition raises its count.
 
         Args:
             regarding: the object it is about.
@@ -304,12 +304,12 @@ class Client:
         """GET a JSON object from a pod of ours, without credentials and without following redirects.
 
         Args:
-            url: ``http://<pod ip>:<port>/<path>``.
+            url: `http://<pod ip>:<port>/<path>`.
             timeout: seconds for everything.
             limit: bytes of the answer at most.
 
         Raises:
-            ServerUnavailable: no connection, another status than 200, more than ``limit``, or no JSON object.
+            ServerUnavailable: no connection, another status than 200, more than `limit`, or no JSON object.
             TimedOut: no whole answer in time.
         """
         return await self._pods.json(url, timeout, limit)

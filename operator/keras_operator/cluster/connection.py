@@ -21,7 +21,7 @@ class Connection:
     """An API server with credentials that renew themselves.
 
     Args:
-        configuration: filled by ``kubernetes.aio.config``; its refresh hook re-reads a service account's token.
+        configuration: filled by `kubernetes.aio.config`; its refresh hook re-reads a service account's token.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -32,7 +32,7 @@ class Connection:
         )
 
     async def authorization(self) -> dict[str, str]:
-        """The ``Authorization`` header of this moment; empty with client certificates."""
+        """The `Authorization` header of this moment; empty with client certificates."""
         token = await self._configuration.get_api_key_with_prefix("BearerToken")
         if token:
             return {"Authorization": str(token).strip()}
@@ -64,7 +64,7 @@ class Connection:
 
 
 async def connect(kubeconfig: str | None = None, context: str | None = None) -> Connection:
-    """Find the cluster: this kubeconfig, else ``$KUBECONFIG``, else the pod's service account, else ``~/.kube/config``.
+    """Find the cluster: this kubeconfig, else `$KUBECONFIG`, else the pod's service account, else `~/.kube/config`.
 
     Raises:
         NoClusterError: none of them is usable.

@@ -34,7 +34,7 @@ class LeaseApi(Protocol):
 class Timing:
     """Seconds of an election, those of Kubernetes' own controllers by default.
 
-    A leader that could not renew for ``renew_deadline`` stops; another takes over ``lease_duration`` after it last saw
+    A leader that could not renew for `renew_deadline` stops; another takes over `lease_duration` after it last saw
     the Lease change. The gap between the two is the time in which nobody may work.
     """
 

@@ -28,7 +28,7 @@ class EventRecord:
 
 
 class EventWriter:
-    """Writes Events of ``events.k8s.io/v1``: one object for equal news about one object, with a count.
+    """Writes Events of `events.k8s.io/v1`: one object for equal news about one object, with a count.
 
     The API server keeps an Event for an hour by default, so counts live that long at the most.
 

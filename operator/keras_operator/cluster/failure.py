@@ -11,7 +11,7 @@ class ApiFailure(Exception):  # noqa: N818 - a tree of what happened, not of "er
 
     Attributes:
         status: HTTP status, or 0 where no answer came.
-        reason: Kubernetes' CamelCase reason (``AlreadyExists``), or the class name where none was sent.
+        reason: Kubernetes' CamelCase reason (`AlreadyExists`), or the class name where none was sent.
         message: sentence of the API server, or of the network.
         retry_after: seconds the server asked to wait, or None.
         permanent: the same request will fail again until a person or an administrator changes something.
@@ -56,7 +56,7 @@ class Forbidden(ApiFailure):
 
 
 class TooManyRequests(ApiFailure):
-    """The API server sheds load (429): wait ``retry_after`` seconds."""
+    """The API server sheds load (429): wait `retry_after` seconds."""
 
 
 class ServerUnavailable(ApiFailure):
@@ -88,9 +88,9 @@ def failure_of(status: int, body: Mapping[str, Any], retry_after: float | None, 
 
     Args:
         status: HTTP status, 400 or above.
-        body: the ``Status`` object of the answer; anything else (a proxy's page) may be an empty mapping.
-        retry_after: seconds of the ``Retry-After`` header, or None.
-        request: what was asked, for an answer that does not say why, e.g. ``PATCH /api/v1/…``.
+        body: the `Status` object of the answer; anything else (a proxy's page) may be an empty mapping.
+        retry_after: seconds of the `Retry-After` header, or None.
+        request: what was asked, for an answer that does not say why, e.g. `PATCH /api/v1/…`.
     """
     reason = str(body.get("reason") or "")
     message = str(body.get("message") or f"{request} was answered with HTTP status {status}")

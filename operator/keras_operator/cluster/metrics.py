@@ -11,7 +11,7 @@ _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5
 
 
 class Metrics:
-    """The counters of one process; ``registry`` is open for those of other parts.
+    """The counters of one process; `registry` is open for those of other parts.
 
     Args:
         registry: where they are registered; by default a new one, so two operators in one process do not clash.

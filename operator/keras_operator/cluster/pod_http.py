@@ -22,7 +22,7 @@ class PodHttp:
         self._slots = asyncio.Semaphore(_PULLS_AT_ONCE)
 
     async def json(self, url: str, timeout: float, limit: int) -> dict[str, Any]:  # noqa: ASYNC109
-        """GET a JSON object of at most ``limit`` bytes within ``timeout`` seconds."""
+        """GET a JSON object of at most `limit` bytes within `timeout` seconds."""
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=_PULLS_AT_ONCE, force_close=True)
             self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())

@@ -20,7 +20,7 @@ class Probes:
         port: to listen on, on all addresses; 0 for any free one.
         live: checks by name; one that fails makes the kubelet start the process anew.
         ready: checks by name.
-        registry: what ``/metrics`` shows.
+        registry: what `/metrics` shows.
     """
 
     def __init__(

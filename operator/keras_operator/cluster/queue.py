@@ -23,7 +23,7 @@ class KeyedQueue(Generic[K]):
     * A key waits at most once, however often it is added: many changes cost one piece of work.
     * A key is never with two workers. Added while it is worked on, it waits again as soon as :meth:`done` is called.
     * Of several delayed adds of a key the earliest counts; a later plain add does not cancel it, it comes first.
-    * Failures of a key back off for that key alone: ``0.2 s * 2^n`` up to 300 s, each between 75 % and 125 % of that.
+    * Failures of a key back off for that key alone: `0.2 s * 2^n` up to 300 s, each between 75 % and 125 % of that.
 
     Args:
         clock: where delays are counted.

@@ -12,7 +12,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One namespaced resource type: ``Kind("apps", "v1", "deployments", "Deployment")``; the core group is empty."""
+    """One namespaced resource type: `Kind("apps", "v1", "deployments", "Deployment")`; the core group is empty."""
 
     group: str
     version: str
@@ -21,7 +21,7 @@ class Kind:
 
     @property
     def api_version(self) -> str:
-        """What manifests say in ``apiVersion``: ``apps/v1``, or ``v1`` for the core group."""
+        """What manifests say in `apiVersion`: `apps/v1`, or `v1` for the core group."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
@@ -71,7 +71,7 @@ class Kinds:
         """Reference to the object of a manifest.
 
         Raises:
-            UnknownKindError: its ``apiVersion`` and ``kind`` are not among these kinds.
+            UnknownKindError: its `apiVersion` and `kind` are not among these kinds.
         """
         identity = (manifest.get("apiVersion", ""), manifest.get("kind", ""))
         kind = self._by_manifest.get(identity)

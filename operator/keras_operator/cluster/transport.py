@@ -116,7 +116,7 @@ class Transport:
         """Send a request and read its whole answer.
 
         Args:
-            verb: what is done, for metrics: ``apply``, ``create``, ``list`` …
+            verb: what is done, for metrics: `apply`, `create`, `list` …
             kind: of what, for metrics and for the choice of slots.
             path: URL path on the server.
             method: HTTP method.

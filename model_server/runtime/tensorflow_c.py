@@ -66,8 +66,9 @@ def library() -> Any:
     """TensorFlow's C API with typed functions. Loading it takes about 0.3 s, once a process."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")
     folder = tensorflow_directory()
-    ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"), mode=ctypes.RTLD_GLOBAL)
-    tf = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL)
+    # Not RTLD_GLOBAL: TensorFlow's BoringSSL would take the place of Python's OpenSSL, and `ssl` crash.
+    ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"))
+    tf = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"))
     for name, result, arguments in _FUNCTIONS:
         function = getattr(tf, name)
         function.restype, function.argtypes = result, arguments

@@ -1,4 +1,7 @@
-"""The verbs the operator needs of the API server, each a few lines over raw JSON."""
+"""The verbs the operator needs of the API server, each a few lines over raw JSON.
+
+One method a verb; the file is long by what each says of itself.
+"""
 
 from __future__ import annotations
 

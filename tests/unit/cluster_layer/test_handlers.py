@@ -36,7 +36,8 @@ class Setting:
         self.cache = Cache()
         self.queue: KeyedQueue[Key] = KeyedQueue(ManualClock())
         self.relisted: list[Kind] = []
-        self.handlers = Handlers(self.cache, self.queue, self.project, self.relisted.append, Metrics())
+        self.metrics = Metrics()
+        self.handlers = Handlers(self.cache, self.queue, self.project, self.relisted.append, self.metrics)
 
     def project(self, kind: Kind, body: Mapping[str, Any]) -> object:
         return body["status"]["phase"]
@@ -87,6 +88,7 @@ def test_an_object_of_nobody_is_ignored(setting):
 
 def test_objects_listed_anew_are_reported_and_changes_are_not(setting):
     setting.handlers.observe(JOB, None, body(status={"phase": "Running"}))
+    assert setting.relisted == [JOB]
     setting.handlers.observe(JOB, "MODIFIED", body(version=2, status={"phase": "Running"}))
     assert setting.relisted == [JOB]
 
@@ -106,6 +108,17 @@ def test_an_object_that_cannot_be_read_is_said_once_and_blinds_nobody(setting, c
 @pytest.mark.parametrize("labels", [None, {}, {"keras-operator.dev/model": ""}])
 def test_a_child_without_the_models_label_belongs_to_nobody(labels):
     assert owner_key(VERSION, {"metadata": {"namespace": "vision", "name": "x", "labels": labels}}) is None
+
+
+async def test_what_kopf_hands_over_is_observed_and_counted(setting):
+    registry = kopf.OperatorRegistry()
+    setting.handlers.register(registry)
+    (handle,) = [h.fn for h in registry._watching.get_all_handlers() if h.id == "jobs"]
+    event = {"type": "ADDED", "object": body(status={"phase": "Running"})}
+    assert await handle(event=event, type="ADDED", body={}, patch={}) is None, "kopf writes what is returned"
+    assert setting.woken() == [DOGS]
+    labels = {"kind": "Job", "type": "ADDED"}
+    assert setting.metrics.registry.get_sample_value("keras_operator_watch_events_total", labels) == 1
 
 
 def test_every_kind_is_subscribed_to_and_secrets_are_not(setting):

@@ -1,0 +1,199 @@
+"""What a look brings: everything of one model, and what its own pods say, asked at a bounded rate."""
+
+from typing import Any
+
+import pytest
+from keras_operator.api import ProgressStage
+from keras_operator.cluster.reference import POD, Ref
+
+from tests.unit.reconcile.operator_run import KEY, SETTINGS, Operator, play, start_pod
+
+PROGRESS = {"stage": "training", "epoch": 1, "epochs": 10}
+URL = "http://10.0.0.7:8080/progress"
+RUNNING = [{"name": "train", "state": {"running": {}}}]
+AGENT = [{"name": "agent", "state": {"running": {}}}]
+
+
+@pytest.fixture
+async def training(operator: Operator, server: Any) -> Operator:
+    """A model whose training Job was created just now."""
+    await operator.look()
+    await operator.look()
+    return operator
+
+
+def observed(operator: Operator) -> Any:
+    return operator.reconcile._observer.look(KEY)
+
+
+def run_pod(server: Any, **status: Any) -> None:
+    job = server.body("Job", "dogs-1-train")
+    start_pod(server, Ref(POD, "vision", "dogs-1-train-x"), job, **status)
+
+
+async def test_a_running_pod_is_asked_how_far_it_is(training, server):
+    run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
+    server.pods_say[URL] = PROGRESS
+    seen = await observed(training)
+    assert (seen.progress.stage, seen.progress.epoch) == (ProgressStage.TRAINING, 1)
+
+
+async def test_an_address_of_ipv6_is_put_in_brackets(training, server):
+    run_pod(server, podIP="fd00::7", containerStatuses=RUNNING)
+    server.pods_say["http://[fd00::7]:8080/progress"] = PROGRESS
+    assert (await observed(training)).progress is not None
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {"containerStatuses": RUNNING},
+        {"podIP": "10.0.0.7"},
+        {"podIP": "10.0.0.7", "containerStatuses": [{"name": "train", "state": {"waiting": {}}}]},
+    ],
+    ids=["no address", "no container", "waiting"],
+)
+async def test_a_pod_that_does_not_run_is_not_asked(training, server, status):
+    run_pod(server, **status)
+    assert (await observed(training)).progress is None
+    assert not [read for read in server.reads if read.startswith("ask")]
+
+
+async def test_a_pod_is_asked_about_once_a_second_and_believed_in_between(training, server, clock):
+    run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
+    server.pods_say[URL] = PROGRESS
+    for _ in range(3):
+        assert (await observed(training)).progress is not None
+    assert server.reads.count(f"ask {URL}") == 1
+    clock.advance(0.9)
+    await observed(training)
+    assert server.reads.count(f"ask {URL}") == 2
+
+
+@pytest.mark.parametrize("answer", [None, {"stage": "baking"}, {}], ids=["none", "another", "empty"])
+async def test_a_pod_that_gives_no_sense_keeps_its_last_word(training, server, clock, answer):
+    run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
+    server.pods_say[URL] = PROGRESS
+    await observed(training)
+    clock.advance(1)
+    server.pods_say.pop(URL)
+    if answer is not None:
+        server.pods_say[URL] = answer
+    assert (await observed(training)).progress.epoch == 1
+
+
+async def test_a_run_that_is_over_says_nothing_any_more(training, server):
+    run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
+    server.pods_say[URL] = PROGRESS
+    server.change(server.ref("Job", "dogs-1-train"), status={"conditions": [{"type": "Failed", "status": "True"}]})
+    assert (await observed(training)).progress is None
+
+
+async def test_a_job_without_pods_is_explained_by_its_events_after_a_moment(training, server, clock):
+    server.warnings["dogs-1-train"] = "exceeded quota: team"
+    assert (await observed(training)).job_warnings == {}
+    assert "events dogs-1-train" not in server.reads
+    clock.advance(6)
+    assert (await observed(training)).job_warnings == {"dogs-1-train": "exceeded quota: team"}
+    run_pod(server)
+    server.reads.clear()
+    assert (await observed(training)).job_warnings == {}
+    assert server.reads == []
+
+
+async def test_a_job_with_calm_events_has_no_warning(training, clock):
+    clock.advance(6)
+    assert (await observed(training)).job_warnings == {}
+
+
+@pytest.fixture
+async def rolling_out(serving: Operator, server: Any) -> Operator:
+    """An operator whose model gets a second pod that is not ready."""
+    pod(server)
+    return serving
+
+
+def pod(server: Any, name: str = "new", containers: Any = None, **status: Any) -> None:
+    deployment = server.body("Deployment")
+    told = {"podIP": "10.0.0.8", "containerStatuses": containers or AGENT} | status
+    start_pod(server, Ref(POD, "vision", name), deployment, **told)
+
+
+STATUS = "http://10.0.0.8:8502/status"
+TROUBLE = {"error": {"reason": "Corrupt", "message": "a file differs"}}
+
+
+async def test_an_agent_that_is_not_ready_is_asked_why(rolling_out, server):
+    server.pods_say[STATUS] = TROUBLE
+    (trouble,) = (await observed(rolling_out)).agent_troubles
+    assert (trouble.pod, trouble.reason, trouble.message) == ("new", "Corrupt", "a file differs")
+
+
+@pytest.mark.parametrize("answer", [{}, {"error": None}, {"error": "no"}])
+async def test_an_agent_without_trouble_has_none(rolling_out, server, answer):
+    server.pods_say[STATUS] = answer
+    assert (await observed(rolling_out)).agent_troubles == ()
+
+
+async def test_trouble_that_is_over_is_forgotten(rolling_out, server, clock):
+    server.pods_say[STATUS] = TROUBLE
+    await observed(rolling_out)
+    clock.advance(1)
+    server.pods_say[STATUS] = {"error": None}
+    assert (await observed(rolling_out)).agent_troubles == ()
+
+
+NOT_ASKED: dict[str, dict[str, Any]] = {
+    "ready": {"conditions": [{"type": "Ready", "status": "True"}]},
+    "no address": {"podIP": ""},
+    "no agent": {"containers": [{"name": "runtime", "state": {"running": {}}}]},
+    "an agent that does not run": {"containers": [{"name": "agent", "state": {"waiting": {}}}]},
+}
+
+
+@pytest.mark.parametrize("told", NOT_ASKED.values(), ids=NOT_ASKED.keys())
+async def test_other_agents_are_not_asked(serving, server, told):
+    pod(server, **told)
+    await observed(serving)
+    assert server.reads == []
+
+
+async def test_only_what_belongs_to_this_very_model_is_seen(serving, server, clock):
+    foreign = server.body("KerasModelVersion", "dogs-1")
+    foreign["spec"]["number"] = 7
+    foreign["metadata"]["ownerReferences"][0]["uid"] = "uid-of-a-namesake"
+    server.put(server.ref("KerasModelVersion", "dogs-7"), foreign)
+    job = server.body("Job", "dogs-1-train")
+    job["metadata"]["ownerReferences"][0]["uid"] = "uid-of-its-version"
+    server.put(server.ref("Job", "dogs-7-train"), job)
+    seen = await observed(serving)
+    assert [version.number for version in seen.versions] == [1]
+    assert seen.foreign_numbers == {7}
+    assert sorted(one.identity.name for one in seen.jobs) == ["dogs-1-export", "dogs-1-train"]
+    assert set(seen.children) == {"ServiceAccount", "Service", "NetworkPolicy", "Deployment"}
+    service = server.body("Service")
+    service["metadata"]["ownerReferences"][0]["uid"] = "uid-of-a-namesake"
+    server.put(server.ref("Service", "dogs"), service)
+    assert "Service" not in (await observed(serving)).children
+
+
+async def test_a_model_that_is_not_known_has_nothing(server, clock):
+    operator = Operator(server, clock, SETTINGS)
+    seen = await operator.reconcile._observer.look(("vision", "cats"))
+    assert seen.model is None
+    assert seen.versions == ()
+
+
+async def test_answers_of_many_pods_are_not_kept_forever(training, server, monkeypatch):
+    monkeypatch.setattr("keras_operator.observation._REMEMBERED_PODS", 1)
+    play(server)
+    run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
+    server.pods_say[URL] = PROGRESS
+    await observed(training)
+    answers = training.reconcile._observer._answers
+    answers["another"] = (0.0, None)
+    answers.move_to_end("another", last=False)
+    clock = training.reconcile._clock
+    clock.advance(1)
+    await observed(training)
+    assert len(answers) == 1

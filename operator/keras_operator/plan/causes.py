@@ -36,13 +36,18 @@ _MISSING_KINDS = {
     "secret": (Reason.SECRET_NOT_FOUND, "Secret"),
     "configmap": (Reason.CONFIG_MAP_NOT_FOUND, "ConfigMap"),
 }
+# What the kubelet says of a pod that went beyond its own limit of disk space (pkg/kubelet/eviction/helpers.go); of a
+# node that runs out of something it says other words.
+_OWN_DISK = re.compile(
+    "ephemeral local storage usage exceeds|exceeded its local ephemeral storage limit|Usage of EmptyDir volume"
+)
 _MISSING_OBJECT = re.compile(r'(secret|configmap) "([^"]+)" not found')
 
 
 def pod_cause(pod: Pod) -> Cause | None:
     """What keeps a pod from running or being ready, or None where nothing is wrong (yet)."""
     if pod.reason == "Evicted":
-        return Cause(Reason.EVICTED, f"pod {pod.identity.name} was evicted from its node: {_one_line(pod.message)}")
+        return _eviction_cause(pod)
     if pod.unschedulable:
         return Cause(
             Reason.UNSCHEDULABLE,
@@ -55,10 +60,22 @@ def pod_cause(pod: Pod) -> Cause | None:
     return None
 
 
+def _eviction_cause(pod: Pod) -> Cause:
+    where, said = f"pod {pod.identity.name}", _one_line(pod.message)
+    if _OWN_DISK.search(said):
+        remedy = "raise its limits.ephemeral-storage, or lower what it needs"
+        words = said.rstrip(".")
+        return Cause(RunReason.DISK_FULL, f"{where} used more disk than it may: {words}; {remedy}.")
+    return Cause(Reason.EVICTED, f"{where} was evicted from its node: {said}")
+
+
 def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
     """How a container ended, where it ended badly; its last words are the termination message."""
     if container.exit_code in (None, 0):
         return None
+    if pod.reason == "Evicted":
+        # Its containers were killed too, and their exit code 137 would be taken for a lack of memory.
+        return _eviction_cause(pod)
     where = f"container {container.name} of pod {pod.identity.name}"
     if container.exit_reason == "OOMKilled" or container.exit_code == 137:
         return Cause(

@@ -335,6 +335,38 @@ def test_nothing_is_in_the_way_of_a_version_that_is_on_its_way():
     assert serving_cause(seen(), 1) is None
 
 
+OVER_ITS_LIMIT = {
+    "the pod": "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi. ",
+    "a container": 'Container train exceeded its local ephemeral storage limit "1Mi". ',
+    "a volume": 'Usage of EmptyDir volume "scratch" exceeds the limit "1Mi". ',
+}
+
+
+@pytest.mark.parametrize("said", OVER_ITS_LIMIT.values(), ids=OVER_ITS_LIMIT.keys())
+def test_a_pod_that_fills_its_disk_is_not_called_short_of_memory(said):
+    killed = ended(exit_code=137, exit_reason="Error")
+    evicted = pod(killed, reason="Evicted", message=said, phase="Failed")
+    cause = container_exit_cause(evicted, killed)
+    assert cause is not None
+    assert cause == pod_cause(evicted)
+    assert cause.reason == "DiskFull"
+    assert cause.message == (
+        f"pod dogs-1-train-x used more disk than it may: {said.strip().rstrip('.')}; "
+        "raise its limits.ephemeral-storage, or lower what it needs."
+    )
+
+
+def test_a_pod_that_a_full_node_evicts_is_not_to_blame():
+    killed = ended(exit_code=137, exit_reason="Error")
+    evicted = pod(killed, reason="Evicted", message="The node was low on resource: memory. ", phase="Failed")
+    cause = container_exit_cause(evicted, killed)
+    assert cause is not None
+    assert (cause.reason, cause.message) == (
+        "Evicted",
+        "pod dogs-1-train-x was evicted from its node: The node was low on resource: memory.",
+    )
+
+
 def test_a_run_that_waits_for_the_store_says_so_until_it_goes_on():
     away = Progress(stage=ProgressStage.PUBLISHING, waiting="http://minio:9000 cannot be reached")
     cause = job_cause(seen(pod(), progress=away), JOB)

@@ -140,6 +140,12 @@ async def test_an_answer_that_is_no_json_is_a_failure(client, server):
         await client.get(WHEEL)
 
 
+async def test_an_answer_that_is_no_object_is_a_failure(client, server):
+    server.always([1, 2])
+    with pytest.raises(ServerUnavailable, match="JSON that is not an object"):
+        await client.get(WHEEL)
+
+
 async def test_a_server_that_is_not_there_is_unavailable(client, server, connection):
     connection.server = "http://127.0.0.1:1"
     client = Client(connection, [WIDGET], client._transport._metrics)
@@ -342,7 +348,9 @@ async def test_a_pod_cannot_send_the_operator_elsewhere(client, server):
     assert len(server.received) == 1
 
 
-@pytest.mark.parametrize("body", [b"x" * 70_000, b"[1, 2]", b"no json"], ids=["too long", "a list", "no json"])
+@pytest.mark.parametrize(
+    "body", [b'{"a": "' + b"x" * 70_000 + b'"}', b"[1, 2]", b"no json"], ids=["too long", "a list", "no json"]
+)
 async def test_what_a_pod_says_must_be_a_small_json_object(client, server, body):
     async def answer(_):
         return web.Response(body=body)
@@ -350,6 +358,11 @@ async def test_what_a_pod_says_must_be_a_small_json_object(client, server, body)
     server.answer = answer
     with pytest.raises(ServerUnavailable, match="something else than a JSON object"):
         await client.http_json(f"{server.url}/progress")
+
+
+async def test_a_pod_that_is_not_there_is_unavailable(client):
+    with pytest.raises(ServerUnavailable, match=r"http://127\.0\.0\.1:1/progress: Cannot connect"):
+        await client.http_json("http://127.0.0.1:1/progress")
 
 
 async def test_a_pod_that_drips_is_left_alone_after_the_timeout(client, server):

@@ -113,6 +113,7 @@ def test_a_child_without_the_models_label_belongs_to_nobody(labels):
 async def test_what_kopf_hands_over_is_observed_and_counted(setting):
     registry = kopf.OperatorRegistry()
     setting.handlers.register(registry)
+    handle: Any
     (handle,) = [h.fn for h in registry._watching.get_all_handlers() if h.id == "jobs"]
     event = {"type": "ADDED", "object": body(status={"phase": "Running"})}
     assert await handle(event=event, type="ADDED", body={}, patch={}) is None, "kopf writes what is returned"

@@ -182,3 +182,4 @@ def log_json_lines() -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # Keras warns of the .h5 format each time it is written, and it is written on purpose.
     logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("tensorflow").setLevel(logging.WARNING)

@@ -48,10 +48,16 @@ def encode(result: RunResult, limit: int = LIMIT) -> bytes:
 
 
 def write(result: RunResult, path: Path) -> None:
-    """Write the termination message; the log has it too, for whoever looks there."""
+    """Write the termination message; the log has it too, for whoever looks there.
+
+    Outside of a pod there may be no such file; the run's outcome does not depend on it.
+    """
     data = encode(result)
     log.info("finished", extra={"result": msgspec.json.decode(data)})
-    path.write_bytes(data)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        log.warning("the result cannot be written to %s (%s); set KERAS_TERMINATION_LOG to a writable path", path, error)
 
 
 def _with_few_epochs(result: RunResult) -> RunResult:

@@ -57,7 +57,7 @@ def write(result: RunResult, path: Path) -> None:
     try:
         path.write_bytes(data)
     except OSError as error:
-        log.warning("the result cannot be written to %s (%s); set KERAS_TERMINATION_LOG to a writable path", path, error)
+        log.warning("the result cannot be written (%s); set KERAS_TERMINATION_LOG to a writable path", error)
 
 
 def _with_few_epochs(result: RunResult) -> RunResult:

@@ -1,4 +1,5 @@
 from datetime import UTC, datetime
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 from keras_operator.api import Images, RunError, RunResult, RunStage, Servable
 
 from model_trainer.failure import BadRun, NumberTaken
-from model_trainer.result import encode, failed, finite
+from model_trainer.result import encode, failed, finite, write
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
@@ -77,3 +78,10 @@ def test_a_failure_becomes_a_result_that_keeps_what_was_known(failure: BadRun | 
 
 def test_metrics_that_are_no_numbers_are_left_out():
     assert finite({"a": 0.5, "b": float("nan"), "c": float("inf")}) == {"a": 0.5}
+
+
+def test_without_a_termination_log_the_result_is_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level("INFO"):
+        write(RunResult(stage=RunStage.TRAIN, ok=True, classes=7), tmp_path / "no such folder" / "log")
+    assert "set KERAS_TERMINATION_LOG to a writable path" in caplog.text
+    assert vars(caplog.records[0])["result"] == {"stage": "train", "ok": True, "classes": 7}

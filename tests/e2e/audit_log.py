@@ -1,0 +1,66 @@
+"""The API server's audit log: who asked for what, one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+WRITES = ("create", "update", "patch", "delete", "deletecollection")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that the API server has answered."""
+
+    user: str
+    verb: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+
+    def __str__(self) -> str:
+        """As one line: `patch apps/deployments default/dogs -> 200`."""
+        resource = f"{self.resource}/{self.subresource}" if self.subresource else self.resource
+        return f"{self.verb} {resource} {self.namespace}/{self.name} -> {self.code}"
+
+
+class AuditLog:
+    """Reads the log from a point on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def end(self) -> int:
+        """The present end of the log, as a place to read from later."""
+        return self._path.stat().st_size
+
+    def since(self, place: int) -> Iterator[Request]:
+        """Requests answered after `place`, oldest first."""
+        with self._path.open("rb") as log:
+            log.seek(place)
+            for line in log:
+                if line.endswith(b"\n"):
+                    yield _request(json.loads(line))
+
+    def writes(self, place: int, user: str) -> list[Request]:
+        """What a user changed, or tried to, after `place`."""
+        return [request for request in self.since(place) if request.user == user and request.verb in WRITES]
+
+
+def _request(record: dict[str, dict[str, str]]) -> Request:
+    about = record.get("objectRef", {})
+    group = about.get("apiGroup", "")
+    resource = about.get("resource", "")
+    return Request(
+        user=record["user"]["username"],
+        verb=str(record["verb"]),
+        resource=f"{group}/{resource}" if group else resource,
+        subresource=about.get("subresource", ""),
+        namespace=about.get("namespace", ""),
+        name=about.get("name", ""),
+        code=int(record.get("responseStatus", {}).get("code", 0)),
+    )

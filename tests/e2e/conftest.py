@@ -1,0 +1,146 @@
+"""A real node with the operator on it, for every test here; a namespace of its own for each.
+
+Nothing is skipped: where the cluster, the images or the operator do not come up, the tests fail with the reason.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from benchmarks.demo.install import install_operator
+from benchmarks.demo.kubectl import Kubectl, find_kubectl
+from benchmarks.demo.surroundings import Surroundings, surroundings
+from tests.e2e import image_sets
+from tests.e2e.api_server import MODEL, ApiServer
+from tests.e2e.audit_log import AuditLog
+from tests.e2e.models import credentials, example, is_ready, message, model_url, phase
+from tests.e2e.object_store import ObjectStore
+from tests.e2e.operator_process import Operator
+
+ROOT = Path(__file__).resolve().parents[2]
+OURS = "keras-operator.dev/e2e"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Everything in this folder needs a node."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.e2e)
+            # A first version takes half a minute, and several on a machine that others use too.
+            item.add_marker(pytest.mark.timeout(600))
+
+
+def _devcluster(*words: str) -> None:
+    """Run a command of devcluster and show what it says where it fails."""
+    command = [sys.executable, "-m", "devcluster", *words]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"`python3 -m devcluster {' '.join(words)}` failed:\n{done.stdout}{done.stderr}", pytrace=False)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Surroundings:
+    """The running cluster; started, with the present images in it, unless the environment names another."""
+    if "DEVCLUSTER_S3_ENDPOINT" not in os.environ:
+        _devcluster("up")
+        _devcluster("images")
+    return surroundings()
+
+
+@pytest.fixture(scope="session")
+def api(cluster: Surroundings) -> ApiServer:
+    """The API server; what a killed run has left in it is deleted."""
+    server = ApiServer(Path(cluster.kubeconfig))
+    for namespace in server.objects("Namespace", None, selector=OURS):
+        server.delete("Namespace", None, namespace["metadata"]["name"])
+    return server
+
+
+@pytest.fixture(scope="session")
+def kubectl(cluster: Surroundings) -> Kubectl:
+    """kubectl as the administrator."""
+    return find_kubectl(cluster.kubeconfig)
+
+
+@pytest.fixture(scope="session")
+def audit(cluster: Surroundings) -> AuditLog:
+    """The API server's audit log."""
+    assert cluster.audit_log is not None, "this cluster has no audit log to read: use devcluster's own"
+    return AuditLog(cluster.audit_log)
+
+
+@pytest.fixture(scope="session")
+def s3(cluster: Surroundings) -> ObjectStore:
+    """Object storage with every set of images in it."""
+    store = ObjectStore(cluster.s3_endpoint, cluster.s3_access_key, cluster.s3_secret_key)
+    for bucket in ("datasets", "models"):
+        store.ensure_bucket(bucket)
+    for name, files in image_sets.SETS.items():
+        store.fill("datasets", name, files())
+    return store
+
+
+@pytest.fixture(scope="session")
+def operator(api: ApiServer, kubectl: Kubectl, s3: ObjectStore) -> Operator:
+    """The operator, installed from the manifests and started anew, as its image may have been built anew."""
+    install_operator(kubectl)
+    return Operator(api)
+
+
+MakeNamespace = Callable[[str], str]
+
+
+@pytest.fixture(scope="session")
+def make_namespace(api: ApiServer, operator: Operator, s3: ObjectStore) -> Iterator[MakeNamespace]:
+    """Makes namespaces that admit only restricted pods and hold the Secret `minio`; they go with the session."""
+    made = []
+
+    def make(word: str) -> str:
+        name = f"e2e-{word}-{secrets.token_hex(3)}"
+        labels = {"pod-security.kubernetes.io/enforce": "restricted", OURS: "true"}
+        api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+        made.append(name)
+        api.apply(credentials(name, "minio", s3.access_key, s3.secret_key))
+        return name
+
+    yield make
+    for name in made:
+        api.delete("Namespace", None, name)
+
+
+@pytest.fixture
+def namespace(api: ApiServer, make_namespace: MakeNamespace) -> Iterator[str]:
+    """A namespace for one test."""
+    name = make_namespace("test")
+    yield name
+    api.delete("Namespace", None, name)
+
+
+@dataclass(frozen=True)
+class Served:
+    """A model that was brought to Serving, which tests look at and leave as it is."""
+
+    namespace: str
+    name: str
+    url: str
+    """The model's own, at an address that this machine reaches."""
+    told: list[tuple[str, str]]
+    """Phase and message, each time that one of them changed on the way."""
+
+
+@pytest.fixture(scope="session")
+def digits_model(api: ApiServer, make_namespace: MakeNamespace) -> Served:
+    """The example of all ten digits, served for the first time."""
+    namespace, name = make_namespace("digits"), "digits"
+    with api.recorded(MODEL, namespace, name, lambda model: (phase(model) or "", message(model))) as told:
+        api.apply(example("digits.yaml", namespace))
+        api.wait_for(MODEL, namespace, name, is_ready, "a first version that serves")
+    return Served(namespace, name, model_url(api, namespace, name), [one for one in told if one[0]])

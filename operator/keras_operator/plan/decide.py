@@ -3,7 +3,7 @@
 import dataclasses
 from datetime import datetime
 
-from keras_operator.api import Condition, ConditionType, KerasModelStatus
+from keras_operator.api import Condition, ConditionType, KerasModelStatus, Phase
 from keras_operator.plan.conditions import condition
 from keras_operator.plan.desired import Notice, Plan, Removal
 from keras_operator.plan.images import Installation
@@ -101,6 +101,4 @@ def _same(one: Condition | None, other: Condition) -> bool:
 def _requeue(status: KerasModelStatus, step: Step | None) -> float | None:
     if step and step.requeue_after is not None:
         return step.requeue_after
-    on_its_way = condition(status.conditions, ConditionType.READY)
-    settled = on_its_way is None or on_its_way.status == "True" or step is None
-    return None if settled or status.phase != "Deploying" else _ROLLOUT_POLL_SECONDS
+    return _ROLLOUT_POLL_SECONDS if status.phase is Phase.DEPLOYING else None

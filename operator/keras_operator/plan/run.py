@@ -33,6 +33,7 @@ from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
 _RESULT_GRACE = timedelta(seconds=30)
 # A status holds 64 times in all, and a run brings up to a dozen besides those of its epochs.
 _EPOCH_TIMES = 40
+_SUSPENDED_WORDS = "suspended before its next Job"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,16 +99,17 @@ def _stage(
     if job is None:
         if spec.suspend:
             return Step(
-                _going_on(version, VersionPhase.PENDING, Reason.SUSPENDED, "suspended before its next Job", now)
+                _going_on(version, version.status, VersionPhase.PENDING, Reason.SUSPENDED, _SUSPENDED_WORDS, now)
             )
         create = desired_job(model, spec, version, stage, installation)
         return Step(_running(version, stage, None, now), create)
     if job.state is JobState.ACTIVE:
         cause = job_cause(observed, job)
         return Step(_running(version, stage, job, now, cause), cause=cause, requeue_after=_poll(job, now))
-    result, cause = _outcome(observed, version, job)
-    if result is not None:
-        return Step(_recorded(version, stage, job, result, now))
+    outcome = _outcome(observed, version, job)
+    if isinstance(outcome, RunResult):
+        return Step(_recorded(version, stage, job, outcome, now))
+    cause = outcome
     unheard = cause.reason == Reason.RESULT_LOST or _awaits_last_pod(observed, job)
     if unheard and now - (job.finished or job.identity.created) < _RESULT_GRACE:
         return Step(_running(version, stage, job, now), requeue_after=1.0)
@@ -120,8 +122,8 @@ def _poll(job: Job, now: datetime) -> float:
     return min(10.0, max(1.0, age / 30))
 
 
-def _outcome(observed: Observed, version: Version, job: Job) -> tuple[RunResult | None, Cause]:
-    """The result of a Job that succeeded, or None and why there is none."""
+def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Cause:
+    """The result of a Job that succeeded, or why there is none."""
     if job.failure_reason == "DeadlineExceeded":
         remedy = (
             "raise training.activeDeadlineSeconds, or make the training smaller"
@@ -129,24 +131,22 @@ def _outcome(observed: Observed, version: Version, job: Job) -> tuple[RunResult 
             else "see why the store is so slow"
         )
         limit = deadline_seconds(version, job.stage)
-        return None, Cause(Reason.DEADLINE_EXCEEDED, f"Job {job.identity.name} did not end within {limit} s: {remedy}")
+        return Cause(Reason.DEADLINE_EXCEEDED, f"Job {job.identity.name} did not end within {limit} s: {remedy}")
     for pod in reversed(observed.job_pods(job)):
         for container in pod.containers:
             answer = parse_result(container.exit_message)
             if job.state is JobState.COMPLETE and container.exit_code == 0 and answer and answer.ok:
                 if job.stage is RunStage.TRAIN and not answer.metrics:
                     words = f"Job {job.identity.name} succeeded and measured nothing; see its log"
-                    return None, Cause(Reason.RUN_FAILED, words)
-                return answer, Cause("", "")
+                    return Cause(Reason.RUN_FAILED, words)
+                return answer
             if job.state is JobState.FAILED and answer and answer.error:
-                return None, Cause(answer.error.reason, answer.error.message)
+                return Cause(answer.error.reason, answer.error.message)
             if job.state is JobState.FAILED and (cause := container_exit_cause(pod, container)):
-                return None, cause
+                return cause
     if job.state is JobState.COMPLETE:
-        return None, Cause(
-            Reason.RESULT_LOST, f"Job {job.identity.name} succeeded, but its pod and so its result is gone"
-        )
-    return None, Cause(Reason.RUN_FAILED, job.failure_message or f"Job {job.identity.name} failed")
+        return Cause(Reason.RESULT_LOST, f"Job {job.identity.name} succeeded, but its pod and so its result is gone")
+    return Cause(Reason.RUN_FAILED, job.failure_message or f"Job {job.identity.name} failed")
 
 
 def _awaits_last_pod(observed: Observed, job: Job) -> bool:
@@ -177,8 +177,7 @@ def _running(
         started = status.started_at or job.identity.created
         status = msgspec.structs.replace(status, times=times, started_at=started)
     words = "is being trained" if training else "is being exported and published"
-    fresh = Version(version.identity, version.spec, status)
-    return _going_on(fresh, phase, cause.reason if cause else reason, cause.message if cause else words, now)
+    return _going_on(version, status, phase, cause.reason if cause else reason, cause.message if cause else words, now)
 
 
 def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, now: datetime) -> KerasModelVersionStatus:
@@ -191,15 +190,13 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, no
     status = msgspec.structs.replace(before, times=times, started_at=before.started_at or job.identity.created)
     if stage is RunStage.TRAIN:
         images = result.images
-        status = msgspec.structs.replace(
+        return msgspec.structs.replace(
             status,
             metrics={name: f"{value:.6g}" for name, value in sorted(result.metrics.items())},
             classes=result.classes,
             bad_files=result.bad_files,
             images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
         )
-        fresh = Version(version.identity, version.spec, status)
-        return _going_on(fresh, VersionPhase.EVALUATED, Reason.TRAINED, "was trained and evaluated", now)
     servable = result.servable
     status = msgspec.structs.replace(
         status,
@@ -233,13 +230,13 @@ def _failed(observed: Observed, version: Version, job: Job, cause: Cause, now: d
 
 
 def _going_on(
-    version: Version, phase: VersionPhase, reason: str, message: str, now: datetime
+    version: Version, status: KerasModelVersionStatus, phase: VersionPhase, reason: str, message: str, now: datetime
 ) -> KerasModelVersionStatus:
     statements = [
         Statement(ConditionType.READY, False, reason, message),
         Statement(ConditionType.RECONCILING, True, reason, message),
     ]
-    return _with(version, version.status, phase, message, statements, now)
+    return _with(version, status, phase, message, statements, now)
 
 
 def _ended(

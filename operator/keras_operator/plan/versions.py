@@ -118,10 +118,8 @@ def _fields(part: Any) -> Any:
 def _changes(before: Any, after: Any, path: str) -> list[str]:
     """The fields that differ, each as a few words: `training.epochs changed from 5 to 10`."""
     if isinstance(before, dict) and isinstance(after, dict):
-        keys = sorted(before.keys() | after.keys())
-        return [
-            change for key in keys for change in _changes(before.get(key), after.get(key), f"{path}.{key}".lstrip("."))
-        ]
+        within = f"{path}." if path else ""
+        return [change for key in sorted(before) for change in _changes(before[key], after[key], within + key)]
     if before == after:
         return []
     if before is None or after is None:

@@ -220,7 +220,7 @@ def made_true(seen: Observed, todo: Plan) -> Observed:
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds())
 def test_every_rule_holds(seen: Observed) -> None:
     todo = decide(seen)
@@ -295,7 +295,7 @@ def _everything_fits_its_type(todo: Plan) -> None:
         assert manifest["metadata"]["namespace"] == "vision"
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(worlds())
 def test_a_plan_that_is_carried_out_leaves_nothing_to_do(seen: Observed) -> None:
     for _ in range(5):

@@ -171,6 +171,8 @@ def test_the_last_pod_of_an_ended_job_is_waited_for(state, containers, age, pati
     status = status_of(todo)
     if patient:
         assert (status.phase, status.message) == (VersionPhase.TRAINING, "is being trained")
+        assert {one.last_transition_time for one in status.conditions} == {NOW}
+        assert status.times == {"trainJobCreated": EARLIER}
         assert todo.requeue_after == 1.0
     else:
         assert status.phase is VersionPhase.FAILED

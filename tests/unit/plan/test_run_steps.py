@@ -1,6 +1,6 @@
 """How a version gets on: which Job is created when, with what, and what is said while it runs."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
@@ -41,6 +41,10 @@ def status_of(todo: Plan, number: int = 1) -> KerasModelVersionStatus:
     return todo.version_statuses[f"dogs-{number}"]
 
 
+def statements(status: KerasModelVersionStatus) -> list[tuple[str, str, str, str, datetime]]:
+    return [(c.type, c.status, c.reason, c.message, c.last_transition_time) for c in status.conditions]
+
+
 def jobs_created(todo: Plan) -> list[str]:
     return [desired.name for desired in todo.create]
 
@@ -57,6 +61,10 @@ def test_a_fresh_version_gets_its_training_job():
     assert status.times == {}
     assert status.started_at is None
     assert todo.requeue_after is None
+    assert statements(status) == [
+        ("Ready", "False", "Training", "is being trained", NOW),
+        ("Reconciling", "True", "Training", "is being trained", NOW),
+    ]
 
 
 def test_the_training_job_is_told_everything_about_its_run():
@@ -143,7 +151,10 @@ def test_a_suspended_model_starts_no_job(spec, phase_then):
     assert todo.create == ()
     status = status_of(todo)
     assert (status.phase, status.message) == (VersionPhase.PENDING, "suspended before its next Job")
-    assert ready_reason(status) == "Suspended"
+    assert statements(status) == [
+        ("Ready", "False", "Suspended", "suspended before its next Job", NOW),
+        ("Reconciling", "True", "Suspended", "suspended before its next Job", NOW),
+    ]
 
 
 def test_a_suspended_model_lets_a_running_job_finish():

@@ -245,6 +245,15 @@ def test_what_is_no_longer_wanted_is_removed_by_its_uid():
     )
 
 
+def test_every_child_bears_the_models_name_and_what_all_of_them_share():
+    todo = decide(AUTOSCALED, published(1, ONE))
+    assert len(todo.keep) == 6
+    shared = dict(todo.keep[0].values)
+    for desired in todo.keep:
+        assert desired.name == "dogs"
+        assert shared.items() <= dict(desired.values).items()
+
+
 def test_what_is_wanted_is_not_removed():
     assert decide(AUTOSCALED, published(1, ONE), children=EXTRAS).remove == ()
 

@@ -17,6 +17,7 @@ from keras_operator.plan.desired import Removal, Template
 from keras_operator.plan.observed import JobState
 
 from tests.unit.plan.observations import (
+    NOW,
     STORE,
     brought,
     condition,
@@ -214,6 +215,13 @@ CHANGES = {
             "training.seed changed from 42 to 1"
         ),
     ),
+    "four": (
+        {"batch_size": 64, "epochs": 2, "seed": 1, "active_deadline_seconds": 60},
+        (
+            "training.activeDeadlineSeconds changed from 86400 to 60, training.batchSize changed from 32 to 64, "
+            "training.epochs changed from 10 to 2 and 1 more"
+        ),
+    ),
     "five": (
         {"batch_size": 64, "epochs": 2, "seed": 1, "active_deadline_seconds": 60, "loss": "mean_squared_error"},
         (
@@ -250,10 +258,11 @@ def test_a_version_that_is_no_longer_asked_for_is_stopped_and_says_so():
     status = todo.version_statuses["dogs-1"]
     assert status.phase is VersionPhase.FAILED
     assert status.message == "the model's spec changed before this version was finished, so it was stopped"
-    assert {(c.type, c.status, c.reason) for c in status.conditions} == {
-        ("Ready", "False", "Superseded"),
-        ("Stalled", "True", "Superseded"),
+    assert {(c.type, c.status, c.reason, c.last_transition_time) for c in status.conditions} == {
+        ("Ready", "False", "Superseded", NOW),
+        ("Stalled", "True", "Superseded", NOW),
     }
+    assert status.finished_at == NOW
     assert todo.remove == (Removal("Job", "dogs-1-train", running.identity.uid),)
 
 

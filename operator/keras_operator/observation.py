@@ -62,7 +62,7 @@ class Observer:
         self._clock = clock
         self._answers: OrderedDict[str, tuple[float, Progress | AgentTrouble | None]] = OrderedDict()
 
-    async def look(self, key: Key, refusals: tuple[str, ...] = ()) -> Observed:
+    async def look(self, key: Key) -> Observed:
         """Everything of one model that is known now.
 
         Objects that bear the model's label and belong to a namesake of it (deleted, not yet collected) are left out.
@@ -92,7 +92,6 @@ class Observer:
             progress=progress,
             agent_troubles=troubles,
             job_warnings=warnings,
-            refusals=refusals,
             foreign_numbers=frozenset(v.number for v in labelled if v.identity.owner_uid != uid),
         )
         return self.with_children(observed, model)

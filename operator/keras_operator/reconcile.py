@@ -79,7 +79,6 @@ class Reconciler:
         self._clock = clock
         self._phases = PhaseCounter(metrics)
         self._observer = Observer(cache, client, clock)
-        self._refusals: dict[Key, tuple[str, ...]] = {}
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
         self._accepted: dict[Ref, tuple[str, bytes]] = {}
@@ -90,7 +89,7 @@ class Reconciler:
         Raises:
             ApiFailure: a write failed in a way that passes by itself; the caller tries again later.
         """
-        observed = await self._observer.look(key, self._refusals.get(key, ()))
+        observed = await self._observer.look(key)
         model = observed.model
         if model is None:
             self._forget(key)
@@ -101,9 +100,8 @@ class Reconciler:
         outcomes = await self._write_objects(model, observed, todo)
         refusals = tuple(outcome.refusal for outcome in outcomes if outcome.refusal)
         behind = any(outcome.failure for outcome in outcomes)
-        if behind or refusals != observed.refusals or any(outcome.applied for outcome in outcomes):
+        if behind or refusals or any(outcome.applied for outcome in outcomes):
             # The status is about what is there after these writes: a Deployment that changed is not rolled out yet.
-            self._refusals[key] = refusals
             observed = dataclasses.replace(observed, refusals=refusals, behind=behind)
             observed = self._observer.with_children(observed, model)
             todo = self._plan(observed)
@@ -117,7 +115,6 @@ class Reconciler:
         return plan(observed, self._installation, self._clock.now().replace(microsecond=0))
 
     def _forget(self, key: Key) -> None:
-        self._refusals.pop(key, None)
         self._phases.forget(key)
         for kind in CHILDREN:
             self._accepted.pop(Ref(kind, *key), None)

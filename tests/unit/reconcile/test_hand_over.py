@@ -7,7 +7,7 @@ from keras_operator.cluster.reference import DEPLOYMENT, Ref
 
 from tests.unit.plan.observations import trained
 from tests.unit.reconcile.memory_api_server import MemoryApiServer
-from tests.unit.reconcile.operator_run import MODEL_REF, condition, live, put_model, status
+from tests.unit.reconcile.operator_run import MODEL_REF, condition, live, play, put_model, status
 
 CPU = Resources(requests={"cpu": "500m"})
 FIXED = trained(replicas=4, serving_resources=CPU)
@@ -59,10 +59,13 @@ async def test_a_fixed_count_takes_over_again(serving, server, clock):
     assert "replicas" in owned_by("keras-operator", server)
 
 
-async def test_a_new_deployment_starts_with_the_autoscalers_minimum(operator, server, clock):
+async def test_a_new_deployment_starts_with_the_autoscalers_minimum(operator, server):
     put_model(server, SCALED)
-    await live(operator, server, clock)
+    while DOGS not in server.objects:
+        await operator.look()
+        play(server)
     assert replicas(server) == 2
+    assert "replicas" in owned_by("keras-operator-seed", server)
     assert "replicas" not in owned_by("keras-operator", server)
 
 

@@ -60,6 +60,21 @@ async def test_an_operator_that_is_restarted_at_rest_asks_and_writes_nothing(ser
     assert (server.writes, server.reads) == ([], [])
 
 
+async def test_what_was_written_is_known_before_any_watch_tells_of_it(operator, server):
+    server.watch = lambda *_: None
+    for _ in range(4):
+        await operator.look()
+    assert sorted(server.writes[:3]) == ["apply NetworkPolicy dogs", "apply Service dogs", "apply ServiceAccount dogs"]
+    assert server.writes[3:] == [
+        "create KerasModelVersion dogs-1",
+        "status KerasModel dogs",
+        "create Job dogs-1-train",
+        "status KerasModelVersion dogs-1",
+        "status KerasModel dogs",
+        "status KerasModelVersion dogs-1",
+    ]
+
+
 async def test_a_serving_change_applies_the_deployment_and_nothing_else(serving, server, clock):
     put_model(server, trained(replicas=2))
     await serving.look()

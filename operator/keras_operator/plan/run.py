@@ -140,7 +140,8 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
                     words = f"Job {job.identity.name} succeeded and measured nothing; see its log"
                     return Cause(Reason.RUN_FAILED, words)
                 return answer
-            if job.state is JobState.FAILED and answer and answer.error:
+            # All that an evicted run can say is that it was interrupted; the kubelet knows why.
+            if job.state is JobState.FAILED and answer and answer.error and pod.reason != "Evicted":
                 return Cause(answer.error.reason, answer.error.message)
             if job.state is JobState.FAILED and (cause := container_exit_cause(pod, container)):
                 return cause

@@ -118,6 +118,15 @@ FAILURES = {
 }
 
 
+def test_why_a_run_was_evicted_is_worth_more_than_that_it_was_interrupted():
+    interrupted = answer(failed_result(TRAIN, "Interrupted", "stopped by SIGTERM; it can be run again"), 75)
+    lost = job(1, state=FAILED)
+    full = "Pod ephemeral local storage usage exceeds the total limit of containers 1Mi."
+    evicted = run_pod(lost, interrupted, reason="Evicted", message=full, phase="Failed")
+    todo = decide(SPEC, version(1, SPEC, VersionPhase.TRAINING), jobs=(lost,), pods=(evicted,))
+    assert ready_reason(status_of(todo)) == "DiskFull"
+
+
 @pytest.mark.parametrize(("container", "told", "reason", "sentence"), FAILURES.values(), ids=FAILURES.keys())
 def test_a_failed_job_fails_its_version_for_the_cause_found_nearest(container, told, reason, sentence):
     lost = job(1, state=FAILED, **told)

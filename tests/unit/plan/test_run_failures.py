@@ -37,10 +37,6 @@ def status_of(todo: Plan, number: int = 1) -> KerasModelVersionStatus:
     return todo.version_statuses[f"dogs-{number}"]
 
 
-def jobs_created(todo: Plan) -> list[str]:
-    return [desired.name for desired in todo.create]
-
-
 def ready_reason(status: KerasModelVersionStatus) -> str:
     return next(one.reason for one in status.conditions if one.type == "Ready")
 

@@ -41,10 +41,6 @@ def jobs_created(todo: Plan) -> list[str]:
     return [desired.name for desired in todo.create]
 
 
-def ready_reason(status: KerasModelVersionStatus) -> str:
-    return next(one.reason for one in status.conditions if one.type == "Ready")
-
-
 def test_a_training_result_is_written_down_and_the_export_follows_at_once():
     done = job(1, state=COMPLETE)
     result = train_result(

@@ -8,17 +8,14 @@ from keras_operator.api import (
     RunStage,
     VersionPhase,
 )
-from keras_operator.plan.observed import JobState
 
 from tests.unit.plan.observations import (
     EARLIER,
     NOW,
-    answer,
     brought,
     condition,
     decide,
     deployment,
-    failed_result,
     gated,
     job,
     published,
@@ -31,7 +28,6 @@ from tests.unit.plan.observations import (
 ONE, TWO = trained(), trained(epochs=20)
 TRAINING = version(1, ONE, VersionPhase.TRAINING)
 SERVES_ONE: dict[str, Any] = {"deployment": deployment(1), "pods": (serving_pod(1),)}
-PENDING_POD = serving_pod(2, ready=False)
 
 
 EXPORTING = version(1, ONE, VersionPhase.EXPORTING)
@@ -40,10 +36,6 @@ STUCK: dict[str, Any] = {
     "jobs": (STUCK_JOB,),
     "pods": (run_pod(STUCK_JOB, unschedulable="no node fits."),),
 }
-STUCK_EXPORT = job(1, RunStage.EXPORT)
-
-LOST = job(1, state=JobState.FAILED)
-LOST_POD = run_pod(LOST, answer(failed_result(RunStage.TRAIN, "NoImages", "no images: upload some."), 65))
 
 
 def summary(todo: Any) -> dict[str, tuple[str, str]]:

@@ -36,7 +36,6 @@ from tests.unit.plan.observations import (
 ONE, TWO = trained(), trained(epochs=20)
 TRAINING = version(1, ONE, VersionPhase.TRAINING)
 SERVES_ONE: dict[str, Any] = {"deployment": deployment(1), "pods": (serving_pod(1),)}
-PENDING_POD = serving_pod(2, ready=False)
 
 
 def training_now(stage: ProgressStage = ProgressStage.TRAINING, **told: Any) -> dict[str, Any]:

@@ -32,8 +32,6 @@ from tests.unit.plan.observations import (
     version,
 )
 
-NUMBER_TAKEN = {"reason": "NumberTaken"}
-
 
 def due(todo: Plan) -> tuple[int, str] | None:
     """Number and reason of the version that a plan creates, or None."""

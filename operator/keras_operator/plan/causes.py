@@ -5,7 +5,6 @@ of the tables below is one of them.
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keras_operator.api import Reason, RunReason
@@ -163,6 +162,9 @@ def _creation_cause(what: str, said: str) -> Cause:
 
 def _one_line(words: str) -> str:
     """The last non-empty lines of what was said, as one bounded line."""
-    lines: Iterable[str] = [line.strip() for line in words.splitlines() if line.strip()]
-    text = " | ".join(list(lines)[-3:])
-    return text if len(text) <= 400 else "…" + text[-399:]
+    lines = [line.strip() for line in words.splitlines() if line.strip()][-3:]
+    text = " | ".join(lines)
+    if len(text) <= 400:
+        return text
+    # A log has the cause at its end, a sentence at its beginning.
+    return text[:399] + "…" if len(lines) == 1 else "…" + text[-399:]

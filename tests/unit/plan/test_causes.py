@@ -147,9 +147,19 @@ def test_only_the_last_lines_of_a_long_message_are_passed_on():
     assert cause.message.endswith("ended with exit code 1: second | third | fourth")
 
 
-@pytest.mark.parametrize(("length", "kept"), [(400, "x" * 400), (401, "…" + "x" * 399), (5000, "…" + "x" * 399)])
-def test_a_long_line_is_cut_at_its_beginning(length, kept):
-    cause = container_exit_cause(pod(), ended(exit_code=1, message="x" * length))
+CUT = {
+    "a sentence that fits": ("x" * 400, "x" * 400),
+    "a sentence that is one too long": ("x" * 401, "x" * 399 + "…"),
+    "a long sentence": ("x" * 5000, "x" * 399 + "…"),
+    "a log that fits": ("x\n" + "y" * 396, "x | " + "y" * 396),
+    "a log that is one too long": ("x\n" + "y" * 397, "… | " + "y" * 397),
+    "a long log": ("x\n" + "y" * 5000, "…" + "y" * 399),
+}
+
+
+@pytest.mark.parametrize(("words", "kept"), CUT.values(), ids=CUT.keys())
+def test_a_long_sentence_keeps_its_beginning_and_a_long_log_its_end(words, kept):
+    cause = container_exit_cause(pod(), ended(exit_code=1, message=words))
     assert cause is not None
     assert cause.message == f"container train of pod dogs-1-train-x ended with exit code 1: {kept}"
 

@@ -152,7 +152,7 @@ CUT = {
     "a sentence that is one too long": ("x" * 401, "x" * 399 + "…"),
     "a long sentence": ("x" * 5000, "x" * 399 + "…"),
     "a log that fits": ("x\n" + "y" * 396, "x | " + "y" * 396),
-    "a log that is one too long": ("x\n" + "y" * 397, "… | " + "y" * 397),
+    "a log that is one too long": ("x\n" + "y" * 397, "…| " + "y" * 397),
     "a long log": ("x\n" + "y" * 5000, "…" + "y" * 399),
 }
 

@@ -239,8 +239,8 @@ class ApiServer:
         )
 
     def wait_for_warning(self, namespace: str, name: str) -> Object:
-        """The first Event that warns about an object of this name. Raises AssertionError."""
-        selector = f"involvedObject.name={name},type=Warning"
+        """The first Event that warns about a model. Raises AssertionError."""
+        selector = f"involvedObject.kind={MODEL},involvedObject.name={name},type=Warning"
         for event, content in self._changes("Event", namespace, selector, PATIENCE):
             if event != "NOTHING":
                 return content

@@ -18,7 +18,7 @@ import pytest
 from benchmarks.demo.install import install_operator
 from benchmarks.demo.kubectl import Kubectl, find_kubectl
 from benchmarks.demo.surroundings import Surroundings, surroundings
-from tests.e2e import image_sets
+from tests.e2e import image_sets, predictions
 from tests.e2e.api_server import MODEL, ApiServer
 from tests.e2e.audit_log import AuditLog
 from tests.e2e.models import credentials, example, is_ready, message, model_url, phase
@@ -144,3 +144,22 @@ def digits_model(api: ApiServer, make_namespace: MakeNamespace) -> Served:
         api.apply(example("digits.yaml", namespace))
         api.wait_for(MODEL, namespace, name, is_ready, "a first version that serves")
     return Served(namespace, name, model_url(api, namespace, name), [one for one in told if one[0]])
+
+
+@pytest.fixture
+def neighbour(api: ApiServer, digits_model: Served) -> Iterator[Served]:
+    """A model that serves, in whose namespace a test does harm to another: nothing may happen to it."""
+    namespace, name = digits_model.namespace, digits_model.name
+    before = api.wait_for(MODEL, namespace, name, is_ready, "the neighbour that serves")
+    yield digits_model
+    assert api.get(MODEL, namespace, name) == before, "the neighbour was touched"
+    digits = image_sets.known_and_held_out()[1][:20]
+    assert predictions.accuracy(predictions.by_floats(digits_model.url, digits), digits) > 0.5
+
+
+@pytest.fixture
+def victim(api: ApiServer, neighbour: Served) -> Iterator[str]:
+    """The name of a model that a test may do harm to, beside the neighbour; it is deleted in the end."""
+    name = f"victim-{secrets.token_hex(3)}"
+    yield name
+    api.delete(MODEL, neighbour.namespace, name)

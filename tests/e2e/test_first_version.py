@@ -66,13 +66,13 @@ def test_the_status_page_says_available(digits_model: Served) -> None:
 
 
 def test_kubectl_get_says_it_at_a_glance(kubectl: Kubectl, digits_model: Served) -> None:
-    header, row = kubectl.run("get", "kerasmodels", "-n", digits_model.namespace).splitlines()
+    header, row = kubectl.run("get", "kerasmodels", digits_model.name, "-n", digits_model.namespace).splitlines()
     assert header.split() == ["NAME", "READY", "PHASE", "SERVING", "LATEST", "ACCURACY", "REPLICAS", "AGE"]
     cells = row.split()
     assert cells[:5] == [digits_model.name, "True", "Serving", "1", "1"]
     assert 0.95 <= float(cells[5]) <= 1
     assert cells[6] == "1"
-    wide = kubectl.run("get", "km", "-n", digits_model.namespace, "-o", "wide")
+    wide = kubectl.run("get", "km", digits_model.name, "-n", digits_model.namespace, "-o", "wide")
     assert "version 1 serves on 1/1 pods" in wide
     assert f"http://digits.{digits_model.namespace}.svc:8501/v1/models/digits" in wide
 

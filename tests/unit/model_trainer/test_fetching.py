@@ -159,7 +159,7 @@ def test_bytes_in_flight_are_bounded_and_a_larger_file_waits_until_it_is_alone()
             leave.wait(10)
 
     with budget.of(60):
-        thread = threading.Thread(target=large)
+        thread = threading.Thread(target=large, daemon=True)
         thread.start()
         assert not inside.wait(0.1)
         with budget.of(40):

@@ -68,3 +68,4 @@ def test_stopping_ends_a_wait_at_once():
     patience.stop()
     assert raised.wait(10)
     thread.join(10)
+    assert away.calls <= 2

@@ -46,6 +46,7 @@ class RunReason(StrEnum):
     PARITY_FAILED = "ParityFailed"
     ALREADY_PUBLISHED = "AlreadyPublished"
     INVALID_ARCHITECTURE = "InvalidArchitecture"
+    DIVERGED = "Diverged"
     INTERRUPTED = "Interrupted"
     UNEXPECTED = "Unexpected"
 

@@ -159,7 +159,10 @@ class Training(Written, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2_147_483_647,
-            description="Seed of every random choice: the split, the first weights, the order, the augmentation.",
+            description=(
+                "Seed of every random choice: the first weights, the order, the augmentation. The split depends on the "
+                "files alone."
+            ),
         ),
     ] = 42
     augmentation: Annotated[

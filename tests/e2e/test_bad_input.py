@@ -114,13 +114,22 @@ MISTAKES = {
 }
 
 
+# What looks as if it were wrong, and must do all the same.
+SOUND: dict[str, Mapping[str, Any]] = {
+    "tolerant": _data("s3://datasets/spoilt", maxBadFiles=3),
+    "awkward": _data("s3://datasets/awkward-names"),
+    "secret-late": {"store": {"credentials": {"secretName": "late"}}},
+}
+
+
 @pytest.fixture(scope="module")
 def namespace(api: ApiServer, digits_model: Served, s3: ObjectStore) -> Iterator[str]:
     """Where one model serves while all the others go wrong."""
     name = digits_model.namespace
     api.apply(credentials(name, "wrong", s3.access_key, "not the secret key"))
-    for model, mistake in MISTAKES.items():
-        api.apply(quick_model(name, model, mistake.change))
+    changes = {model: mistake.change for model, mistake in MISTAKES.items()} | SOUND
+    for model, change in changes.items():
+        api.apply(quick_model(name, model, change))
     yield name
     for content in api.objects(MODEL, name):
         if content["metadata"]["name"] != digits_model.name:
@@ -143,7 +152,6 @@ def test_a_mistake_is_named_with_its_remedy(api: ApiServer, namespace: str, name
 
 def test_a_secret_that_comes_later_is_enough(api: ApiServer, namespace: str, s3: ObjectStore) -> None:
     name = "secret-late"
-    api.apply(quick_model(namespace, name, {"store": {"credentials": {"secretName": "late"}}}))
     api.wait_for(MODEL, namespace, name, is_stalled, "a word about the Secret")
     api.apply(credentials(namespace, "late", s3.access_key, s3.secret_key))
     api.wait_for(MODEL, namespace, name, is_ready, "a version that serves")
@@ -160,7 +168,6 @@ def test_a_failed_version_is_tried_again_once_it_is_deleted(api: ApiServer, name
 
 def test_bad_files_up_to_the_limit_are_counted_and_named(api: ApiServer, namespace: str, s3: ObjectStore) -> None:
     name = "tolerant"
-    api.apply(quick_model(namespace, name, _data("s3://datasets/spoilt", maxBadFiles=3)))
     api.wait_for(MODEL, namespace, name, is_ready, "a version trained on the good files")
     version = api.get(VERSION, namespace, f"{name}-1")
     assert version is not None
@@ -171,7 +178,6 @@ def test_bad_files_up_to_the_limit_are_counted_and_named(api: ApiServer, namespa
 
 def test_class_names_with_spaces_and_other_letters(api: ApiServer, namespace: str, s3: ObjectStore) -> None:
     name = "awkward"
-    api.apply(quick_model(namespace, name, _data("s3://datasets/awkward-names")))
     api.wait_for(MODEL, namespace, name, is_ready, "a version that serves")
     manifest = json.loads(s3.read("models", f"{store_prefix(namespace, name)}/.runs/1/manifest.json"))
     assert manifest["classes"] == sorted(image_sets.AWKWARD_CLASSES)

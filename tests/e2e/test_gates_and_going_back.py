@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.e2e.api_server import MODEL, VERSION, ApiServer, Object
-from tests.e2e.conftest import MakeNamespace
+from tests.e2e.conftest import Served
 from tests.e2e.models import is_ready, is_stalled, message, phase, quick_model, serves
 
 NAME = "gated"
+SELECTOR = f"keras-operator.dev/model={NAME}"
 # A loss that no training reaches, and one that every training does.
 OUT_OF_REACH = {"evaluation": {"gates": [{"metric": "loss", "max": 1e-9}]}}
 WITHIN_REACH = {"evaluation": {"gates": [{"metric": "loss", "max": 1000}]}}
@@ -18,14 +20,16 @@ OTHER_TRAINING = {"training": {"seed": 7}}
 
 
 @pytest.fixture(scope="module")
-def namespace(api: ApiServer, make_namespace: MakeNamespace) -> str:
-    """Where one model has a first version that serves."""
-    name = make_namespace("gates")
+def namespace(api: ApiServer, digits_model: Served) -> Iterator[str]:
+    """Where one model has a first version that serves, beside another one."""
+    name = digits_model.namespace
     api.apply(quick_model(name, NAME))
     api.wait_for(MODEL, name, NAME, serves(1), "a first version that serves")
-    return name
+    yield name
+    api.delete(MODEL, name, NAME)
 
 
+@pytest.mark.usefixtures("neighbour")
 def test_a_missed_gate_waits_until_it_is_eased_and_a_revert_goes_back(api: ApiServer, namespace: str) -> None:
     api.apply(quick_model(namespace, NAME, OTHER_TRAINING, OUT_OF_REACH))
     rejected = api.wait_for(MODEL, namespace, NAME, is_stalled, "a rejected version")
@@ -44,13 +48,13 @@ def test_a_missed_gate_waits_until_it_is_eased_and_a_revert_goes_back(api: ApiSe
 
     api.apply(quick_model(namespace, NAME))
     api.wait_for(MODEL, namespace, NAME, serves(1), "version 1 after the change was taken back")
-    assert len(api.objects(VERSION, namespace)) == 2, "going back made a version"
+    assert len(api.objects(VERSION, namespace, SELECTOR)) == 2, "going back made a version"
 
 
 def test_a_pin_decides_which_version_serves(api: ApiServer, namespace: str) -> None:
     api.apply(quick_model(namespace, NAME, {"training": {"seed": 11}}))
     newest = api.wait_for(MODEL, namespace, NAME, _serves_newest, "the newest version")
-    jobs = len(api.objects("Job", namespace))
+    jobs = len(api.objects("Job", namespace, SELECTOR))
 
     api.apply(quick_model(namespace, NAME, {"training": {"seed": 11}}, {"serving": {"version": 1}}))
     pinned = api.wait_for(MODEL, namespace, NAME, serves(1), "version 1 by its pin")
@@ -64,7 +68,7 @@ def test_a_pin_decides_which_version_serves(api: ApiServer, namespace: str) -> N
     api.apply(quick_model(namespace, NAME, {"training": {"seed": 11}}))
     number = newest["status"]["latestVersion"]
     api.wait_for(MODEL, namespace, NAME, serves(number), "the newest version without a pin")
-    assert len(api.objects("Job", namespace)) == jobs, "a pin started a Job"
+    assert len(api.objects("Job", namespace, SELECTOR)) == jobs, "a pin started a Job"
 
 
 def _serves_newest(model: Object) -> bool:

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.demo.errors import DemoError
 from benchmarks.demo.kubectl import Kubectl
 from tests.e2e.api_server import MODEL, ApiServer
-from tests.e2e.conftest import MakeNamespace
+from tests.e2e.conftest import Served
 from tests.e2e.models import quick_model
 
 MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
@@ -37,16 +37,11 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def namespace(make_namespace: MakeNamespace) -> str:
-    """One namespace for all refusals: nothing comes to be in it."""
-    return make_namespace("refused")
-
-
 @pytest.mark.parametrize(("change", "sentence"), MISTAKES.values(), ids=MISTAKES.keys())
 def test_kubectl_apply_says_what_is_wrong(
-    api: ApiServer, kubectl: Kubectl, namespace: str, change: dict[str, Any], sentence: str
+    api: ApiServer, kubectl: Kubectl, neighbour: Served, change: dict[str, Any], sentence: str
 ) -> None:
+    namespace = neighbour.namespace
     document = quick_model(namespace, "wrong", change)
     with pytest.raises(DemoError) as refused:
         kubectl.run("apply", "-f", "-", text_in=json.dumps(document))
@@ -54,7 +49,7 @@ def test_kubectl_apply_says_what_is_wrong(
     assert api.get(MODEL, namespace, "wrong") is None
 
 
-def test_what_is_right_is_not_refused(kubectl: Kubectl, namespace: str) -> None:
-    document = quick_model(namespace, "right")
+def test_what_is_right_is_not_refused(kubectl: Kubectl, neighbour: Served) -> None:
+    document = quick_model(neighbour.namespace, "right")
     said = kubectl.run("apply", "--dry-run=server", "-f", "-", text_in=json.dumps(document))
     assert "kerasmodel.keras-operator.dev/right created" in said

@@ -65,7 +65,10 @@ class Operator:
         self._api.delete("Lease", NAMESPACE, NAME)
 
     def wait_ready(self) -> None:
-        """Return once a replica is ready: its cache is complete."""
+        """Return once a replica is ready: its cache is complete.
+
+        The pods are asked too, for the Deployment's status counts one that was just killed until its controller looks.
+        """
         self._api.wait_for(
             "Deployment",
             NAMESPACE,
@@ -73,6 +76,7 @@ class Operator:
             lambda deployment: (
                 deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
                 and deployment["status"].get("readyReplicas") == deployment["spec"]["replicas"] == 1
+                and [_is_ready(pod) for pod in self.pods() if not _is_leaving(pod)] == [True]
             ),
             "a ready operator",
             seconds=90,
@@ -104,6 +108,15 @@ class Operator:
 
     def _scale(self, replicas: int) -> None:
         self._api.patch("Deployment", NAMESPACE, NAME, {"spec": {"replicas": replicas}}, sub="scale")
+
+
+def _is_ready(pod: Object) -> bool:
+    ready = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])}.get("Ready")
+    return ready == "True"
+
+
+def _is_leaving(pod: Object) -> bool:
+    return "deletionTimestamp" in pod["metadata"]
 
 
 def _processes(pod_uid: str) -> list[int]:

@@ -201,11 +201,15 @@ async def test_a_quota_is_a_refusal_that_says_what_is_exceeded(client, namespace
     quota = {"metadata": {"name": name}, "spec": {"hard": {"count/leases.coordination.k8s.io": "0"}}}
     api.request("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
     manifest = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "spec": {}}
+
+    async def fill_up():
+        # The API server's admission hears of a new quota by a watch: it may admit a few objects before.
+        for number in range(500):
+            await client.create(manifest | {"metadata": {"namespace": namespace, "name": f"{name}-{number}"}})
+
     try:
         with pytest.raises(Forbidden, match=r"exceeded quota|status unknown for quota") as refused:
-            # The API server's admission hears of a new quota by a watch: it may admit a few objects before.
-            for number in range(500):
-                await client.create(manifest | {"metadata": {"namespace": namespace, "name": f"{name}-{number}"}})
+            await fill_up()
     finally:
         api.request("DELETE", f"/api/v1/namespaces/{namespace}/resourcequotas/{name}")
     assert refused.value.permanent

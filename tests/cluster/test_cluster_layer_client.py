@@ -202,7 +202,7 @@ async def test_a_quota_is_a_refusal_that_says_what_is_exceeded(client, namespace
     api.request("POST", f"/api/v1/namespaces/{namespace}/resourcequotas", quota)
     manifest = {"apiVersion": LEASE.api_version, "kind": LEASE.kind, "spec": {}}
 
-    async def fill_up():
+    async def fill_up() -> None:
         # The API server's admission hears of a new quota by a watch: it may admit a few objects before.
         for number in range(500):
             await client.create(manifest | {"metadata": {"namespace": namespace, "name": f"{name}-{number}"}})

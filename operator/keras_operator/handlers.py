@@ -19,6 +19,8 @@ logger = logging.getLogger(__name__)
 Project = Callable[[Kind, Mapping[str, Any]], object]
 """Makes of an object's body what planning needs of it."""
 
+_NOBODY: Key = ("", "")
+
 
 class Handlers:
     """Bring watch events into the cache, and wake the models whose view changed.
@@ -55,23 +57,24 @@ class Handlers:
     def observe(self, kind: Kind, event_type: str | None, body: Mapping[str, Any]) -> None:
         """Take in one event; `event_type` is None for an object found by a list."""
         self._events.labels(kind.kind, event_type or "LISTED").inc()
-        owner = owner_key(kind, body)
-        if owner is None:
-            return
         metadata = body["metadata"]
         ref = Ref(kind, metadata["namespace"], metadata["name"])
         if event_type == "DELETED":
-            changed = self._cache.drop(ref, metadata["uid"])
+            changed = self._cache.drop(ref, metadata["uid"], metadata["resourceVersion"])
         else:
+            owner = owner_key(kind, body)
+            # What belongs to no model is accounted for, not remembered: audits compare with all that the watch brings,
+            # and what somebody took the model's label off must leave that model's view.
             changed = self._cache.put(
                 ref,
-                owner,
-                self._projection(ref, body),
+                owner or _NOBODY,
+                self._projection(ref, body) if owner else None,
                 uid=metadata["uid"],
                 resource_version=metadata["resourceVersion"],
             )
         for key in changed:
-            self._queue.add(key)
+            if key != _NOBODY:
+                self._queue.add(key)
         if event_type is None:
             self._relisted(kind)
 

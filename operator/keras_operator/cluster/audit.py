@@ -90,7 +90,7 @@ class Audit:
         Raises:
             ApiFailure: the list failed; nothing was changed.
         """
-        before = set(self._cache.refs(self.kind))
+        before = self._cache.refs(self.kind)
         started = time.perf_counter()
         listed: dict[Ref, ObjectMetadata] = {}
         for namespace in self._namespaces:
@@ -130,7 +130,7 @@ class Audit:
         """Whether the watch has missed something for longer than patience allows."""
         return self.stale_seconds > self._patience
 
-    def _heal(self, before: set[Ref], listed: dict[Ref, ObjectMetadata]) -> None:
+    def _heal(self, before: Iterable[Ref], listed: dict[Ref, ObjectMetadata]) -> None:
         missing: dict[Ref, str] = {}
         for ref in before:
             entry = self._cache.entry(ref)
@@ -159,7 +159,7 @@ class Audit:
 
     def _covers(self, ref: Ref, unseen: _Unseen) -> bool:
         """Whether the cache has this state of the object, a later one, or has seen the object go."""
-        if self._cache.was_deleted(ref, unseen.uid):
+        if self._cache.was_deleted(ref, unseen.uid, str(unseen.resource_version)):
             return True
         entry = self._cache.entry(ref)
         return entry is not None and int(entry.resource_version or 0) >= unseen.resource_version

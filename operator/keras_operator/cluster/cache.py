@@ -35,7 +35,7 @@ class Cache:
     def __init__(self) -> None:
         self._entries: dict[Kind, dict[tuple[str, str], Entry]] = {}
         self._owned: dict[tuple[Key, Kind], set[Key]] = {}
-        self._deleted: OrderedDict[tuple[Ref, str], None] = OrderedDict()
+        self._deleted: OrderedDict[tuple[Ref, str], int | None] = OrderedDict()
         self._synced: set[Kind] = set()
 
     def put(
@@ -47,13 +47,13 @@ class Cache:
             ref: which object.
             owner_key: whose view of the world it belongs to.
             projection: what planning needs of it, with equality.
-            uid: the object's uid; a put of an object that was dropped since is ignored.
+            uid: the object's uid; a state from before the object was dropped is ignored.
             resource_version: how new this state is; older than the cached one: ignored.
 
         Returns:
             The owners whose view changed by this: none where the projection is equal, two where the owner changed.
         """
-        if (ref, uid) in self._deleted:
+        if self.was_deleted(ref, uid, resource_version):
             return ()
         entries = self._entries.setdefault(ref.kind, {})
         name = (ref.namespace, ref.name)
@@ -71,19 +71,27 @@ class Cache:
             return ()
         return (owner_key,)
 
-    def drop(self, ref: Ref, uid: str | None = None) -> tuple[Key, ...]:
+    def drop(self, ref: Ref, uid: str | None = None, resource_version: str = "") -> tuple[Key, ...]:
         """Forget an object; with a uid only if it is that one.
+
+        A watch with a label selector reports an object as deleted when somebody takes its label off, too. It lives on,
+        and may come back with a state of that moment or a later one; what is from before stays forgotten.
+
+        Args:
+            ref: which object.
+            uid: it must be this one.
+            resource_version: when it went; left out: just after the state that is cached.
 
         Returns:
             The owners whose view changed by this: none or one.
         """
-        if uid:
-            self._deleted[(ref, uid)] = None
-            if len(self._deleted) > _TOMBSTONES:
-                self._deleted.popitem(last=False)
         entries = self._entries.get(ref.kind, {})
         known = entries.get((ref.namespace, ref.name))
-        if known is None or (uid and known.uid and known.uid != uid):
+        this = known is not None and (not uid or not known.uid or known.uid == uid)
+        if uid:
+            last_seen = known.resource_version if known is not None and this else ""
+            self._bury(ref, uid, resource_version or _next(last_seen))
+        if known is None or not this or _older(resource_version, known.resource_version):
             return ()
         del entries[(ref.namespace, ref.name)]
         self._disown(known.owner_key, ref)
@@ -98,9 +106,12 @@ class Cache:
         """All that is remembered of an object, or None."""
         return self._entries.get(ref.kind, {}).get((ref.namespace, ref.name))
 
-    def was_deleted(self, ref: Ref, uid: str) -> bool:
-        """Whether this very object is known to be gone."""
-        return (ref, uid) in self._deleted
+    def was_deleted(self, ref: Ref, uid: str, resource_version: str = "") -> bool:
+        """Whether this state of this very object is known to be gone; without a state, any that is known."""
+        if (ref, uid) not in self._deleted:
+            return False
+        gone = self._deleted[ref, uid]
+        return gone is None or not resource_version.isdecimal() or int(resource_version) < gone
 
     def owned(self, owner_key: Key, kind: Kind) -> tuple[object, ...]:
         """Projections of an owner's objects of one kind, sorted by name."""
@@ -130,6 +141,11 @@ class Cache:
         """Say that the cache holds everything of this kind."""
         self._synced.add(kind)
 
+    def _bury(self, ref: Ref, uid: str, resource_version: str) -> None:
+        self._deleted[ref, uid] = int(resource_version) if resource_version.isdecimal() else None
+        if len(self._deleted) > _TOMBSTONES:
+            self._deleted.popitem(last=False)
+
     def _disown(self, owner_key: Key, ref: Ref) -> None:
         names = self._owned[(owner_key, ref.kind)]
         names.discard((ref.namespace, ref.name))
@@ -140,3 +156,7 @@ class Cache:
 def _older(one: str, other: str) -> bool:
     """Whether one resourceVersion is lower; Kubernetes orders those of one kind as decimal numbers (KEP-5504)."""
     return one.isdecimal() and other.isdecimal() and int(one) < int(other)
+
+
+def _next(resource_version: str) -> str:
+    return str(int(resource_version) + 1) if resource_version.isdecimal() else ""

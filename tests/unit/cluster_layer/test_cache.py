@@ -96,11 +96,42 @@ def test_the_deletion_of_an_earlier_object_of_that_name_leaves_the_later_one(cac
 
 def test_an_answer_that_arrives_after_the_deletion_does_not_revive_the_object(cache):
     cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="5")
-    cache.drop(TRAIN, "u1")
+    cache.drop(TRAIN, "u1", "8")
     assert cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="6") == ()
+    assert cache.put(TRAIN, OWNER, "running", uid="u1") == ()
     assert cache.get(TRAIN) is None
     assert cache.was_deleted(TRAIN, "u1")
-    assert cache.put(TRAIN, OWNER, "again", uid="u2", resource_version="7") == (OWNER,)
+    assert cache.put(TRAIN, OWNER, "again", uid="u2", resource_version="9") == (OWNER,)
+
+
+def test_an_object_whose_label_was_taken_off_may_come_back(cache):
+    """The watch calls it deleted, with the resourceVersion of that change."""
+    cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="5")
+    assert cache.drop(TRAIN, "u1", "8") == (OWNER,)
+    assert cache.was_deleted(TRAIN, "u1", "7")
+    assert not cache.was_deleted(TRAIN, "u1", "8")
+    assert cache.put(TRAIN, OWNER, "as it was read", uid="u1", resource_version="8") == (OWNER,)
+    assert cache.put(TRAIN, OWNER, "labelled again", uid="u1", resource_version="9") == (OWNER,)
+    assert cache.put(TRAIN, OWNER, "a late event", uid="u1", resource_version="7") == ()
+
+
+def test_a_late_deletion_does_not_take_away_what_came_after_it(cache):
+    cache.put(TRAIN, OWNER, "labelled again", uid="u1", resource_version="9")
+    assert cache.drop(TRAIN, "u1", "8") == ()
+    assert cache.get(TRAIN) == "labelled again"
+
+
+def test_what_an_audit_missed_comes_back_with_a_later_state_only(cache):
+    cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="5")
+    assert cache.drop(TRAIN, "u1") == (OWNER,)
+    assert cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="5") == ()
+    assert cache.put(TRAIN, OWNER, "done", uid="u1", resource_version="6") == (OWNER,)
+
+
+def test_states_without_an_order_stay_forgotten(cache):
+    cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="a")
+    cache.drop(TRAIN, "u1", "b")
+    assert cache.put(TRAIN, OWNER, "running", uid="u1", resource_version="c") == ()
 
 
 def test_an_unreadable_object_is_accounted_for_and_not_visible(cache):

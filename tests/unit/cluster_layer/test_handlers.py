@@ -80,10 +80,35 @@ def test_a_deletion_wakes_the_model_and_empties_the_cache(setting):
     assert setting.cache.get(Ref(JOB, "vision", "dogs-1-train")) is None
 
 
-def test_an_object_of_nobody_is_ignored(setting):
-    setting.handlers.observe(JOB, "ADDED", body(model=None, status={"phase": "Running"}))
+def test_an_object_of_nobody_wakes_nobody_and_is_accounted_for(setting):
+    """Otherwise an audit would wait for it for ever, and anybody could hold the operator up with one label."""
+    setting.handlers.observe(JOB, "ADDED", body(model=None))
     assert setting.woken() == []
-    assert setting.cache.count(JOB) == 0
+    entry = setting.cache.entry(Ref(JOB, "vision", "dogs-1-train"))
+    assert entry is not None
+    assert (entry.resource_version, entry.projection) == ("1", None)
+
+
+def test_an_object_whose_model_label_is_taken_off_leaves_that_models_view(setting):
+    setting.handlers.observe(JOB, "ADDED", body(status={"phase": "Running"}))
+    setting.woken()
+    setting.handlers.observe(JOB, "MODIFIED", body(version=2, model=None, status={"phase": "Running"}))
+    assert setting.woken() == [DOGS]
+    assert setting.cache.owned(DOGS, JOB) == ()
+
+
+def test_a_deletion_without_the_models_label_is_a_deletion(setting):
+    setting.handlers.observe(JOB, "ADDED", body(status={"phase": "Running"}))
+    setting.woken()
+    setting.handlers.observe(JOB, "DELETED", body(version=2, model=None))
+    assert setting.woken() == [DOGS]
+
+
+def test_a_child_whose_label_was_taken_off_comes_back_when_it_is_labelled_again(setting):
+    setting.handlers.observe(JOB, "ADDED", body(status={"phase": "Running"}))
+    setting.handlers.observe(JOB, "DELETED", body(version=2, status={"phase": "Running"}))
+    setting.handlers.observe(JOB, "ADDED", body(version=3, status={"phase": "Complete"}))
+    assert setting.cache.owned(DOGS, JOB) == ("Complete",)
 
 
 def test_objects_listed_anew_are_reported_and_changes_are_not(setting):

@@ -55,7 +55,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     return Plan(
         keep=serving.keep,
         create=tuple(one for one in creates if one is not None),
-        remove=serving.remove + _abandoned_jobs(observed, current),
+        remove=serving.remove + (() if spec.suspend else _abandoned_jobs(observed, current)),
         seed=serving.seed,
         status=status,
         version_statuses=statuses,

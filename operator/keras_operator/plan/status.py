@@ -18,7 +18,7 @@ from keras_operator.api import (
 )
 from keras_operator.plan.causes import Cause, serving_cause
 from keras_operator.plan.conditions import Statement, conditions
-from keras_operator.plan.observed import Model, Observed, Version
+from keras_operator.plan.observed import JobState, Model, Observed, Version
 from keras_operator.plan.serving import Wanted
 
 # metrics-server needs a minute or so for a new pod; a longer silence is worth a word.
@@ -123,7 +123,8 @@ def _outlook(
         return Outlook(phase, message, Reason.CHILD_REFUSED, Cause(Reason.CHILD_REFUSED, message))
     if current is None:
         if spec.suspend:
-            return Outlook(Phase.SUSPENDED, _join("suspended: no version is made", serves), Reason.SUSPENDED)
+            made = _join("suspended: no version is made", _runs_on(observed), serves)
+            return Outlook(Phase.SUSPENDED, made, Reason.SUSPENDED)
         return Outlook(Phase.PENDING, _join("a new version is being created", serves), Reason.PENDING)
     made = _run_outlook(observed, spec, current, hold_up, serves)
     if wanted.problem:
@@ -244,6 +245,12 @@ def _serves(observed: Observed, serving: int | None) -> str:
         return ""
     pods = [pod for pod in observed.serving_pods() if pod.number == serving and not pod.over]
     return f"version {serving} serves on {len([pod for pod in pods if pod.ready])}/{len(pods)} pods"
+
+
+def _runs_on(observed: Observed) -> str:
+    """The Job of an earlier spec that a suspended model lets finish."""
+    names = [job.identity.name for job in observed.jobs if job.state is JobState.ACTIVE and not job.identity.deleting]
+    return f"Job {names[-1]} of the spec before runs on" if names else ""
 
 
 def _join(*parts: str) -> str:

@@ -28,7 +28,8 @@ class Lineage:
     """The versions of a model, sorted by what is to become of them.
 
     `current` has the inputs that the spec asks for; None while it is still to be created. `obsolete` are still running
-    and no longer asked for. `latest` is the highest number ever given, 0 before the first.
+    and no longer asked for: they are to be stopped, unless the model is suspended, for then what runs is finished.
+    `latest` is the highest number ever given, 0 before the first.
     """
 
     current: Version | None
@@ -48,14 +49,13 @@ def lineage(observed: Observed, model: Model, spec: KerasModelSpec) -> Lineage:
     candidates = [v for v in staying if v.spec.inputs_hash == wanted and ended_for(v) not in _NO_VERDICT]
     current = max(candidates, key=lambda version: version.number, default=None)
     latest = max((model.status.latest_version or 0, *(version.number for version in observed.versions)))
-    due = None
-    if current is None and not spec.suspend:
-        due = _new_version(observed, model, spec, wanted, latest)
+    if spec.suspend:
+        return Lineage(current, obsolete=(), latest=latest, due=None)
     return Lineage(
         current=current,
         obsolete=tuple(v for v in staying if v is not current and v.status.phase not in _ENDED),
         latest=latest,
-        due=due,
+        due=_new_version(observed, model, spec, wanted, latest) if current is None else None,
     )
 
 

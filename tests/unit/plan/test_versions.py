@@ -248,6 +248,19 @@ def test_a_suspended_model_makes_no_version():
     assert (phase(todo), message(todo)) == ("Suspended", "suspended: no version is made")
 
 
+def test_a_suspended_model_whose_training_changes_lets_what_runs_finish():
+    changed = trained(epochs=20, suspend=True)
+    todo = decide(changed, version(1, EPOCHS_10, VersionPhase.TRAINING), jobs=(job(1),))
+    assert (todo.create, todo.remove, dict(todo.version_statuses)) == ((), (), {})
+    assert message(todo) == "suspended: no version is made; Job dogs-1-train of the spec before runs on"
+
+
+@pytest.mark.parametrize("gone", [job(1, state=JobState.COMPLETE), job(1, deleting=True)], ids=["over", "going"])
+def test_a_suspended_model_speaks_of_no_job_that_does_not_run(gone):
+    todo = decide(trained(epochs=20, suspend=True), version(1, EPOCHS_10, VersionPhase.TRAINING), jobs=(gone,))
+    assert message(todo) == "suspended: no version is made"
+
+
 def test_a_version_that_is_no_longer_asked_for_is_stopped_and_says_so():
     old = version(1, EPOCHS_10, VersionPhase.TRAINING)
     running = job(1)

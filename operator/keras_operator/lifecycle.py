@@ -10,7 +10,7 @@ import os
 import signal
 import socket
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, Protocol
 
 from keras_operator.cluster.audit import Audit, Auditor
@@ -18,6 +18,7 @@ from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock, SystemClock
 from keras_operator.cluster.connection import Connection
+from keras_operator.cluster.debug import DebugServer
 from keras_operator.cluster.election import Election, LeadershipLostError
 from keras_operator.cluster.failure import ApiFailure
 from keras_operator.cluster.metrics import Metrics
@@ -33,12 +34,20 @@ from keras_operator.watches import Watches
 logger = logging.getLogger(__name__)
 
 
-class MakeReconciler(Protocol):
-    """How a reconciler is made; it is called with the key of a model and says when to look again."""
+class Reconciles(Protocol):
+    """What the workers call with the key of a model, and what a maintainer asks about it."""
 
-    def __call__(
-        self, cache: Cache, client: Client, settings: Settings, metrics: Metrics, clock: Clock
-    ) -> Callable[[Key], Awaitable[float | None]]:
+    def __call__(self, key: Key) -> Awaitable[float | None]:
+        """Reconcile; seconds after which to look again, or None."""
+
+    def explain(self, key: Key) -> Mapping[str, object] | None:
+        """What is known of a model, and what follows from it; None for no model."""
+
+
+class MakeReconciler(Protocol):
+    """How a reconciler is made."""
+
+    def __call__(self, cache: Cache, client: Client, settings: Settings, metrics: Metrics, clock: Clock) -> Reconciles:
         """Make it."""
 
 
@@ -104,9 +113,8 @@ class Lifecycle:
         )
         lease = Ref(LEASE, settings.lease_namespace, settings.lease_name)
         self._election = Election(self._aside, lease, identity, metrics=self.metrics)
-        self._workers = Workers(
-            self.queue, make_reconciler(self.cache, self.client, settings, self.metrics, clock), self.metrics
-        )
+        self._reconciler = make_reconciler(self.cache, self.client, settings, self.metrics, clock)
+        self._workers = Workers(self.queue, self._reconciler, self.metrics)
         self._stopping = asyncio.Event()
         self._trouble: str | None = "not asked yet"
         self._working = False
@@ -127,6 +135,7 @@ class Lifecycle:
         )
         port = await probes.start()
         logger.info("probes and metrics are on port %d, the API server is %s", port, self._connection.server)
+        debug = await self._debug()
         try:
             if version := await self._wait_for_kinds():
                 await self._operate(version)
@@ -135,8 +144,17 @@ class Lifecycle:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             await probes.stop()
+            if debug:
+                await debug.stop()
             await self.client.close()
             await self._aside.close()
+
+    async def _debug(self) -> DebugServer | None:
+        if self._settings.debug_port is None:
+            return None
+        server = DebugServer(self._settings.debug_port, self.queue, self._reconciler.explain)
+        logger.info("what is known of a model is at http://127.0.0.1:%d/debug/state", await server.start())
+        return server
 
     def stop(self) -> None:
         """End in good order, as on SIGTERM."""
@@ -144,7 +162,7 @@ class Lifecycle:
 
     async def _operate(self, server_version: tuple[int, int]) -> None:
         handlers = Handlers(self.cache, self.queue, self._project, self._auditor.relisted, self.metrics)
-        watches = Watches(self._connection, handlers.register, self._settings.namespaces, server_version)
+        watches = Watches(self._connection, handlers.register, self._settings.namespaces, server_version, self.metrics)
         work = self._start("workers", self._work())
         if self._settings.leader_elect:
             self._start("election", self._lead())

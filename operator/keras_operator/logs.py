@@ -8,12 +8,17 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from keras_operator.cluster.worker import current_work
+
 # What the logging module itself puts on a record; anything else was given with `extra=` and belongs in the line.
 _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """One object a line: time (RFC 3339, UTC), level, logger, message, what `extra` holds, and the traceback."""
+    """One object a line: time (RFC 3339, UTC), level, logger, message, what `extra` holds, and the traceback.
+
+    Lines of a reconcile bear its model (`namespace/name`) and its own id, by which they are told from all others.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as a line."""
@@ -23,10 +28,26 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if work := current_work.get():
+            line |= {"model": "/".join(work.key), "reconcile": work.id}
         line |= {name: value for name, value in vars(record).items() if name not in _OWN}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
         return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+class ConsoleFormatter(logging.Formatter):
+    """Time, level and message; lines of a reconcile begin with their model."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)-7s %(model)s%(message)s", datefmt="%H:%M:%S")
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as a line, with a traceback below it where it has one."""
+        work = current_work.get()
+        named = work is None or record.getMessage().startswith("/".join(work.key))
+        record.model = "" if named or work is None else f"{'/'.join(work.key)}: "
+        return super().format(record)
 
 
 def configure_logging(log_format: str, level: str) -> None:
@@ -37,8 +58,7 @@ def configure_logging(log_format: str, level: str) -> None:
         level: `debug`, `info`, `warning` or `error`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    console = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s", datefmt="%H:%M:%S")
-    handler.setFormatter(JsonFormatter() if log_format == "json" else console)
+    handler.setFormatter(JsonFormatter() if log_format == "json" else ConsoleFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # kopf writes a line for each event that it hands over, and one for each task that it starts.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)

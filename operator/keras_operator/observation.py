@@ -63,7 +63,20 @@ class Observer:
         self._answers: OrderedDict[str, tuple[float, Progress | AgentTrouble | None]] = OrderedDict()
 
     async def look(self, key: Key) -> Observed:
-        """Everything of one model that is known now.
+        """Everything of one model that is known now, and what its pods say."""
+        observed = self.seen(key)
+        if observed.model is None:
+            return observed
+        jobs, pods = observed.jobs, observed.pods
+        progress, troubles, warnings = await asyncio.gather(
+            self._progress(jobs, pods), self._agent_troubles(pods), self._job_warnings(jobs, pods)
+        )
+        told = dataclasses.replace(observed, progress=progress, agent_troubles=troubles, job_warnings=warnings)
+        # Asking took a moment, in which the watches may have brought other children.
+        return self.with_children(told, observed.model)
+
+    def seen(self, key: Key) -> Observed:
+        """What the cache holds of one model, without asking anybody.
 
         Objects that bear the model's label and belong to a namesake of it (deleted, not yet collected) are left out.
         """
@@ -81,17 +94,11 @@ class Observer:
             if isinstance(job, Job) and job.identity.owner_uid in version_uids
         )
         pods = tuple(pod for pod in self._cache.owned(key, reference.POD) if isinstance(pod, Pod))
-        progress, troubles, warnings = await asyncio.gather(
-            self._progress(jobs, pods), self._agent_troubles(pods), self._job_warnings(jobs, pods)
-        )
         observed = Observed(
             model=model,
             versions=versions,
             jobs=jobs,
             pods=pods,
-            progress=progress,
-            agent_troubles=troubles,
-            job_warnings=warnings,
             foreign_numbers=frozenset(v.number for v in labelled if v.identity.owner_uid != uid),
         )
         return self.with_children(observed, model)

@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from keras_operator.api import KerasModelStatus, KerasModelVersionStatus
+from keras_operator.api import KerasModelStatus, KerasModelVersionStatus, VersionPhase
 from keras_operator.cluster import reference
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
@@ -50,6 +50,7 @@ class Outcome:
     failure: ApiFailure | None = None
     again: float | None = None
     applied: bool = False
+    wrote: str = ""
 
     @property
     def done(self) -> bool:
@@ -77,7 +78,7 @@ class Reconciler:
         )
         self._renderer = Renderer(settings.templates)
         self._clock = clock
-        self._phases = PhaseCounter(metrics)
+        self._phases = PhaseCounter(metrics, clock)
         self._observer = Observer(cache, client, clock)
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
@@ -98,6 +99,8 @@ class Reconciler:
             self._phases.saw(key, model.status.phase)
         todo = self._plan(observed)
         outcomes = await self._write_objects(model, observed, todo)
+        if wrote := [outcome.wrote for outcome in outcomes if outcome.wrote]:
+            logger.info("wrote %s", ", ".join(wrote))
         refusals = tuple(outcome.refusal for outcome in outcomes if outcome.refusal)
         behind = any(outcome.failure for outcome in outcomes)
         if behind or refusals or any(outcome.applied for outcome in outcomes):
@@ -110,6 +113,13 @@ class Reconciler:
             raise failure
         waits = [outcome.again for outcome in outcomes if outcome.again is not None]
         return min((*waits, *(() if todo.requeue_after is None else (todo.requeue_after,))), default=None)
+
+    def explain(self, key: Key) -> dict[str, object] | None:
+        """What is held of a model, and what follows from it, without asking or writing anything; None for no model."""
+        observed = self._observer.seen(key)
+        if observed.model is None:
+            return None
+        return {"observed": observed, "plan": self._plan(observed)}
 
     def _plan(self, observed: Observed) -> Plan:
         return plan(observed, self._installation, self._clock.now().replace(microsecond=0))
@@ -155,7 +165,7 @@ class Reconciler:
         made = self._remember(ref, (ref.namespace, model.identity.name), body)
         if isinstance(made, Child | Deployment | Autoscaler):
             self._accepted[ref] = (_digest(wanted), made.content)
-        return Outcome(applied=True)
+        return Outcome(applied=True, wrote=f"{ref.kind.kind} {ref.name}")
 
     def _in_sync(
         self, ref: Ref, manifest: Mapping[str, Any], wanted: bytes, child: Child | Deployment | Autoscaler
@@ -194,7 +204,7 @@ class Reconciler:
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
         self._remember(ref, key, body)
-        return Outcome(again=0.0)
+        return Outcome(again=0.0, wrote=f"{ref.kind.kind} {ref.name}")
 
     async def _made_before(self, ref: Ref, key: Key, owner: str) -> Outcome:
         """An object of this name is there already: by a write whose answer was lost, or it is somebody else's."""
@@ -212,6 +222,7 @@ class Reconciler:
             await self._client.delete(ref, removal.uid)
         except ApiFailure as failure:
             return _outcome(f"{removal.kind} {removal.name}", failure)
+        logger.info("deleted %s %s, which is wanted no longer", removal.kind, removal.name)
         return Outcome()
 
     async def _hand_over_replicas(self, model: Model, seed: Seed, uid: str | None = None) -> Outcome:
@@ -244,10 +255,16 @@ class Reconciler:
             version = before[name]
             if status != version.status:
                 await self._write_status(Ref(VERSION, key[0], name), version.identity.uid, status, key)
+                if status.phase is VersionPhase.PUBLISHED:
+                    logger.info("version %d %s", version.number, status.message, extra={"version": version.number})
         if todo.status is None or todo.status == model.status:
             return
         ref = Ref(MODEL, *key)
         if await self._write_status(ref, model.identity.uid, todo.status, key):
+            for notice in todo.notices:
+                level = logging.WARNING if notice.kind == "Warning" else logging.INFO
+                more = {"version": todo.status.latest_version, "generation": todo.status.observed_generation}
+                logger.log(level, "%s: %s", notice.reason, notice.message, extra=more)
             await asyncio.gather(*(self._tell(ref, model.identity.uid, notice) for notice in todo.notices))
 
     async def _write_status(

@@ -37,6 +37,7 @@ class Settings:
         lease_name: its name.
         drain: seconds that work under way has at shutdown.
         probe_port: port of /healthz, /readyz and /metrics; 0 for any free one.
+        debug_port: port of /debug/state on the loopback address, or None for none; 0 for any free one.
         log_format: `json` or `console`.
         log_level: `debug`, `info`, `warning` or `error`.
     """
@@ -59,6 +60,7 @@ class Settings:
     lease_name: str = "keras-operator"
     drain: float = 20.0
     probe_port: int = 8081
+    debug_port: int | None = None
     log_format: str = "json"
     log_level: str = "info"
 
@@ -114,6 +116,7 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("lease_name", _namespace, "keras-operator", "name of the Lease (keras-operator)", "NAME")
     add("drain", _seconds, 20.0, "seconds that work under way has at shutdown (20)", "S")
     add("probe_port", _whole(0, 65535), 8081, "port of /healthz, /readyz and /metrics (8081); 0: any", "PORT")
+    add("debug_port", _whole(0, 65535), None, "port of /debug/state, on loopback; 0: any; none by default", "PORT")
     add("log_format", _one_of("json", "console"), "json", "json or console (json)", "FORMAT")
     add(
         "log_level", _one_of("debug", "info", "warning", "error"), "info", "debug, info, warning, error (info)", "LEVEL"

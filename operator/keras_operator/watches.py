@@ -7,11 +7,14 @@ import itertools
 import logging
 from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import kopf
 
 from keras_operator.cluster.connection import Connection
+from keras_operator.cluster.metrics import Metrics
 from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR
 
 logger = logging.getLogger(__name__)
@@ -116,6 +119,20 @@ def watch_settings(server_version: tuple[int, int]) -> kopf.OperatorSettings:
     return settings
 
 
+def _counting(metrics: Metrics) -> aiohttp.TraceConfig:
+    """Counts the watches that a session opens: kopf tells nobody that it began one anew."""
+
+    async def count(
+        _session: aiohttp.ClientSession, _context: SimpleNamespace, request: aiohttp.TraceRequestStartParams
+    ) -> None:
+        if "watch" in request.url.query:
+            metrics.watch_requests.labels(request.url.name).inc()
+
+    trace = aiohttp.TraceConfig()
+    trace.on_request_start.append(count)
+    return trace
+
+
 class Watches:
     """The watch streams of one operator.
 
@@ -124,6 +141,7 @@ class Watches:
         register: subscribes handlers with a registry.
         namespaces: where to watch; none for everywhere.
         server_version: major and minor version of the API server.
+        metrics: where watches are counted as they are opened.
     """
 
     def __init__(
@@ -132,6 +150,7 @@ class Watches:
         register: Callable[[kopf.OperatorRegistry], object],
         namespaces: Iterable[str],
         server_version: tuple[int, int],
+        metrics: Metrics,
     ) -> None:
         self._namespaces = tuple(namespaces)
         self._settings = watch_settings(server_version)
@@ -140,7 +159,8 @@ class Watches:
         register(self._registry)
 
         async def login(**_: Any) -> kopf.AiohttpSession:
-            return kopf.AiohttpSession(aiohttp_session=connection.session(), server=connection.server)
+            session = connection.session(traces=[_counting(metrics)])
+            return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
 
         kopf.on.login(id="login", registry=self._registry, errors=kopf.ErrorsMode.TEMPORARY, backoff=5)(login)
 

@@ -94,17 +94,21 @@ class Operator:
 
     def metrics(self) -> dict[str, float]:
         """How many reconciles have ended since its start, and how many models wait for one."""
-        ips = [pod["status"]["podIP"] for pod in self.pods() if pod["status"].get("podIP")]
-        with urlopen(f"http://{ips[0]}:{PROBES_PORT}/metrics", timeout=5) as answer:
-            text = answer.read().decode()
         found = {"reconciles": 0.0, "depth": 0.0}
-        for line in text.splitlines():
+        for line in self.metrics_text().splitlines():
             name, _, value = line.rpartition(" ")
             if name.startswith("keras_operator_reconcile_seconds_count"):
                 found["reconciles"] += float(value)
             if name.startswith("keras_operator_queue_depth"):
                 found["depth"] += float(value)
         return found
+
+    def metrics_text(self) -> str:
+        """All metrics as Prometheus reads them."""
+        ips = [pod["status"]["podIP"] for pod in self.pods() if pod["status"].get("podIP")]
+        with urlopen(f"http://{ips[0]}:{PROBES_PORT}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+        return text
 
     def _scale(self, replicas: int) -> None:
         self._api.patch("Deployment", NAMESPACE, NAME, {"spec": {"replicas": replicas}}, sub="scale")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Sequence
 from pathlib import Path
 
 import aiohttp
@@ -40,11 +41,12 @@ class Connection:
             return {"Authorization": self._configuration.get_basic_auth_token()}
         return {}
 
-    def session(self, *, connections: int = 0) -> aiohttp.ClientSession:
+    def session(self, *, connections: int = 0, traces: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
         """A new session on this server, every request of it authorized with the token of its moment.
 
         Args:
             connections: at most so many at once; 0 sets no bound.
+            traces: told of the session's requests.
         """
 
         async def authorize(
@@ -60,6 +62,7 @@ class Connection:
             trust_env=True,
             proxy=self._configuration.proxy or None,
             headers={"User-Agent": "keras-operator"},
+            trace_configs=list(traces),
         )
 
 

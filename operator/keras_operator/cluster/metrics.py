@@ -38,6 +38,12 @@ class Metrics:
         self.watch_events = Counter(
             f"{prefix}watch_events", "Watch events received.", ["kind", "type"], registry=self.registry
         )
+        self.watch_requests = Counter(
+            f"{prefix}watch_requests",
+            "Watches opened: the first of each kind, and every one after a stream had ended or broken.",
+            ["resource"],
+            registry=self.registry,
+        )
         self.queue_depth = Gauge(f"{prefix}queue_depth", "Keys ready for a worker.", registry=self.registry)
         self.queue_delayed = Gauge(f"{prefix}queue_delayed", "Keys with a delayed add.", registry=self.registry)
         self.queue_wait_seconds = Histogram(
@@ -52,6 +58,9 @@ class Metrics:
             ["result"],
             buckets=_SECONDS,
             registry=self.registry,
+        )
+        self.reconcile_retries = Counter(
+            f"{prefix}reconcile_retries", "Reconciles that are to be repeated after a back-off.", registry=self.registry
         )
         self.reconcile_failing = Gauge(
             f"{prefix}reconcile_failing", "Keys whose last reconcile failed.", registry=self.registry

@@ -60,6 +60,11 @@ class KeyedQueue(Generic[K]):
         return len(self._ready)
 
     @property
+    def keys(self) -> dict[str, list[K]]:
+        """The keys that are ready, being worked on, and delayed."""
+        return {"ready": list(self._ready), "processing": list(self._processing), "delayed": list(self._timers)}
+
+    @property
     def delayed(self) -> int:
         """Keys whose delayed add is still to come."""
         return len(self._timers)

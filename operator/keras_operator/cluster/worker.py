@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 from keras_operator.cluster.failure import ApiFailure, Conflict
 from keras_operator.cluster.metrics import Metrics
@@ -17,6 +20,18 @@ logger = logging.getLogger(__name__)
 _CONFLICTS_IN_A_ROW = 5
 
 Reconcile = Callable[[Key], Awaitable[float | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One reconcile: of which key, and a name that tells its log lines from those of all others."""
+
+    key: Key
+    id: str
+
+
+current_work: ContextVar[Work | None] = ContextVar("current_work", default=None)
+"""What the running task works on, for its log lines; None outside of a reconcile."""
 
 
 class Workers:
@@ -61,9 +76,11 @@ class Workers:
                 key = await self._queue.get()
             except QueueClosedError:
                 return
+            before = current_work.set(Work(key, secrets.token_hex(4)))
             try:
                 await self._one(key)
             finally:
+                current_work.reset(before)
                 self._queue.done(key)
 
     async def _one(self, key: Key) -> None:
@@ -75,20 +92,20 @@ class Workers:
         except Conflict as conflict:
             # The world moved on between reading and writing: no failure, unless it happens again and again.
             result = "conflict"
-            delay = self._queue.retry(key)
+            delay = self._retry(key)
             if self._queue.failures(key) > _CONFLICTS_IN_A_ROW:
                 self._report(key, f"{conflict.reason}: {conflict.message}", delay, None)
         except ApiFailure as failure:
             result = "error"
-            delay = self._queue.retry(key, at_least=failure.retry_after or 0.0)
+            delay = self._retry(key, failure.retry_after or 0.0)
             self._report(key, f"{failure.reason}: {failure.message}", delay, None)
         except TimeoutError:
             result = "error"
-            delay = self._queue.retry(key)
+            delay = self._retry(key)
             self._report(key, f"no end within {self._deadline:g} s", delay, None)
         except Exception as error:  # noqa: BLE001 - whatever breaks one key must not stop the others
             result = "error"
-            delay = self._queue.retry(key)
+            delay = self._retry(key)
             self._report(key, f"{type(error).__name__}: {error}", delay, error)
         else:
             self._queue.forget(key)
@@ -98,6 +115,10 @@ class Workers:
                 self._queue.add_after(key, again)
         finally:
             self._metrics.reconcile_seconds.labels(result).observe(time.perf_counter() - started)
+
+    def _retry(self, key: Key, at_least: float = 0.0) -> float:
+        self._metrics.reconcile_retries.inc()
+        return self._queue.retry(key, at_least)
 
     def _report(self, key: Key, what: str, delay: float, error: Exception | None) -> None:
         if self._failing.get(key) == what:

@@ -7,7 +7,8 @@ import logging
 from datetime import datetime
 
 import pytest
-from keras_operator.logs import JsonFormatter, configure_logging
+from keras_operator.cluster.worker import Work, current_work
+from keras_operator.logs import ConsoleFormatter, JsonFormatter, configure_logging
 
 
 def line(record: logging.LogRecord) -> dict[str, object]:
@@ -42,6 +43,28 @@ def test_a_line_stays_one_line_with_a_traceback_and_line_breaks_in_the_message()
         text = JsonFormatter().format(record("a\nb", exc_info=(ValueError, error, error.__traceback__)))
     assert "\n" not in text
     assert "ValueError: two" in json.loads(text)["traceback"]
+
+
+@pytest.fixture
+def work():
+    before = current_work.set(Work(("vision", "dogs"), "1a2b3c4d"))
+    yield
+    current_work.reset(before)
+
+
+def test_a_line_of_a_reconcile_bears_its_model_and_its_id(work):
+    got = line(record("wrote Job dogs-1-train"))
+    assert (got["model"], got["reconcile"]) == ("vision/dogs", "1a2b3c4d")
+
+
+def test_a_line_outside_of_a_reconcile_bears_neither():
+    assert not {"model", "reconcile"} & line(record("m")).keys()
+
+
+def test_on_the_console_a_line_of_a_reconcile_begins_with_its_model_once(work):
+    console = ConsoleFormatter()
+    assert console.format(record("wrote it")).endswith("WARNING vision/dogs: wrote it")
+    assert console.format(record("vision/dogs could not be")).endswith("WARNING vision/dogs could not be")
 
 
 @pytest.fixture

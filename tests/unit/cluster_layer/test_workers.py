@@ -10,7 +10,7 @@ from keras_operator.cluster.clock import ManualClock
 from keras_operator.cluster.failure import AlreadyExists, Forbidden, TooManyRequests
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.queue import KeyedQueue
-from keras_operator.cluster.worker import Workers
+from keras_operator.cluster.worker import Workers, current_work
 
 GOOD, BAD = ("vision", "good"), ("vision", "bad")
 
@@ -123,6 +123,35 @@ async def test_a_conflict_is_tried_again_without_a_word_until_it_does_not_end(ru
     queue.add(BAD)
     await settle()
     assert "there is another" in caplog.text
+
+
+async def test_what_is_worked_on_is_known_to_whoever_logs_meanwhile(queue):
+    seen = []
+
+    async def reconcile(key):
+        seen.append((key, current_work.get()))
+
+    queue.add(GOOD)
+    queue.add(BAD)
+    task = asyncio.create_task(Workers(queue, reconcile, Metrics()).run(1))
+    await settle()
+    queue.close()
+    await asyncio.wait_for(task, 5)
+    assert [(key, work and work.key) for key, work in seen] == [(GOOD, GOOD), (BAD, BAD)]
+    assert len({work and work.id for _, work in seen}) == 2
+    assert current_work.get() is None
+
+
+async def test_retries_are_counted(queue, script):
+    metrics = Metrics()
+    script.answers[BAD] = RuntimeError("boom")
+    task = asyncio.create_task(Workers(queue, script, metrics).run(1))
+    for key in (GOOD, BAD, BAD):
+        queue.add(key)
+        await settle()
+    queue.close()
+    await asyncio.wait_for(task, 5)
+    assert metrics.registry.get_sample_value("keras_operator_reconcile_retries_total") == 2
 
 
 async def test_a_retry_waits_as_long_as_the_server_asked(running, queue, script, clock):

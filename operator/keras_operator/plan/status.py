@@ -123,8 +123,8 @@ def _outlook(
         return Outlook(phase, message, Reason.CHILD_REFUSED, Cause(Reason.CHILD_REFUSED, message))
     if current is None:
         if spec.suspend:
-            made = _join("suspended: no version is made", _runs_on(observed), serves)
-            return Outlook(Phase.SUSPENDED, made, Reason.SUSPENDED)
+            words = _join("suspended: no version is made", _runs_on(observed), serves)
+            return Outlook(Phase.SUSPENDED, words, Reason.SUSPENDED)
         return Outlook(Phase.PENDING, _join("a new version is being created", serves), Reason.PENDING)
     made = _run_outlook(observed, spec, current, hold_up, serves)
     if wanted.problem:

@@ -6,7 +6,9 @@ import sys
 import time
 
 from devcluster import clusters, images
+from devcluster.build import build_all
 from devcluster.errors import DevclusterError
+from devcluster.pins import PINS
 from devcluster.places import Places, here
 
 COMMANDS = {
@@ -18,6 +20,7 @@ COMMANDS = {
     "env": 'print variables for a shell: eval "$(python3 -m devcluster env)"',
     "images": "build what changed and load it",
     "load": "load what was built before",
+    "build": "build programs of devcluster/go that the cluster itself does not need",
 }
 
 
@@ -29,8 +32,14 @@ def main() -> int:
         command = commands.add_parser(name, help=text, description=text)
         if name == "logs":
             command.add_argument("name", nargs="?", help="for instance kubelet")
+        if name == "build":
+            on_demand = [pin.name for pin in PINS if pin.on_demand]
+            command.add_argument("names", nargs="+", choices=on_demand, metavar="NAME", help=", ".join(on_demand))
     arguments = parser.parse_args()
     try:
+        if arguments.command == "build":
+            build_all(here(), arguments.names)
+            return 0
         return _run(here(), arguments.command, getattr(arguments, "name", None))
     except DevclusterError as error:
         print(f"error: {error}", file=sys.stderr)

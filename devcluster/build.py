@@ -3,6 +3,7 @@
 import os
 import shutil
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from devcluster.commands import run
@@ -37,14 +38,20 @@ def binary(places: Places, name: str) -> Path:
     raise KeyError(name)
 
 
-def build_all(places: Places) -> None:
+def build_all(places: Places, names: Collection[str] = ()) -> None:
     """Build what the cache lacks; nothing where it has everything.
+
+    Args:
+        places: where the cache is.
+        names: of the pins to build; none for all that are not on demand.
 
     Raises:
         CommandFailedError: the compiler or a download failed.
         MissingPreconditionError: there is no compiler.
     """
     for pin in PINS:
+        if pin.name not in names if names else pin.on_demand:
+            continue
         if built(places, pin).is_dir():
             continue
         with locked(places.binaries / f"{pin.name}.lock"):

@@ -39,12 +39,16 @@ def _own_version(_: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Pin:
-    """One Go module and the commands built from it; `packages` maps the binary's name to its import path."""
+    """One Go module and the commands built from it; `packages` maps the binary's name to its import path.
+
+    `on_demand` is only built for what asks for it by name.
+    """
 
     name: str
     module: str
     packages: dict[str, str]
     linked: Callable[[str], dict[str, str]] = _own_version
+    on_demand: bool = False
 
     @property
     def directory(self) -> Path:
@@ -105,4 +109,12 @@ PINS = (
         packages={"metrics-server": "sigs.k8s.io/metrics-server/cmd/metrics-server"},
     ),
     Pin(name="pause", module="keras-operator.dev/devcluster/pause", packages={"pause": "."}),
+    Pin(
+        name="flux",
+        module="github.com/fluxcd/kustomize-controller",
+        packages={"kustomize-controller": "github.com/fluxcd/kustomize-controller"},
+        on_demand=True,
+    ),
+    Pin(name="kstatus", module="sigs.k8s.io/cli-utils", packages={"kstatus": "."}, on_demand=True),
+    Pin(name="argocd-health", module="github.com/yuin/gopher-lua", packages={"argocd-health": "."}, on_demand=True),
 )

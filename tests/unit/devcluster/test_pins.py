@@ -1,5 +1,6 @@
 import pytest
 
+from devcluster import build
 from devcluster.pins import PINS, build_key, required_version
 from devcluster.places import Places, cluster_name
 
@@ -39,6 +40,16 @@ def test_minio_is_linked_with_the_time_of_its_pseudo_version():
 )
 def test_the_version_is_read_from_go_mod(go_mod, expected):
     assert required_version(go_mod, "example.com/a") == expected
+
+
+def test_programs_on_demand_are_built_only_by_name(tmp_path, monkeypatch):
+    places, made = Places(cache=tmp_path, tree=tmp_path), []
+    monkeypatch.setattr(build, "_build", lambda _, pin: made.append(pin.name))
+    build.build_all(places)
+    assert made == [pin.name for pin in PINS if not pin.on_demand]
+    made.clear()
+    build.build_all(places, ["kstatus"])
+    assert made == ["kstatus"]
 
 
 def test_a_build_key_tells_apart_what_concatenation_would_not():

@@ -100,6 +100,7 @@ class Observer:
             jobs=jobs,
             pods=pods,
             foreign_numbers=frozenset(v.number for v in labelled if v.identity.owner_uid != uid),
+            store_holder=self._store_holder(model),
         )
         return self.with_children(observed, model)
 
@@ -116,6 +117,20 @@ class Observer:
             autoscaler=autoscaler if isinstance(autoscaler, Autoscaler) else None,
             children=children,
         )
+
+    def _store_holder(self, model: Model) -> str:
+        """Who has the older right to the model's store: whoever has versions before whoever has none, then by age."""
+        sharing = [
+            other
+            for other in (self._cache.marked(MODEL, model.mark) if model.mark else ())
+            if isinstance(other, Model) and not other.identity.deleting
+        ]
+        first = min(
+            (model, *sharing),
+            key=lambda one: (one.status.latest_version is None, one.identity.created, one.identity.uid),
+        )
+        same = first.identity.uid == model.identity.uid
+        return "" if same else f"{first.identity.namespace}/{first.identity.name}"
 
     def _own_child(self, kind: Kind, key: Key, uid: str) -> Child | Deployment | Autoscaler | None:
         child = self._cache.get(Ref(kind, *key))
@@ -165,7 +180,7 @@ class Observer:
         now = self._clock.now()
         warnings = {}
         for job in jobs:
-            podless = job.state is JobState.ACTIVE and job.identity.uid not in with_pods
+            podless = job.state is JobState.ACTIVE and not job.suspended and job.identity.uid not in with_pods
             if podless and now - job.identity.created > _PODLESS:
                 ref = Ref(reference.JOB, job.identity.namespace, job.identity.name)
                 events = await self._client.events_for(ref, job.identity.uid)

@@ -103,6 +103,7 @@ def _job(body: Body) -> Job | None:
         failure_reason=failed.get("reason", "") if failed else "",
         failure_message=failed.get("message", "") if failed else "",
         finished=_time(end.get("lastTransitionTime")),
+        suspended=bool((body.get("spec") or {}).get("suspend")),
     )
 
 
@@ -125,6 +126,7 @@ def _pod(body: Body) -> Pod:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         unschedulable=scheduled.get("message", "no node fits.") if stuck else "",
+        gates=tuple(gate["name"] for gate in (body.get("spec") or {}).get("schedulingGates") or ()),
         containers=tuple(_container(one) for one in containers),
         job_uid=(who.owner_uid or "") if labels.get(COMPONENT_LABEL) != "serving" else "",
     )

@@ -25,6 +25,7 @@ from keras_operator.kinds import CHILDREN, MODEL, VERSION
 from keras_operator.observation import Observer
 from keras_operator.phases import PhaseCounter
 from keras_operator.plan import Plan, plan
+from keras_operator.plan.causes import namespace_ends, refusal_sentence
 from keras_operator.plan.desired import Desired, Notice, Removal, Seed, Template
 from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
@@ -37,6 +38,7 @@ logger = logging.getLogger(__name__)
 
 SEED_MANAGER = "keras-operator-seed"
 _KINDS = {kind.kind: kind for kind in (*CHILDREN, VERSION)}
+_RUN_PODS = {Template.DEPLOYMENT, Template.TRAIN_JOB, Template.EXPORT_JOB}
 # Nothing wakes a model when the namesake's object in its way is gone, or when a quota is raised.
 _IN_THE_WAY_SECONDS = 2.0
 _REFUSED_SECONDS = 15.0
@@ -130,16 +132,28 @@ class Reconciler:
             self._accepted.pop(Ref(kind, *key), None)
 
     async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> list[Outcome]:
-        """Everything at once: no child waits behind another, a Service least of all."""
+        """Everything at once: no child waits behind another, a Service least of all.
+
+        But pods run in the name of a ServiceAccount. Until it is known to be the model's own, nothing may run pods: a
+        model called like somebody's account would get that one's rights and pull secrets.
+        """
         keep, outcomes = todo.keep, []
         if todo.seed and observed.deployment:
             outcomes.append(await self._hand_over_replicas(model, todo.seed, observed.deployment.identity.uid))
             if not outcomes[0].done:
                 # Applied without a count and without the hand-over, it would fall to one pod: it waits.
                 keep = tuple(desired for desired in keep if desired.template is not Template.DEPLOYMENT)
+        create = todo.create
+        account = next((desired for desired in keep if desired.template is Template.SERVICE_ACCOUNT), None)
+        if account and reference.SERVICE_ACCOUNT.kind not in observed.children:
+            outcomes.append(await self._keep(model, observed, account))
+            keep = tuple(desired for desired in keep if desired is not account)
+            if not outcomes[-1].done:
+                keep = tuple(desired for desired in keep if desired.template not in _RUN_PODS)
+                create = tuple(desired for desired in create if desired.template not in _RUN_PODS)
         outcomes += await asyncio.gather(
             *(self._keep(model, observed, desired) for desired in keep),
-            *(self._create(desired) for desired in todo.create),
+            *(self._create(desired) for desired in create),
             *(self._remove(model, removal) for removal in todo.remove),
         )
         if todo.seed and not observed.deployment and all(outcome.done for outcome in outcomes):
@@ -285,13 +299,15 @@ class Reconciler:
                 ref, uid, reason=notice.reason, note=notice.message, action="Reconcile", warning=warning
             )
         except ApiFailure as failure:
-            # An Event is news, not state: the status says the same, so a lost one is not worth a second reconcile.
-            logger.warning("Event %s about %s was not written: %s", notice.reason, ref, failure)
+            # An Event is news, not state: the status says the same, so a lost one is not worth a second reconcile. In a
+            # namespace that is being deleted nothing new can be written, and nobody is to blame.
+            level = logging.DEBUG if namespace_ends(failure.message) else logging.WARNING
+            logger.log(level, "Event %s about %s was not written: %s", notice.reason, ref, failure)
 
 
 def _outcome(what: str, failure: ApiFailure) -> Outcome:
     if isinstance(failure, Invalid | Forbidden):
-        return Outcome(refusal=f"{what} was refused by the API server: {failure.message}", again=_REFUSED_SECONDS)
+        return Outcome(refusal=refusal_sentence(what, failure.message), again=_REFUSED_SECONDS)
     return Outcome(failure=failure)
 
 

@@ -10,7 +10,7 @@ from keras_operator.cluster.client import Client
 from keras_operator.cluster.connection import connect
 from keras_operator.cluster.failure import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
-from keras_operator.cluster.reference import CONFIG_MAP, LEASE, POD, Kind, Ref
+from keras_operator.cluster.reference import CONFIG_MAP, LEASE, Kind, Ref
 from keras_operator.kinds import MODEL, VERSION
 
 
@@ -174,8 +174,8 @@ async def test_lists_longer_than_a_page_are_read_to_the_end(client, namespace, n
     monkeypatch.setattr("keras_operator.cluster.client._PAGE", "2")
     for number in range(5):
         await client.create(settings_of(namespace, f"{name}-{number}", {"n": str(number)}, labels={"pages": "yes"}))
-    listed = await client.list_objects(CONFIG_MAP, namespace=namespace, selector="pages=yes")
-    assert [item["data"]["n"] for item in listed] == list("01234")
+    listed = await client.list_metadata(CONFIG_MAP, "pages=yes", namespace=namespace)
+    assert [item.name for item in listed] == [f"{name}-{number}" for number in range(5)]
 
 
 async def test_events_are_one_object_with_a_count_and_read_back_as_people_see_them(client, namespace, name):
@@ -218,17 +218,6 @@ async def test_a_quota_is_a_refusal_that_says_what_is_exceeded(client, namespace
 async def test_a_namespace_that_is_not_there_is_not_found(client, name):
     with pytest.raises(NotFound, match="namespaces"):
         await client.apply(settings_of("no-such-namespace", name, {}))
-
-
-async def test_the_log_of_a_pod_that_is_not_there_or_has_not_started(client, namespace, name):
-    with pytest.raises(NotFound):
-        await client.pod_log(namespace, "nothing-there", "main")
-    container = {"name": "main", "image": "none.invalid/none:1"}
-    spec = {"containers": [container], "nodeSelector": {"no": "node"}}
-    metadata = {"namespace": namespace, "name": name}
-    await client.create({"apiVersion": "v1", "kind": POD.kind, "metadata": metadata, "spec": spec})
-    with pytest.raises(Invalid):
-        await client.pod_log(namespace, name, "another")
 
 
 async def test_the_server_says_which_kinds_it_serves_and_how_old_it_is(client):

@@ -90,12 +90,17 @@ MISTAKES = {
     "out-of-memory": Mistake(
         {"training": {"resources": {"limits": {"memory": "120Mi"}}}},
         "OutOfMemory",
-        ("was killed for memory", "raise its limits.memory"),
+        ("was killed for memory", "raise spec.training.resources.limits.memory"),
     ),
     "disk-full": Mistake(
         {"training": {"epochs": 100_000, "resources": {"limits": {"ephemeral-storage": "1Ki"}}}},
         "DiskFull",
-        ("used more disk than it may: ", "ephemeral local storage", "1Ki", "raise its limits.ephemeral-storage"),
+        (
+            "used more disk than it may: ",
+            "ephemeral local storage",
+            "1Ki",
+            "raise spec.training.resources.limits.ephemeral-storage",
+        ),
     ),
     "unschedulable": Mistake(
         {"training": {"resources": {"requests": {"cpu": 1000}}}},
@@ -103,13 +108,13 @@ MISTAKES = {
         (
             "no node can take pod unschedulable-1-train-",
             "Insufficient cpu",
-            "Lower its resource requests or add a node",
+            "lower cpu under spec.training.resources, or add a larger node",
         ),
     ),
     "image-not-there": Mistake(
         {"serving": {"runtime": "TensorFlowServing"}},
         "ImagePullFailed",
-        ("container runtime of pod ", "tensorflow/serving", "check the image's name and the node's access"),
+        ("container runtime of pod ", "tensorflow/serving", "check the image's name in the operator's flags"),
     ),
 }
 

@@ -37,7 +37,7 @@ def test_a_missed_gate_waits_until_it_is_eased_and_a_revert_goes_back(api: ApiSe
     assert rejected["status"]["servingVersion"] == 1
     assert "version 2 was rejected: loss is " in message(rejected)
     assert "and its gate asks for <= 1e-09; version 1 serves on 1/1 pods" in message(rejected)
-    assert "ease the gate" in message(rejected)
+    assert "Ease the gate" in message(rejected)
     assert api.wait_for_warning(namespace, NAME)["reason"] == "GatesNotMet"
     assert api.get("Job", namespace, f"{NAME}-2-export") is None
     train = _uid(api, "Job", namespace, f"{NAME}-2-train")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 from keras_operator.cluster.reference import Key, Kind, Ref
@@ -30,9 +31,12 @@ class Cache:
     Both watch events and answers to this operator's own writes may be put, in any order: of two states under one name
     the one with the higher resourceVersion stays. So a decision after a write never sees the world from before it, and
     a late event about a deleted object never hides its successor.
+
+    A projection may have an attribute `mark`, which is hashable: objects of one kind are found by it.
     """
 
     def __init__(self) -> None:
+        self._marked: dict[tuple[Kind, Hashable], set[Key]] = {}
         self._entries: dict[Kind, dict[tuple[str, str], Entry]] = {}
         self._owned: dict[tuple[Key, Kind], set[Key]] = {}
         self._deleted: OrderedDict[tuple[Ref, str], int | None] = OrderedDict()
@@ -61,6 +65,7 @@ class Cache:
         if known is not None and _older(resource_version, known.resource_version):
             return ()
         entries[name] = Entry(owner_key, uid, resource_version, projection)
+        self._mark(ref, None if known is None else known.projection, projection)
         if known is None or known.owner_key != owner_key:
             self._owned.setdefault((owner_key, ref.kind), set()).add(name)
             if known is None:
@@ -94,6 +99,7 @@ class Cache:
         if known is None or not this or _older(resource_version, known.resource_version):
             return ()
         del entries[(ref.namespace, ref.name)]
+        self._mark(ref, known.projection, None)
         self._disown(known.owner_key, ref)
         return (known.owner_key,)
 
@@ -119,11 +125,10 @@ class Cache:
         projections = (entries[name].projection for name in sorted(self._owned.get((owner_key, kind), ())))
         return tuple(projection for projection in projections if projection is not None)
 
-    def of_kind(self, kind: Kind) -> tuple[object, ...]:
-        """Projections of all objects of one kind, sorted by namespace and name."""
+    def marked(self, kind: Kind, mark: Hashable) -> tuple[object, ...]:
+        """Projections of the objects of one kind that have this mark, sorted by namespace and name."""
         entries = self._entries.get(kind, {})
-        projections = (entries[name].projection for name in sorted(entries))
-        return tuple(projection for projection in projections if projection is not None)
+        return tuple(entries[name].projection for name in sorted(self._marked.get((kind, mark), ())))
 
     def refs(self, kind: Kind) -> tuple[Ref, ...]:
         """References to all cached objects of one kind."""
@@ -145,6 +150,19 @@ class Cache:
         self._deleted[ref, uid] = int(resource_version) if resource_version.isdecimal() else None
         if len(self._deleted) > _TOMBSTONES:
             self._deleted.popitem(last=False)
+
+    def _mark(self, ref: Ref, before: object, after: object) -> None:
+        old, new = getattr(before, "mark", None), getattr(after, "mark", None)
+        if old == new:
+            return
+        name = (ref.namespace, ref.name)
+        if new is not None:
+            self._marked.setdefault((ref.kind, new), set()).add(name)
+        if old is not None:
+            others = self._marked[(ref.kind, old)]
+            others.discard(name)
+            if not others:
+                del self._marked[(ref.kind, old)]
 
     def _disown(self, owner_key: Key, ref: Ref) -> None:
         names = self._owned[(owner_key, ref.kind)]

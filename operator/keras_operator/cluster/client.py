@@ -15,7 +15,7 @@ from keras_operator.cluster.events import EventRecord, EventWriter, newest_first
 from keras_operator.cluster.failure import Conflict, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.pod_http import PodHttp
-from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, LEASE, POD, Kind, Kinds, Ref
+from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, LEASE, Kind, Kinds, Ref
 from keras_operator.cluster.transport import DEFAULT_CONCURRENCY, SERVICE_CONCURRENCY, Transport
 
 FIELD_MANAGER = "keras-operator"
@@ -203,21 +203,6 @@ class Client:
             return False
         return True
 
-    async def list_objects(
-        self, kind: Kind, *, namespace: str | None = None, selector: str = "", fields: str = ""
-    ) -> list[dict[str, Any]]:
-        """Whole objects of a kind, page by page; their `apiVersion` and `kind` are not set.
-
-        Args:
-            kind: of what.
-            namespace: of where; None for everywhere.
-            selector: label selector.
-            fields: field selector.
-        """
-        return await self._pages(
-            "list", kind, namespace, {"labelSelector": selector, "fieldSelector": fields}, "application/json"
-        )
-
     async def list_metadata(
         self, kind: Kind, selector: str = "", *, namespace: str | None = None
     ) -> Sequence[ObjectMetadata]:
@@ -270,38 +255,6 @@ class Client:
             "list", CORE_EVENT, ref.namespace, {"fieldSelector": f"involvedObject.uid={uid}"}, "application/json"
         )
         return newest_first(record_of(item) for item in items)
-
-    async def pod_log(
-        self,
-        namespace: str,
-        pod: str,
-        container: str,
-        tail: int = 5,
-        limit_bytes: int = 4000,
-        *,
-        previous: bool = False,
-    ) -> str:
-        """The end of a container's log.
-
-        Args:
-            namespace: of the pod.
-            pod: its name.
-            container: which of its containers.
-            tail: lines at most.
-            limit_bytes: bytes at most.
-            previous: of the run before the last restart.
-
-        Raises:
-            Invalid: the container has not started.
-            NotFound: the pod is gone.
-        """
-        query = {"container": container, "tailLines": str(tail), "limitBytes": str(limit_bytes)}
-        if previous:
-            query["previous"] = "true"
-        data = await self._transport.bytes(
-            "log", POD, POD.path(namespace, pod, "log"), method="GET", query=query, accept="*/*", timeout=10
-        )
-        return data[:limit_bytes].decode(errors="replace")
 
     async def http_json(self, url: str, timeout: float = 2.0, limit: int = 65536) -> dict[str, Any]:  # noqa: ASYNC109
         """GET a JSON object from a pod of ours, without credentials and without following redirects.

@@ -6,9 +6,10 @@ of the tables below is one of them.
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 
 from keras_operator.api import Reason, RunReason
-from keras_operator.plan.observed import Container, Job, Observed, Pod
+from keras_operator.plan.observed import Autoscaler, Container, Job, Observed, Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,15 +21,38 @@ class Cause:
 
 
 # A container's waiting reasons that do not pass by themselves, with what to do about each.
+_CHECK_IMAGE = "check the image's name in the operator's flags and the node's access to its registry"
 _WAITING = {
-    "ErrImagePull": (Reason.IMAGE_PULL_FAILED, "check the image's name and the node's access to its registry"),
-    "ImagePullBackOff": (Reason.IMAGE_PULL_FAILED, "check the image's name and the node's access to its registry"),
+    "ErrImagePull": (Reason.IMAGE_PULL_FAILED, _CHECK_IMAGE),
+    "ImagePullBackOff": (Reason.IMAGE_PULL_FAILED, _CHECK_IMAGE),
     "InvalidImageName": (Reason.IMAGE_PULL_FAILED, "correct the image's name in the operator's flags"),
     "ErrImageNeverPull": (Reason.IMAGE_PULL_FAILED, "load the image into the node or allow it to be pulled"),
-    "CreateContainerConfigError": (Reason.CONTAINER_CONFIG_INVALID, "create what is missing in this namespace"),
+    "CreateContainerConfigError": (Reason.CONTAINER_CONFIG_INVALID, "create what is missing in the namespace"),
     "CreateContainerError": (Reason.CONTAINER_CONFIG_INVALID, "see kubectl describe pod"),
     "RunContainerError": (Reason.CONTAINER_CONFIG_INVALID, "see kubectl describe pod"),
 }
+# Where the container's resources are written; of others they are in a template.
+_RESOURCES = {
+    "train": "spec.training.resources",
+    "export": "spec.training.resources",
+    "runtime": "spec.serving.resources",
+}
+# The kubelet says first that it waits, and only then what for.
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
+# The scheduler says what keeps each node from taking the pod, and then what it tried besides.
+_TRIED_BESIDES = re.compile(r"\.? (?:no new claims to deallocate|preemption:).*$", re.DOTALL)
+_TOO_LITTLE = re.compile(r"Insufficient (\S+?)(?=[.,]?(?:\s|$))")
+_ERROR_CREATING = re.compile(r"^Error creating: ")
+_QUOTA = re.compile(r"exceeded quota: ([^,]+)(?:, (.*))?$")
+_POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request: (.*)$")
+# metrics-server needs a minute or so for a new pod; whoever has no metrics for longer than this lacks something.
+_METRICS_GRACE = 180.0
+_NO_METRICS_YET = ("no metrics returned", "did not receive metrics")
+# The Job's podFailurePolicy ends it at these: see templates/_run-job.j2.
+FINAL_EXIT_CODES = (65, 137)
+NAMESPACE_ENDS = "its namespace is being deleted; nothing is to be done"
+_TERMINATING = "because it is being terminated"
+_POD_SECURITY = re.compile(r'violates PodSecurity "([^":]+)[^"]*": (.*)$')
 
 _MISSING_KEY = re.compile(r"couldn't find key (\S+) in Secret (?:\S+/)?(\S+)$")
 _MISSING_KINDS = {
@@ -47,25 +71,44 @@ def pod_cause(pod: Pod) -> Cause | None:
     """What keeps a pod from running or being ready, or None where nothing is wrong (yet)."""
     if pod.reason == "Evicted":
         return _eviction_cause(pod)
-    if pod.unschedulable:
+    if pod.gates:
         return Cause(
             Reason.UNSCHEDULABLE,
-            f"no node can take pod {pod.identity.name}: {_one_line(pod.unschedulable)} "
-            "Lower its resource requests or add a node that fits.",
+            f"pod {pod.identity.name} is held back by its scheduling gate {pod.gates[0]}: "
+            "whoever put it there has to take it away.",
         )
+    if pod.unschedulable:
+        return _scheduling_cause(pod)
     for container in pod.containers:
         if cause := _waiting_cause(pod, container):
             return cause
     return None
 
 
+def _scheduling_cause(pod: Pod) -> Cause:
+    said = _one_line(_TRIED_BESIDES.sub("", pod.unschedulable)).rstrip(".")
+    lacking = _TOO_LITTLE.findall(said)
+    resources = "spec.serving.resources" if pod.component == "serving" else "spec.training.resources"
+    if any("/" in resource for resource in lacking):
+        device = next(resource for resource in lacking if "/" in resource)
+        remedy = f"add a node with {device}, or ask for fewer under {resources}"
+    elif lacking:
+        remedy = f"lower {' and '.join(lacking)} under {resources}, or add a larger node"
+    elif "untolerated taint" in said:
+        remedy = "remove the taint, or add a node without it"
+    else:
+        remedy = f"change {resources}, or add a node that fits"
+    return Cause(Reason.UNSCHEDULABLE, f"no node can take pod {pod.identity.name}: {said}; {remedy}.")
+
+
 def _eviction_cause(pod: Pod) -> Cause:
-    where, said = f"pod {pod.identity.name}", _one_line(pod.message)
+    where, said = f"pod {pod.identity.name}", _one_line(pod.message).rstrip(".")
+    resources = "spec.serving.resources" if pod.component == "serving" else "spec.training.resources"
     if _OWN_DISK.search(said):
-        remedy = "raise its limits.ephemeral-storage, or lower what it needs"
-        words = said.rstrip(".")
-        return Cause(RunReason.DISK_FULL, f"{where} used more disk than it may: {words}; {remedy}.")
-    return Cause(Reason.EVICTED, f"{where} was evicted from its node: {said}")
+        remedy = f"raise {resources}.limits.ephemeral-storage, or lower what it needs"
+        return Cause(RunReason.DISK_FULL, f"{where} used more disk than it may: {said}; {remedy}.")
+    remedy = f"request what it needs under {resources}.requests, and it is not the first to go"
+    return Cause(Reason.EVICTED, f"{where} was evicted from its node: {said}; {remedy}.")
 
 
 def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
@@ -77,9 +120,8 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
         return _eviction_cause(pod)
     where = f"container {container.name} of pod {pod.identity.name}"
     if container.exit_reason == "OOMKilled" or container.exit_code == 137:
-        return Cause(
-            RunReason.OUT_OF_MEMORY, f"{where} was killed for memory: raise its limits.memory, or lower what it needs."
-        )
+        limit = f"{_RESOURCES[container.name]}.limits.memory" if container.name in _RESOURCES else "its limits.memory"
+        return Cause(RunReason.OUT_OF_MEMORY, f"{where} was killed for memory: raise {limit}, or lower what it needs.")
     words = _one_line(container.exit_message)
     said = f": {words}" if words else ""
     return Cause(Reason.CONTAINER_FAILED, f"{where} ended with exit code {container.exit_code}{said}")
@@ -87,6 +129,11 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
 
 def job_cause(observed: Observed, job: Job) -> Cause | None:
     """What keeps a Job that is not finished from getting on: its newest pod, for the others had their turn."""
+    if job.suspended:
+        return Cause(
+            Reason.JOB_SUSPENDED,
+            f"somebody suspended Job {job.identity.name}: set its spec.suspend to false for it to go on.",
+        )
     pods = [pod for pod in observed.job_pods(job) if not pod.identity.deleting]
     if pods:
         return pod_cause(pods[-1]) or _waiting_for_store(observed)
@@ -118,6 +165,34 @@ def serving_cause(observed: Observed, number: int) -> Cause | None:
     return None
 
 
+def stuck_cause(observed: Observed, number: int) -> Cause:
+    """Pods that are not ready when the Deployment's time for them is over, and nobody says why."""
+    late = [pod.identity for pod in observed.serving_pods() if pod.number == number and not pod.ready]
+    if not late:
+        return Cause(Reason.ROLLOUT_STUCK, "its pods are not created in time; see kubectl describe deployment")
+    look = f"kubectl describe pod -n {late[0].namespace} {late[0].name}"
+    return Cause(Reason.ROLLOUT_STUCK, f"pod {late[0].name} does not become ready and says nothing; see {look}")
+
+
+def autoscaler_trouble(autoscaler: Autoscaler, now: datetime) -> str:
+    """Why the autoscaler cannot scale, with the remedy; empty where it can, or where it only waits for a new pod."""
+    if not autoscaler.trouble or autoscaler_patience(autoscaler, now):
+        return ""
+    said = _one_line(autoscaler.trouble).removeprefix("the HPA was unable to compute the replica count: ")
+    remedy = "see kubectl describe hpa"
+    if "metrics API" in said:
+        remedy = "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"
+    return f"the autoscaler cannot scale: {said.rstrip('.')}; {remedy}"
+
+
+def autoscaler_patience(autoscaler: Autoscaler, now: datetime) -> float | None:
+    """Seconds for which it is too early to speak of the autoscaler's trouble, or None."""
+    if not any(words in autoscaler.trouble for words in _NO_METRICS_YET):
+        return None
+    left = _METRICS_GRACE - (now - (autoscaler.trouble_since or now)).total_seconds()
+    return left if left > 0 else None
+
+
 def _waiting_cause(pod: Pod, container: Container) -> Cause | None:
     row = _WAITING.get(container.waiting_reason)
     if row is None:
@@ -132,6 +207,9 @@ def _waiting_cause(pod: Pod, container: Container) -> Cause | None:
         return Cause(
             reason, f"{kind} {missing[2]} is not in {where}: create it there or correct its name in the model."
         )
+    if reason is Reason.IMAGE_PULL_FAILED:
+        said = _BACK_OFF.sub("", said)
+    said = said.rstrip(".")
     return Cause(reason, f"container {container.name} of pod {pod.identity.name} cannot start: {said}; {remedy}.")
 
 
@@ -139,25 +217,55 @@ def _crash_cause(pod: Pod) -> Cause | None:
     crashing = [c for c in pod.containers if c.restarts and not c.ready]
     for container in crashing:
         if cause := container_exit_cause(pod, container):
-            reason = cause.reason if cause.reason != Reason.CONTAINER_FAILED else Reason.CRASH_LOOPING
-            return Cause(reason, f"{cause.message} (restarted {container.restarts} times)")
+            often = "once" if container.restarts == 1 else f"{container.restarts} times"
+            if cause.reason != Reason.CONTAINER_FAILED:
+                return Cause(cause.reason, f"{cause.message.rstrip('.')}; it was restarted {often}.")
+            look = f"kubectl logs -n {pod.identity.namespace} {pod.identity.name} -c {container.name} --previous"
+            return Cause(Reason.CRASH_LOOPING, f"{cause.message}; it was restarted {often}; see {look}.")
     return None
 
 
 def _creation_cause(what: str, said: str) -> Cause:
-    sentence = _one_line(said)
-    if "exceeded quota" in sentence:
-        return Cause(
-            Reason.QUOTA_EXCEEDED,
-            f"{what} cannot create its pod: {sentence}. Raise the ResourceQuota or lower resources.",
-        )
+    """Why the controller of a Job or a Deployment may not create its pods."""
+    sentence = _ERROR_CREATING.sub("", _one_line(said))
     if "serviceaccount" in sentence.lower() and "not found" in sentence:
         return Cause(
             Reason.SERVICE_ACCOUNT_NOT_FOUND, f"{what} cannot create its pod: {sentence}. It is made again by itself."
         )
-    return Cause(
-        Reason.POD_REFUSED, f"{what} cannot create its pod: {sentence}. Ask who owns the namespace's policies."
-    )
+    reason, words = _refusal(sentence)
+    return Cause(reason or Reason.POD_REFUSED, f"{what} cannot create its pod: {words}.")
+
+
+def refusal_sentence(what: str, said: str) -> str:
+    """Why the API server does not take an object of the operator's own, and what to do about it."""
+    return f"{what} was refused by the API server: {_refusal(_one_line(said))[1]}"
+
+
+def namespace_ends(said: str) -> bool:
+    """Whether the API server refuses something because its namespace is being deleted."""
+    return _TERMINATING in said
+
+
+def _refusal(said: str) -> tuple[Reason | None, str]:
+    """Who refuses an object, in words with the remedy; the reason where it is one of its own."""
+    if quota := _QUOTA.search(said):
+        figures = f" ({quota[2]})" if quota[2] else ""
+        return Reason.QUOTA_EXCEEDED, f"it would exceed ResourceQuota {quota[1]}{figures}; raise it, or ask for less"
+    if "failed quota: " in said:
+        words = f"{said.rpartition('failed quota: ')[2]}; the ResourceQuota wants it under resources"
+        return Reason.QUOTA_EXCEEDED, words
+    if policy := _POLICY.search(said):
+        return None, f"ValidatingAdmissionPolicy {policy[1]} refuses it: {policy[2]}; ask who owns the policy"
+    if level := _POD_SECURITY.search(said):
+        return None, (
+            f"the namespace's Pod Security level {level[1]} refuses it: {level[2]}; "
+            "ask who changes pods on their way, or who owns the namespace"
+        )
+    if namespace_ends(said):
+        return None, NAMESPACE_ENDS
+    if said.startswith("User ") or ": User " in said:
+        return None, f"{said}; give the operator the rights of manifests/base/cluster-role.yaml"
+    return None, f"{said}; ask who owns the namespace's policies"
 
 
 def _one_line(words: str) -> str:

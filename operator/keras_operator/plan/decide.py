@@ -4,6 +4,7 @@ import dataclasses
 from datetime import datetime
 
 from keras_operator.api import Condition, ConditionType, KerasModelStatus, Phase
+from keras_operator.plan.causes import autoscaler_patience
 from keras_operator.plan.conditions import condition
 from keras_operator.plan.desired import Notice, Plan, Removal
 from keras_operator.plan.images import Installation
@@ -15,6 +16,7 @@ from keras_operator.plan.versions import lineage
 
 # While pods are on their way their agents are asked what they wait for.
 _ROLLOUT_POLL_SECONDS = 3.0
+_STORE_POLL_SECONDS = 2.0
 
 
 def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
@@ -33,6 +35,10 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     sorted_versions = lineage(observed, model, spec)
     current = sorted_versions.current
     step = advance(observed, model, spec, current, installation, now) if current else None
+    due = sorted_versions.due
+    if observed.store_holder:
+        # Two models in one folder would take each other's numbers: the one that came later starts nothing.
+        due, step = None, step if current is None or step is None or step.create is None else Step(current.status)
     if current and step:
         current = Version(current.identity, current.spec, step.status)
     seen = _with_current(observed, current)
@@ -51,7 +57,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     statuses = {v.identity.name: superseded(v, now) for v in sorted_versions.obsolete}
     if current and step:
         statuses[current.identity.name] = step.status
-    creates = (sorted_versions.due, step.create if step else None)
+    creates = (due, step.create if step else None)
     return Plan(
         keep=serving.keep,
         create=tuple(one for one in creates if one is not None),
@@ -60,7 +66,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         status=status,
         version_statuses=statuses,
         notices=_notices(model.status, status),
-        requeue_after=_requeue(status, step),
+        requeue_after=_requeue(observed, status, step, now),
     )
 
 
@@ -98,7 +104,13 @@ def _same(one: Condition | None, other: Condition) -> bool:
     return one is not None and one.reason == other.reason
 
 
-def _requeue(status: KerasModelStatus, step: Step | None) -> float | None:
+def _requeue(observed: Observed, status: KerasModelStatus, step: Step | None, now: datetime) -> float | None:
     if step and step.requeue_after is not None:
         return step.requeue_after
-    return _ROLLOUT_POLL_SECONDS if status.phase is Phase.DEPLOYING else None
+    if observed.store_holder:
+        # Nothing wakes this model when the other one goes.
+        return _STORE_POLL_SECONDS
+    if status.phase is Phase.DEPLOYING:
+        return _ROLLOUT_POLL_SECONDS
+    # Nothing wakes the model when the time is over that an autoscaler without metrics is given.
+    return autoscaler_patience(observed.autoscaler, now) if observed.autoscaler else None

@@ -40,6 +40,14 @@ class Model:
     status: KerasModelStatus
     spec_error: str | None = None
 
+    @property
+    def mark(self) -> tuple[str, str] | None:
+        """Where its versions are published, endpoint and folder: by this the models are found that share a store."""
+        if self.spec is None:
+            return None
+        store = self.spec.store
+        return (store.endpoint or "").rstrip("/"), store.uri.rstrip("/")
+
 
 @dataclass(frozen=True, slots=True)
 class Version:
@@ -74,6 +82,7 @@ class Job:
     failure_reason: str = ""
     failure_message: str = ""
     finished: datetime | None = None
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a run or of the Deployment."""
+    """A pod of a run or of the Deployment; `gates` are the scheduling gates that hold it back."""
 
     identity: Identity
     number: int
@@ -105,6 +114,7 @@ class Pod:
     reason: str = ""
     message: str = ""
     unschedulable: str = ""
+    gates: tuple[str, ...] = ()
     containers: tuple[Container, ...] = ()
     job_uid: str = ""
 
@@ -178,6 +188,7 @@ class Observed:
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
+    `store_holder` is the model, as `namespace/name`, that publishes in the same store and has the older right to it.
     """
 
     model: Model | None
@@ -193,6 +204,7 @@ class Observed:
     refusals: tuple[str, ...] = ()
     behind: bool = False
     foreign_numbers: frozenset[int] = frozenset()
+    store_holder: str = ""
 
     def job(self, number: int, stage: RunStage) -> Job | None:
         """The Job of a version's stage, or None."""

@@ -27,8 +27,10 @@ def wanted_number(observed: Observed, spec: KerasModelSpec, current: Version | N
     """
     published = {version.number for version in observed.versions if version.status.phase is VersionPhase.PUBLISHED}
     named = observed.deployment.number if observed.deployment else None
-    # Somebody may have taken the label off the pod template: then it names nothing.
-    serves = named or max(published, default=None)
+    # Somebody may have deleted the Deployment, or taken the label off its pod template: then it names nothing, and what
+    # served last comes back. That is not always the newest: the spec may have been changed back.
+    last = observed.model.status.serving_version if observed.model else None
+    serves = named or (last if last in published else max(published, default=None))
     pin = spec.serving.version
     if pin is not None:
         if pin in published:

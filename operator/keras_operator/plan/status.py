@@ -1,28 +1,22 @@
 """What a model's status says: a phase, a sentence, conditions."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from keras_operator.api import (
     ConditionType,
-    EpochProgress,
     KerasModelSpec,
     KerasModelStatus,
     KerasModelVersionStatus,
     Phase,
-    Progress,
-    ProgressStage,
     Reason,
-    RunStage,
     VersionPhase,
 )
-from keras_operator.plan.causes import Cause, serving_cause
+from keras_operator.plan.causes import NAMESPACE_ENDS, Cause, autoscaler_trouble, serving_cause, stuck_cause
 from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.observed import JobState, Model, Observed, Version
+from keras_operator.plan.progress import epoch_progress, run_words
 from keras_operator.plan.serving import Wanted
-
-# metrics-server needs a minute or so for a new pod; a longer silence is worth a word.
-_AUTOSCALER_GRACE = timedelta(minutes=3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +63,9 @@ def model_status(
         replicas=deployment.total if deployment else 0,
         selector=f"keras-operator.dev/model={model.identity.name},app.kubernetes.io/component=serving",
         url=f"http://{model.identity.name}.{model.identity.namespace}.svc:8501/v1/models/{name}",
-        progress=_epochs(observed.progress) if current and current.status.phase is VersionPhase.TRAINING else None,
+        progress=epoch_progress(observed.progress)
+        if current and current.status.phase is VersionPhase.TRAINING
+        else None,
     )
 
 
@@ -120,7 +116,17 @@ def _outlook(
     if observed.refusals:
         phase = model.status.phase or Phase.PENDING
         message = _join(observed.refusals[0], serves)
+        if observed.refusals[0].endswith(NAMESPACE_ENDS):
+            return Outlook(phase, message, Reason.NAMESPACE_TERMINATING)
         return Outlook(phase, message, Reason.CHILD_REFUSED, Cause(Reason.CHILD_REFUSED, message))
+    if observed.store_holder:
+        message = _join(
+            f"KerasModel {observed.store_holder} publishes in {spec.store.uri} too, and was there first: "
+            "make this model anew with another store.uri, or delete that one",
+            serves,
+        )
+        phase = Phase.SERVING if serves else Phase.PENDING
+        return Outlook(phase, message, Reason.STORE_CONFLICT, Cause(Reason.STORE_CONFLICT, message))
     if current is None:
         if spec.suspend:
             words = _join("suspended: no version is made", _runs_on(observed), serves)
@@ -146,17 +152,19 @@ def _run_outlook(
     """What is to be said while, or because, the current version is not published; None once it is."""
     status, number = current.status, current.number
     again = f"To try again, delete kerasmodelversion {current.identity.name}"
-    retry = f"{again}, or change spec.{'training' if spec.training else 'source'}"
+    inputs = f"spec.{'training' if spec.training else 'source'}"
+    retry = f"{again}, or change {inputs}"
     match status.phase:
         case VersionPhase.PUBLISHED:
             return None
         case VersionPhase.REJECTED:
             message = _join(f"version {number} was rejected: {status.message}", serves)
-            message += f". {retry}, or ease the gate"
+            message += f". Ease the gate to serve it as it is, or change {inputs} for another version"
             return Outlook(Phase.REJECTED, message, Reason.GATES_NOT_MET, Cause(Reason.GATES_NOT_MET, message))
         case VersionPhase.FAILED:
             reason = _version_reason(status)
-            message = _join(f"version {number} failed: {(status.message or '').rstrip('.')}", serves) + f". {retry}"
+            why = (status.message or "nobody says why").rstrip(".")
+            message = _join(f"version {number} failed: {why}", serves) + f". {retry}"
             return Outlook(Phase.FAILED, message, reason, Cause(reason, message))
         case VersionPhase.PENDING if spec.suspend:
             message = _join(f"suspended: version {number} waits", serves)
@@ -167,9 +175,8 @@ def _run_outlook(
         verb = "exported" if exporting else "trained"
         message = _join(f"version {number} cannot be {verb}: {hold_up.message}", serves)
         return Outlook(phase, message, hold_up.reason, Cause(hold_up.reason, message))
-    words = _progress_words(observed.progress) or _silent_words(observed, number, exporting=exporting)
-    lead = f"version {number}:" if words.startswith("epoch ") else f"version {number}"
-    return Outlook(phase, _join(f"{lead} {words}", serves), reason)
+    words = run_words(observed, spec, number, exporting=exporting)
+    return Outlook(phase, _join(f"version {number}{words}", serves), reason)
 
 
 def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, now: datetime) -> Outlook:
@@ -179,14 +186,13 @@ def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, no
         deployment = None
     if deployment is not None and deployment.rolled_out and not observed.behind:
         message = f"version {number} serves on {deployment.available}/{deployment.replicas} pods"
-        scaler = observed.autoscaler
-        if scaler and scaler.trouble and now - (scaler.trouble_since or now) > _AUTOSCALER_GRACE:
-            message += f"; the autoscaler cannot scale: {scaler.trouble}"
+        if observed.autoscaler and (trouble := autoscaler_trouble(observed.autoscaler, now)):
+            message += f"; {trouble}"
         return Outlook(Phase.SERVING, message, Reason.SERVING)
     other = _serves(observed, serving) if serving != number else ""
     cause = serving_cause(observed, number) if number is not None else None
-    if cause is None and deployment is not None and deployment.stuck and deployment.reported:
-        cause = Cause(Reason.ROLLOUT_STUCK, "its pods did not become ready in 10 minutes; see kubectl describe pod")
+    if cause is None and number is not None and deployment and deployment.stuck and deployment.reported:
+        cause = stuck_cause(observed, number)
     if cause:
         message = _join(f"version {number} cannot serve: {cause.message}", other)
         return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))
@@ -263,52 +269,3 @@ def _accuracy(observed: Observed, current: Version | None, serving: int | None) 
         if version is not None and (measured := version.status.metrics.get("accuracy")):
             return f"{float(measured):.3f}"
     return None
-
-
-def _epochs(progress: Progress | None) -> EpochProgress | None:
-    if progress is None or not progress.epochs:
-        return None
-    left = None if progress.seconds_left is None else max(0, round(progress.seconds_left))
-    return EpochProgress(epoch=progress.epoch or 0, epochs=progress.epochs, seconds_left=left)
-
-
-_STAGE_WORDS = {
-    ProgressStage.FETCHING: "is fetching its data",
-    ProgressStage.EVALUATING: "is being evaluated",
-    ProgressStage.SAVING: "is being saved",
-    ProgressStage.EXPORTING: "is being exported",
-    ProgressStage.VERIFYING: "is being verified",
-    ProgressStage.PUBLISHING: "is being published",
-}
-
-
-def _progress_words(progress: Progress | None) -> str:
-    if progress is None:
-        return ""
-    if progress.stage is not ProgressStage.TRAINING or not progress.epochs:
-        return _STAGE_WORDS.get(progress.stage, "is being trained")
-    parts = [f"epoch {progress.epoch or 0}/{progress.epochs}"]
-    accuracy = progress.metrics.get("val_accuracy", progress.metrics.get("accuracy"))
-    if accuracy is not None:
-        parts.append(f"accuracy {accuracy:.2f}")
-    if progress.seconds_left is not None:
-        parts.append(_time_left(progress.seconds_left))
-    return " · ".join(parts)
-
-
-def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:
-    """What is said of a run that says nothing itself: its pod has not started, or has ended already."""
-    component = RunStage.EXPORT if exporting else RunStage.TRAIN
-    pods = [pod for pod in observed.pods if pod.number == number and pod.component == component]
-    exits = [container.exit_code for pod in pods for container in pod.containers if container.exit_code is not None]
-    if 0 in exits:
-        return "was exported; the result is on its way" if exporting else "was trained; the result is on its way"
-    if exits:
-        return f"is tried again: its {component.value} Job has failed {len(exits)} time{'s' * (len(exits) > 1)}"
-    return "is starting to be exported" if exporting else "is starting to train"
-
-
-def _time_left(seconds: float) -> str:
-    if seconds >= 5400:
-        return f"about {seconds / 3600:.0f} h left"
-    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {max(1, round(seconds))} s left"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.reference import JOB, SERVICE, Ref
@@ -65,9 +67,33 @@ def test_owned_is_sorted_by_name_and_of_one_kind_and_owner(cache):
     cache.put(Ref(SERVICE, "vision", "dogs"), OWNER, "service")
     cache.put(Ref(JOB, "vision", "cats-1"), ("vision", "cats"), "cats")
     assert cache.owned(OWNER, JOB) == ("dogs-1", "dogs-10", "dogs-2")
-    assert cache.of_kind(JOB) == ("cats", "dogs-1", "dogs-10", "dogs-2")
     assert cache.count(JOB) == 4
     assert Ref(JOB, "vision", "cats-1") in cache.refs(JOB)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A projection that can be found by what it marks."""
+
+    mark: str | None
+    words: str = ""
+
+
+def test_objects_of_a_kind_are_found_by_their_mark_as_it_is_now(cache):
+    one, two = Ref(JOB, "vision", "one"), Ref(JOB, "vision", "two")
+    cache.put(two, OWNER, Folder("a"), uid="u2", resource_version="1")
+    cache.put(one, ("vision", "cats"), Folder("a"), uid="u1", resource_version="2")
+    cache.put(Ref(SERVICE, "vision", "one"), OWNER, Folder("a"), uid="u3", resource_version="3")
+    assert cache.marked(JOB, "a") == (Folder("a"), Folder("a"))
+    cache.put(one, OWNER, Folder("a", "said more"), uid="u1", resource_version="4")
+    assert cache.marked(JOB, "a") == (Folder("a", "said more"), Folder("a"))
+    cache.put(one, OWNER, Folder("b"), uid="u1", resource_version="5")
+    assert (cache.marked(JOB, "a"), cache.marked(JOB, "b")) == ((Folder("a"),), (Folder("b"),))
+    cache.put(one, OWNER, None, uid="u1", resource_version="6")
+    cache.drop(two, "u2")
+    assert (cache.marked(JOB, "a"), cache.marked(JOB, "b")) == ((), ())
+    cache.drop(Ref(SERVICE, "vision", "one"))
+    assert not cache._marked
 
 
 def test_a_dropped_object_changes_its_owners_view_once(cache):
@@ -137,7 +163,6 @@ def test_states_without_an_order_stay_forgotten(cache):
 def test_an_unreadable_object_is_accounted_for_and_not_visible(cache):
     cache.put(TRAIN, OWNER, None, uid="u1", resource_version="5")
     assert cache.owned(OWNER, JOB) == ()
-    assert cache.of_kind(JOB) == ()
     entry = cache.entry(TRAIN)
     assert entry is not None
     assert entry.resource_version == "5"

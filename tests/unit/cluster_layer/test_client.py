@@ -279,22 +279,6 @@ async def test_events_about_an_object_come_newest_first_whoever_wrote_them(clien
     assert server.received[0].path == "/api/v1/namespaces/shop/events"
 
 
-async def test_the_end_of_a_log_is_bounded_and_survives_broken_characters(client, server):
-    async def log(_):
-        return web.Response(body=b"\xff" + b"x" * 9000)
-
-    server.answer = log
-    text = await client.pod_log("shop", "pod-1", "trainer", tail=9, limit_bytes=100, previous=True)
-    assert len(text) == 100
-    assert server.received[0].path == "/api/v1/namespaces/shop/pods/pod-1/log"
-    assert server.received[0].query == {
-        "container": "trainer",
-        "tailLines": "9",
-        "limitBytes": "100",
-        "previous": "true",
-    }
-
-
 async def test_requests_at_once_are_bounded(client, server):
     release = asyncio.Event()
 

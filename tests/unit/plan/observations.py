@@ -137,7 +137,11 @@ def published(number: int, spec: KerasModelSpec, **changes: Any) -> Version:
 
 
 def job(number: int, stage: RunStage = RunStage.TRAIN, state: JobState = JobState.ACTIVE, **changes: Any) -> Job:
-    told = {name: changes.pop(name) for name in ("failure_reason", "failure_message", "finished") if name in changes}
+    told = {
+        name: changes.pop(name)
+        for name in ("failure_reason", "failure_message", "finished", "suspended")
+        if name in changes
+    }
     if state is not JobState.ACTIVE:
         told.setdefault("finished", NOW)
     who = {"owner_uid": f"uid-dogs-{number}"} | changes

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from keras_operator.api import Progress, ProgressStage, RunStage
-from keras_operator.plan.causes import container_exit_cause, job_cause, pod_cause, serving_cause
+from keras_operator.plan.causes import container_exit_cause, job_cause, pod_cause, refusal_sentence, serving_cause
 from keras_operator.plan.observed import AgentTrouble, Container, Observed
 
 from tests.unit.plan.observations import (
@@ -21,7 +21,7 @@ from tests.unit.plan.observations import (
 )
 
 JOB = job(1)
-CHECK_IMAGE = "check the image's name and the node's access to its registry"
+CHECK_IMAGE = "check the image's name in the operator's flags and the node's access to its registry"
 
 
 def waiting(reason: str, said: str) -> Container:
@@ -57,7 +57,7 @@ WAITING = {
     ),
     "CreateContainerConfigError": (
         "ContainerConfigInvalid",
-        "container train of pod dogs-1-train-x cannot start: no such image; create what is missing in this namespace.",
+        "container train of pod dogs-1-train-x cannot start: no such image; create what is missing in the namespace.",
     ),
     "CreateContainerError": (
         "ContainerConfigInvalid",
@@ -125,9 +125,64 @@ def test_a_pod_that_no_node_takes_is_explained():
     assert (cause.reason, cause.message) == (
         "Unschedulable",
         (
-            "no node can take pod dogs-1-train-x: 0/3 nodes | are   available. "
-            "Lower its resource requests or add a node that fits."
+            "no node can take pod dogs-1-train-x: 0/3 nodes | are   available; "
+            "change spec.training.resources, or add a node that fits."
         ),
+    )
+
+
+BESIDES = "preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+NO_NODE = {
+    "too little of two": (
+        f"0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory. no new claims to deallocate, {BESIDES}",
+        (
+            "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory; "
+            "lower cpu and memory under spec.training.resources, or add a larger node."
+        ),
+    ),
+    "no such device": (
+        f"0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu. {BESIDES}",
+        (
+            "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient nvidia.com/gpu; "
+            "add a node with nvidia.com/gpu, or ask for fewer under spec.training.resources."
+        ),
+    ),
+    "a taint": (
+        f"0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, {BESIDES}",
+        "0/1 nodes are available: 1 node(s) had untolerated taint(s); remove the taint, or add a node without it.",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "sentence"), NO_NODE.values(), ids=NO_NODE.keys())
+def test_what_no_node_has_is_said_with_what_to_do_about_it(said, sentence):
+    cause = pod_cause(pod(unschedulable=said))
+    assert cause is not None
+    assert (cause.reason, cause.message) == ("Unschedulable", f"no node can take pod dogs-1-train-x: {sentence}")
+    serving = pod_cause(serving_pod(1, ready=False, unschedulable=said))
+    assert serving is not None
+    assert "spec.training" not in serving.message
+
+
+def test_a_pod_that_is_held_back_by_a_gate_is_explained():
+    cause = pod_cause(pod(gates=("example.com/queue", "other"), unschedulable="no"))
+    assert cause is not None
+    assert (cause.reason, cause.message) == (
+        "Unschedulable",
+        (
+            "pod dogs-1-train-x is held back by its scheduling gate example.com/queue: "
+            "whoever put it there has to take it away."
+        ),
+    )
+
+
+def test_the_image_that_cannot_be_pulled_is_named_once():
+    said = 'Back-off pulling image "none:1": ErrImagePull: failed to pull and unpack image "none:1": no such host.'
+    cause = pod_cause(pod(waiting("ImagePullBackOff", said)))
+    assert cause is not None
+    assert cause.message == (
+        'container train of pod dogs-1-train-x cannot start: failed to pull and unpack image "none:1": no such host; '
+        f"{CHECK_IMAGE}."
     )
 
 
@@ -136,7 +191,10 @@ def test_an_evicted_pod_is_explained():
     assert cause is not None
     assert (cause.reason, cause.message) == (
         "Evicted",
-        "pod dogs-1-train-x was evicted from its node: The node was low on resource: memory.",
+        (
+            "pod dogs-1-train-x was evicted from its node: The node was low on resource: memory; "
+            "request what it needs under spec.training.resources.requests, and it is not the first to go."
+        ),
     )
 
 
@@ -191,11 +249,11 @@ def test_a_pod_that_is_going_away_holds_nothing_up():
 
 CREATION = {
     "a quota": (
-        'pods "x" is forbidden: exceeded quota: team, requested: cpu=2',
+        'Error creating: pods "x" is forbidden: exceeded quota: team, requested: cpu=2, used: cpu=1, limited: cpu=2',
         "QuotaExceeded",
         (
-            "Job dogs-1-train cannot create its pod: "
-            'pods "x" is forbidden: exceeded quota: team, requested: cpu=2. Raise the ResourceQuota or lower resources.'
+            "Job dogs-1-train cannot create its pod: it would exceed ResourceQuota team (requested: cpu=2, used: "
+            "cpu=1, limited: cpu=2); raise it, or ask for less."
         ),
     ),
     "no service account": (
@@ -206,23 +264,39 @@ CREATION = {
             '"dogs" not found. It is made again by itself.'
         ),
     ),
+    "a quota that wants something written": (
+        'pods "x" is forbidden: failed quota: team: must specify limits.memory for: train',
+        "QuotaExceeded",
+        (
+            "Job dogs-1-train cannot create its pod: team: must specify limits.memory for: train; the ResourceQuota "
+            "wants it under resources."
+        ),
+    ),
     "a policy": (
-        "violates PodSecurity restricted",
+        "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'no-pods' with binding 'here' denied request: not today",
         "PodRefused",
         (
-            "Job dogs-1-train cannot create its pod: violates PodSecurity restricted. Ask who owns the namespace's "
-            "policies."
+            "Job dogs-1-train cannot create its pod: ValidatingAdmissionPolicy no-pods refuses it: not today; ask who "
+            "owns the policy."
+        ),
+    ),
+    "the Pod Security level": (
+        'pods "x" is forbidden: violates PodSecurity "restricted:latest": host namespaces (hostNetwork=true)',
+        "PodRefused",
+        (
+            "Job dogs-1-train cannot create its pod: the namespace's Pod Security level restricted refuses it: host "
+            "namespaces (hostNetwork=true); ask who changes pods on their way, or who owns the namespace."
         ),
     ),
     "something not found": (
         'configmap "x" not found',
         "PodRefused",
-        'Job dogs-1-train cannot create its pod: configmap "x" not found. Ask who owns the namespace\'s policies.',
+        'Job dogs-1-train cannot create its pod: configmap "x" not found; ask who owns the namespace\'s policies.',
     ),
     "a service account that may not": (
         "serviceaccount dogs may not",
         "PodRefused",
-        "Job dogs-1-train cannot create its pod: serviceaccount dogs may not. Ask who owns the namespace's policies.",
+        "Job dogs-1-train cannot create its pod: serviceaccount dogs may not; ask who owns the namespace's policies.",
     ),
 }
 
@@ -288,14 +362,25 @@ CRASHES = {
         Container(name="runtime", restarts=3, exit_code=137, exit_reason="OOMKilled"),
         "OutOfMemory",
         (
-            "container runtime of pod dogs-1-pod was killed for memory: raise its limits.memory, or lower what it "
-            "needs. (restarted 3 times)"
+            "container runtime of pod dogs-1-pod was killed for memory: raise spec.serving.resources.limits.memory, or "
+            "lower what it needs; it was restarted 3 times."
+        ),
+    ),
+    "for memory, in a container of nobody's spec": (
+        Container(name="agent", restarts=1, exit_code=137, exit_reason="OOMKilled"),
+        "OutOfMemory",
+        (
+            "container agent of pod dogs-1-pod was killed for memory: raise its limits.memory, or lower what it needs; "
+            "it was restarted once."
         ),
     ),
     "by itself": (
         Container(name="runtime", restarts=3, exit_code=1, exit_message="bad model"),
         "CrashLooping",
-        "container runtime of pod dogs-1-pod ended with exit code 1: bad model (restarted 3 times)",
+        (
+            "container runtime of pod dogs-1-pod ended with exit code 1: bad model; it was restarted 3 times; see "
+            "kubectl logs -n vision dogs-1-pod -c runtime --previous."
+        ),
     ),
 }
 
@@ -333,10 +418,7 @@ def test_a_deployment_that_may_not_create_pods_says_so():
     assert cause is not None
     assert (cause.reason, cause.message) == (
         "QuotaExceeded",
-        (
-            'Deployment dogs cannot create its pod: pods "x" is forbidden: exceeded quota: team. Raise the '
-            "ResourceQuota or lower resources."
-        ),
+        ("Deployment dogs cannot create its pod: it would exceed ResourceQuota team; raise it, or ask for less."),
     )
 
 
@@ -362,7 +444,7 @@ def test_a_pod_that_fills_its_disk_is_not_called_short_of_memory(said):
     assert cause.reason == "DiskFull"
     assert cause.message == (
         f"pod dogs-1-train-x used more disk than it may: {said.strip().rstrip('.')}; "
-        "raise its limits.ephemeral-storage, or lower what it needs."
+        "raise spec.training.resources.limits.ephemeral-storage, or lower what it needs."
     )
 
 
@@ -373,7 +455,10 @@ def test_a_pod_that_a_full_node_evicts_is_not_to_blame():
     assert cause is not None
     assert (cause.reason, cause.message) == (
         "Evicted",
-        "pod dogs-1-train-x was evicted from its node: The node was low on resource: memory.",
+        (
+            "pod dogs-1-train-x was evicted from its node: The node was low on resource: memory; "
+            "request what it needs under spec.training.resources.requests, and it is not the first to go."
+        ),
     )
 
 
@@ -383,3 +468,47 @@ def test_a_run_that_waits_for_the_store_says_so_until_it_goes_on():
     assert cause is not None
     assert (cause.reason, cause.message) == ("StoreUnreachable", "http://minio:9000 cannot be reached")
     assert job_cause(seen(pod(), progress=Progress(stage=ProgressStage.PUBLISHING)), JOB) is None
+
+
+def test_a_suspended_job_says_so_whatever_its_pods_did():
+    cause = job_cause(seen(pod(**EVICTED)), job(1, suspended=True))
+    assert cause is not None
+    assert (cause.reason, cause.message) == (
+        "JobSuspended",
+        "somebody suspended Job dogs-1-train: set its spec.suspend to false for it to go on.",
+    )
+
+
+REFUSED = {
+    "by a policy": (
+        "deployments.apps \"dogs\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
+        "ValidatingAdmissionPolicy p refuses it: no; ask who owns the policy",
+    ),
+    "by a quota": (
+        'services "dogs" is forbidden: exceeded quota: team, requested: pods=1, used: pods=1, limited: pods=1',
+        (
+            "it would exceed ResourceQuota team (requested: pods=1, used: pods=1, limited: pods=1); raise it, "
+            "or ask for less"
+        ),
+    ),
+    "for want of rights": (
+        'services "dogs" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "services"',
+        (
+            'services "dogs" is forbidden: User "system:serviceaccount:a:b" cannot patch resource "services"; give the '
+            "operator the rights of manifests/base/cluster-role.yaml"
+        ),
+    ),
+    "in a namespace that goes": (
+        'jobs.batch "x" is forbidden: unable to create new content in namespace a because it is being terminated',
+        "its namespace is being deleted; nothing is to be done",
+    ),
+    "by somebody else": (
+        "admission webhook says no",
+        "admission webhook says no; ask who owns the namespace's policies",
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "sentence"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_the_api_server_refuses_comes_with_a_remedy(said, sentence):
+    assert refusal_sentence("Deployment dogs", said) == f"Deployment dogs was refused by the API server: {sentence}"

@@ -45,25 +45,30 @@ QUIET = Container(name="train")
 CRASH = "Traceback (most recent call last):\n  File x\nValueError: no\n"
 NO_IMAGES = failed_result(TRAIN, "NoImages", "no images under s3://datasets/dogs: upload some")
 
+KILLED_FOR_MEMORY = (
+    "container train of pod dogs-1-train-x was killed for memory: raise spec.training.resources.limits.memory, or "
+    "lower what it needs."
+)
+
 FAILURES = {
     "said by the run": (answer(NO_IMAGES, 65), {}, "NoImages", "no images under s3://datasets/dogs: upload some"),
     "killed for memory": (
         ended(exit_code=137, exit_reason="OOMKilled"),
         {},
         "OutOfMemory",
-        "container train of pod dogs-1-train-x was killed for memory: raise its limits.memory, or lower what it needs.",
+        KILLED_FOR_MEMORY,
     ),
     "killed": (
         ended(exit_code=137),
         {},
         "OutOfMemory",
-        "container train of pod dogs-1-train-x was killed for memory: raise its limits.memory, or lower what it needs.",
+        KILLED_FOR_MEMORY,
     ),
     "killed for memory with another exit code": (
         ended(exit_code=1, exit_reason="OOMKilled"),
         {},
         "OutOfMemory",
-        "container train of pod dogs-1-train-x was killed for memory: raise its limits.memory, or lower what it needs.",
+        KILLED_FOR_MEMORY,
     ),
     "crashed": (
         ended(exit_code=1, message=CRASH),

@@ -204,6 +204,6 @@ def test_a_job_that_cannot_start_says_so_in_the_versions_status():
     assert status.phase is VersionPhase.TRAINING
     assert ready_reason(status) == "Unschedulable"
     assert status.message == (
-        "no node can take pod dogs-1-train-x: 0/1 nodes are available: 1 Insufficient memory. "
-        "Lower its resource requests or add a node that fits."
+        "no node can take pod dogs-1-train-x: 0/1 nodes are available: 1 Insufficient memory; "
+        "lower memory under spec.training.resources, or add a larger node."
     )

@@ -3,7 +3,17 @@
 import dataclasses
 
 import pytest
-from keras_operator.api import Autoscaling, Batching, Credentials, Resources, RunStage, Runtime, Store, VersionPhase
+from keras_operator.api import (
+    Autoscaling,
+    Batching,
+    Credentials,
+    KerasModelStatus,
+    Resources,
+    RunStage,
+    Runtime,
+    Store,
+    VersionPhase,
+)
 from keras_operator.plan.desired import Removal, Seed, Template
 from keras_operator.plan.observed import JobState
 
@@ -46,6 +56,7 @@ WANTED = {
         None,
         2,
     ),
+    "the Deployment was deleted, and nothing had served": (trained(epochs=30), [published(3, TWO)], None, 3),
     "the Deployment lost its label": (trained(epochs=30), [published(1, ONE)], 0, 1),
     "pinned": (trained(epochs=20, version=1), [published(1, ONE), published(2, TWO)], 2, 1),
     "pinned to what is not there": (trained(epochs=20, version=9), [published(1, ONE), published(2, TWO)], 1, 1),
@@ -64,6 +75,25 @@ def test_only_a_published_version_starts_to_serve_and_what_serves_goes_on(spec, 
     live = None if serving is None else deployment(serving)
     desired = kept(decide(spec, *versions, deployment=live), Template.DEPLOYMENT)
     assert (desired and desired.values["number"]) == wanted
+
+
+LAST_SERVED = {
+    "an older one": (1, 1),
+    "the newest": (2, 2),
+    "one that is gone": (7, 2),
+    "one that was never published": (3, 2),
+    "none": (None, 2),
+}
+
+
+@pytest.mark.parametrize(("last", "wanted"), LAST_SERVED.values(), ids=LAST_SERVED.keys())
+def test_what_served_last_comes_back_when_somebody_deletes_the_deployment(last, wanted):
+    """The spec had been changed back to the first version, and now asks for a fourth, which trains."""
+    versions = (published(1, ONE), published(2, TWO), version(3, trained(epochs=25), VersionPhase.REJECTED))
+    status = KerasModelStatus(serving_version=last)
+    desired = kept(decide(trained(epochs=30), *versions, status=status), Template.DEPLOYMENT)
+    assert desired is not None
+    assert desired.values["number"] == wanted
 
 
 def test_a_version_that_is_published_now_is_rolled_out_now():

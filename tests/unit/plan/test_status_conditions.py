@@ -271,7 +271,7 @@ CONDITION_WORDS = {
         (published(1, ONE),),
         {"deployment": deployment(1, available=0, stuck=True)},
         "Stalled",
-        "version 1 cannot serve: its pods did not become ready in 10 minutes; see kubectl describe pod",
+        "version 1 cannot serve: its pods are not created in time; see kubectl describe deployment",
     ),
 }
 

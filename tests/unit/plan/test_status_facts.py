@@ -162,23 +162,44 @@ def test_evicted_pods_are_not_counted_among_those_that_serve():
 
 AUTOSCALED = trained(autoscaling=Autoscaling(), serving_resources=Resources(requests={"cpu": "1"}))
 GRACE = timedelta(minutes=3)
+PREFIX = "the HPA was unable to compute the replica count: "
+NOT_YET = f"{PREFIX}unable to get metrics for resource cpu: no metrics returned from resource metrics API"
 
 SCALERS = {
-    "well": (autoscaler(), ""),
-    "new": (autoscaler("no metrics", NOW - GRACE), ""),
+    "well": (autoscaler(), "", None),
+    "new": (autoscaler(NOT_YET, NOW - GRACE + timedelta(seconds=1)), "", 1.0),
+    "another way to be new": (autoscaler(f"{PREFIX}did not receive metrics for targeted pods", NOW), "", 180.0),
+    "new, nobody knows since when": (autoscaler(NOT_YET), "", 180.0),
     "silent for long": (
-        autoscaler("no metrics", NOW - GRACE - timedelta(seconds=1)),
-        "; the autoscaler cannot scale: no metrics",
+        autoscaler(NOT_YET, NOW - GRACE),
+        (
+            "; the autoscaler cannot scale: unable to get metrics for resource cpu: no metrics returned from resource "
+            "metrics API; see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"
+        ),
+        None,
     ),
-    "silent, nobody knows since when": (autoscaler("no metrics"), ""),
+    "without anybody who measures": (
+        autoscaler(f"{PREFIX}unable to fetch metrics from resource metrics API: the server is away.", NOW),
+        (
+            "; the autoscaler cannot scale: unable to fetch metrics from resource metrics API: the server is away; see "
+            "that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"
+        ),
+        None,
+    ),
+    "for another reason": (
+        autoscaler(f"{PREFIX}missing request for cpu", NOW),
+        "; the autoscaler cannot scale: missing request for cpu; see kubectl describe hpa",
+        None,
+    ),
 }
 
 
-@pytest.mark.parametrize(("scaler", "words"), SCALERS.values(), ids=SCALERS.keys())
-def test_an_autoscaler_that_cannot_scale_is_worth_a_word_after_a_while(scaler, words):
+@pytest.mark.parametrize(("scaler", "words", "again"), SCALERS.values(), ids=SCALERS.keys())
+def test_an_autoscaler_that_cannot_scale_is_worth_a_word_unless_it_is_new(scaler, words, again):
     live = deployment(1, owns_replicas=False)
     todo = decide(AUTOSCALED, published(1, ONE), deployment=live, pods=(serving_pod(1),), autoscaler=scaler)
     assert (phase(todo), message(todo)) == ("Serving", "version 1 serves on 1/1 pods" + words)
+    assert todo.requeue_after == again
 
 
 def test_what_an_old_version_was_measured_at_does_not_count_as_trained():

@@ -11,9 +11,10 @@ from keras_operator.api import (
     RunStage,
     VersionPhase,
 )
-from keras_operator.plan.observed import AgentTrouble, JobState
+from keras_operator.plan.observed import AgentTrouble, Container, JobState
 
 from tests.unit.plan.observations import (
+    EARLIER,
     answer,
     brought,
     decide,
@@ -62,8 +63,9 @@ STUCK: dict[str, Any] = {
 }
 STUCK_EXPORT = job(1, RunStage.EXPORT)
 
+AGAIN = job(1)
 LOST = job(1, state=JobState.FAILED)
-LOST_POD = run_pod(LOST, answer(failed_result(RunStage.TRAIN, "NoImages", "no images: upload some."), 65))
+LOST_POD = run_pod(AGAIN, answer(failed_result(RunStage.TRAIN, "NoImages", "no images: upload some."), 65))
 
 SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
     "a new version is due": (ONE, (), {}, "Pending", "a new version is being created"),
@@ -134,7 +136,10 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         (TRAINING,),
         ending(RunStage.TRAIN, 75),
         "Training",
-        "version 1 is tried again: its train Job has failed 1 time",
+        (
+            "version 1 is tried again after 1 failure of its train Job: container train of pod dogs-1-train-x ended "
+            "with exit code 75"
+        ),
     ),
     "an export that is tried once more": (
         ONE,
@@ -144,7 +149,112 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
             "pods": tuple(run_pod(STUCK_EXPORT, ended(RunStage.EXPORT, 75), name=name) for name in "ab"),
         },
         "Exporting",
-        "version 1 is tried again: its export Job has failed 2 times",
+        (
+            "version 1 is tried again after 2 failures of its export Job: container export of pod b ended with exit "
+            "code 75"
+        ),
+    ),
+    "a training that said why it is tried again": (
+        ONE,
+        (TRAINING,),
+        {
+            "jobs": (AGAIN,),
+            "pods": (
+                run_pod(AGAIN, ended(exit_code=137), name="a", created=EARLIER),
+                run_pod(AGAIN, answer(failed_result(RunStage.TRAIN, "StoreUnreachable", "it is away"), 75), name="b"),
+            ),
+        },
+        "Training",
+        "version 1 is tried again after 2 failures of its train Job: it is away",
+    ),
+    "a training whose init container failed": (
+        ONE,
+        (TRAINING,),
+        {
+            "jobs": (AGAIN,),
+            "pods": (
+                run_pod(
+                    AGAIN,
+                    ended(name="setup", exit_code=65, exit_message="one\nno licence"),
+                    Container(name="train", waiting_reason="PodInitializing"),
+                    phase="Failed",
+                ),
+            ),
+        },
+        "Training",
+        (
+            "version 1 is tried again after 1 failure of its train Job: container setup of pod dogs-1-train-x ended "
+            "with exit code 65: one | no licence"
+        ),
+    ),
+    "a training whose injected helper has ended": (
+        ONE,
+        (TRAINING,),
+        {"jobs": (AGAIN,), "pods": (run_pod(AGAIN, ended(name="setup"), Container(name="train", running=True)),)},
+        "Training",
+        "version 1 is starting to train",
+    ),
+    "a training that failed for good": (
+        ONE,
+        (TRAINING,),
+        {"jobs": (AGAIN,), "pods": (LOST_POD,)},
+        "Training",
+        "version 1 failed in its train Job: no images: upload some",
+    ),
+    "a training that was killed for memory": (
+        ONE,
+        (TRAINING,),
+        ending(RunStage.TRAIN, 137),
+        "Training",
+        (
+            "version 1 failed in its train Job: container train of pod dogs-1-train-x was killed for memory: raise "
+            "spec.training.resources.limits.memory, or lower what it needs"
+        ),
+    ),
+    "a training that was evicted": (
+        ONE,
+        (TRAINING,),
+        {
+            "jobs": (AGAIN,),
+            "pods": (
+                run_pod(
+                    AGAIN,
+                    answer(failed_result(RunStage.TRAIN, "Interrupted", "it was told to end"), 75),
+                    reason="Evicted",
+                    message="The node was low on resource: memory.",
+                    phase="Failed",
+                ),
+            ),
+        },
+        "Training",
+        (
+            "version 1 cannot be trained: pod dogs-1-train-x was evicted from its node: The node was low on resource: "
+            "memory; request what it needs under spec.training.resources.requests, and it is not the first to go"
+        ),
+    ),
+    "a training whose Job somebody suspended": (
+        ONE,
+        (TRAINING,),
+        {"jobs": (job(1, suspended=True),)},
+        "Training",
+        (
+            "version 1 cannot be trained: somebody suspended Job dogs-1-train: set its spec.suspend to false for it to "
+            "go on"
+        ),
+    ),
+    "an export that fetches what was trained": (
+        ONE,
+        (EXPORTING,),
+        exporting_now(ProgressStage.FETCHING),
+        "Exporting",
+        "version 1 is fetching the trained model",
+    ),
+    "an export that fetches what was brought": (
+        brought(),
+        (version(1, brought(), VersionPhase.EXPORTING),),
+        exporting_now(ProgressStage.FETCHING),
+        "Exporting",
+        "version 1 is fetching its source",
     ),
     "exporting": (
         ONE,
@@ -173,8 +283,8 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         STUCK,
         "Training",
         (
-            "version 1 cannot be trained: no node can take pod dogs-1-train-x: no node fits. Lower its resource "
-            "requests or add a node that fits"
+            "version 1 cannot be trained: no node can take pod dogs-1-train-x: no node fits; change "
+            "spec.training.resources, or add a node that fits"
         ),
     ),
     "an export that cannot start while another version serves": (
@@ -187,8 +297,8 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         },
         "Exporting",
         (
-            "version 1 cannot be exported: no node can take pod dogs-1-export-x: no node fits. Lower its resource "
-            "requests or add a node that fits; version 2 serves on 1/1 pods"
+            "version 1 cannot be exported: no node can take pod dogs-1-export-x: no node fits; change "
+            "spec.training.resources, or add a node that fits; version 2 serves on 1/1 pods"
         ),
     ),
     "rejected": (
@@ -197,8 +307,8 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         {},
         "Rejected",
         (
-            "version 1 was rejected: accuracy is 0.5, and its gate asks for >= 0.85. To try again, delete "
-            "kerasmodelversion dogs-1, or change spec.training, or ease the gate"
+            "version 1 was rejected: accuracy is 0.5, and its gate asks for >= 0.85. Ease the gate to serve it as it "
+            "is, or change spec.training for another version"
         ),
     ),
     "rejected while another serves": (
@@ -207,8 +317,8 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         SERVES_ONE,
         "Rejected",
         (
-            "version 2 was rejected: accuracy is 0.5, and its gate asks for >= 0.85; version 1 serves on 1/1 pods. To "
-            "try again, delete kerasmodelversion dogs-2, or change spec.training, or ease the gate"
+            "version 2 was rejected: accuracy is 0.5, and its gate asks for >= 0.85; version 1 serves on 1/1 pods. "
+            "Ease the gate to serve it as it is, or change spec.training for another version"
         ),
     ),
     "failed": (
@@ -239,7 +349,7 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         (version(1, ONE, VersionPhase.FAILED),),
         {},
         "Failed",
-        "version 1 failed: . To try again, delete kerasmodelversion dogs-1, or change spec.training",
+        "version 1 failed: nobody says why. To try again, delete kerasmodelversion dogs-1, or change spec.training",
     ),
     "suspended before its first version": (
         trained(suspend=True),
@@ -318,7 +428,17 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         {"deployment": deployment(2, updated=1, total=2, stuck=True), "pods": (serving_pod(1), PENDING_POD)},
         "Deploying",
         (
-            "version 2 cannot serve: its pods did not become ready in 10 minutes; see kubectl describe pod; version 1 "
+            "version 2 cannot serve: pod dogs-2-pod does not become ready and says nothing; see kubectl describe pod "
+            "-n vision dogs-2-pod; version 1 serves on 1/1 pods"
+        ),
+    ),
+    "a rollout that is stuck without pods": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        {"deployment": deployment(2, updated=1, total=2, stuck=True), "pods": (serving_pod(1),)},
+        "Deploying",
+        (
+            "version 2 cannot serve: its pods are not created in time; see kubectl describe deployment; version 1 "
             "serves on 1/1 pods"
         ),
     ),
@@ -386,6 +506,26 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         (
             "serving.version is 7, and there is no version 7: name a published version in serving.version, or remove "
             "it to serve the newest"
+        ),
+    ),
+    "another model has the store": (
+        ONE,
+        (),
+        {"store_holder": "vision/cats"},
+        "Pending",
+        (
+            "KerasModel vision/cats publishes in s3://models/dogs too, and was there first: make this model anew with "
+            "another store.uri, or delete that one"
+        ),
+    ),
+    "another model has the store of one that serves": (
+        TWO,
+        (published(1, ONE),),
+        SERVES_ONE | {"store_holder": "vision/cats"},
+        "Serving",
+        (
+            "KerasModel vision/cats publishes in s3://models/dogs too, and was there first: make this model anew with "
+            "another store.uri, or delete that one; version 1 serves on 1/1 pods"
         ),
     ),
     "refused before anything happened": (

@@ -88,7 +88,8 @@ async def test_while_the_hand_over_is_refused_the_deployment_keeps_its_count(ser
     stalled = condition(server, "Stalled")
     assert stalled is not None
     assert stalled["message"] == (
-        "handing the replicas of Deployment dogs to its autoscaler was refused by the API server: no; version 1 "
+        "handing the replicas of Deployment dogs to its autoscaler was refused by the API server: no; ask who owns "
+        "the namespace's policies; version 1 "
         "serves on 4/4 pods"
     )
     server.before = lambda _: None

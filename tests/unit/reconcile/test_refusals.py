@@ -32,17 +32,26 @@ REFUSALS = {
     "a quota": (
         "apply Service dogs",
         Forbidden(403, "Forbidden", "exceeded quota: team, limited: services=1"),
-        "Service dogs was refused by the API server: exceeded quota: team, limited: services=1",
+        (
+            "Service dogs was refused by the API server: it would exceed ResourceQuota team (limited: services=1); "
+            "raise it, or ask for less"
+        ),
     ),
     "a policy": (
         "create KerasModelVersion dogs-1",
         Invalid(422, "Invalid", "no versions here"),
-        "KerasModelVersion dogs-1 was refused by the API server: no versions here",
+        (
+            "KerasModelVersion dogs-1 was refused by the API server: no versions here; ask who owns the namespace's "
+            "policies"
+        ),
     ),
     "no right to look": (
         "get ServiceAccount dogs",
-        Forbidden(403, "Forbidden", "cannot get serviceaccounts"),
-        "ServiceAccount dogs was refused by the API server: cannot get serviceaccounts",
+        Forbidden(403, "Forbidden", 'User "operator" cannot get serviceaccounts'),
+        (
+            'ServiceAccount dogs was refused by the API server: User "operator" cannot get serviceaccounts; give the '
+            "operator the rights of manifests/base/cluster-role.yaml"
+        ),
     ),
 }
 
@@ -121,6 +130,46 @@ async def test_what_is_somebody_elses_is_never_taken_over(operator, server, cloc
     server.drop(ref)
     await live(operator, server, clock)
     assert status(server)["phase"] == "Serving"
+
+
+@pytest.mark.parametrize("theirs", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_nothing_runs_in_the_name_of_somebody_elses_account(operator, server, clock, theirs):
+    """A model that is called like a ServiceAccount must not get at what that one may do."""
+    ref = server.ref("ServiceAccount", "dogs")
+    server.put(ref, theirs)
+    for _ in range(4):
+        await operator.look()
+    assert server.names("Job") == []
+    assert "apply Service dogs" in server.writes
+    server.drop(ref)
+    await live(operator, server, clock)
+    assert status(server)["phase"] == "Serving"
+    server.put(ref, theirs)
+    put_model(server, trained(replicas=2, epochs=20))
+    server.writes.clear()
+    for _ in range(4):
+        await operator.look()
+    assert [write for write in server.writes if "Deployment" in write or "Job" in write] == []
+
+
+async def test_no_event_is_missed_in_a_namespace_that_is_being_deleted(operator, server, caplog):
+    ending = Forbidden(
+        403, "Forbidden", "unable to create new content in namespace vision because it is being terminated"
+    )
+
+    def refuse(request: str) -> None:
+        if request.startswith(("apply", "create", "event")):
+            raise ending
+
+    server.before = refuse
+    for _ in range(3):
+        await operator.look()
+    assert condition(server, "Stalled") is None
+    ready = condition(server, "Ready")
+    assert ready is not None
+    assert ready["reason"] == "NamespaceTerminating"
+    assert ready["message"].endswith("its namespace is being deleted; nothing is to be done")
+    assert [record for record in caplog.records if record.levelname == "WARNING"] == []
 
 
 async def test_what_this_operator_once_made_and_nobody_owns_is_taken_back(operator, server, clock):

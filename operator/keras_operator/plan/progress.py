@@ -1,0 +1,79 @@
+"""What is said of a run under way: what it says itself, or what its pods show of it."""
+
+from keras_operator.api import EpochProgress, KerasModelSpec, Progress, ProgressStage, RunStage
+from keras_operator.plan.causes import FINAL_EXIT_CODES, container_exit_cause
+from keras_operator.plan.observed import Observed, Pod
+from keras_operator.plan.run import parse_result
+
+_STAGE_WORDS = {
+    ProgressStage.FETCHING: "is fetching its data",
+    ProgressStage.EVALUATING: "is being evaluated",
+    ProgressStage.SAVING: "is being saved",
+    ProgressStage.EXPORTING: "is being exported",
+    ProgressStage.VERIFYING: "is being verified",
+    ProgressStage.PUBLISHING: "is being published",
+}
+
+
+def run_words(observed: Observed, spec: KerasModelSpec, number: int, *, exporting: bool) -> str:
+    """How a version's run gets on, to be read after `version 3`."""
+    if observed.progress is None:
+        return " " + _silent_words(observed, number, exporting=exporting)
+    words = _progress_words(observed.progress, spec, exporting=exporting)
+    return f": {words}" if words.startswith("epoch ") else f" {words}"
+
+
+def epoch_progress(progress: Progress | None) -> EpochProgress | None:
+    """How far the training is, or None where it does not say."""
+    if progress is None or not progress.epochs:
+        return None
+    left = None if progress.seconds_left is None else max(0, round(progress.seconds_left))
+    return EpochProgress(epoch=progress.epoch or 0, epochs=progress.epochs, seconds_left=left)
+
+
+def _progress_words(progress: Progress, spec: KerasModelSpec, *, exporting: bool) -> str:
+    if progress.stage is ProgressStage.FETCHING and exporting:
+        return "is fetching its source" if spec.source else "is fetching the trained model"
+    if progress.stage is not ProgressStage.TRAINING or not progress.epochs:
+        return _STAGE_WORDS.get(progress.stage, "is being trained")
+    parts = [f"epoch {progress.epoch or 0}/{progress.epochs}"]
+    accuracy = progress.metrics.get("val_accuracy", progress.metrics.get("accuracy"))
+    if accuracy is not None:
+        parts.append(f"accuracy {accuracy:.2f}")
+    if progress.seconds_left is not None:
+        parts.append(_time_left(progress.seconds_left))
+    return " · ".join(parts)
+
+
+def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:
+    """What is said of a run that says nothing itself: its pod has not started, or has ended already."""
+    component = RunStage.EXPORT if exporting else RunStage.TRAIN
+    job = observed.job(number, component)
+    pods = observed.job_pods(job) if job else ()
+    failed = [pod for pod in pods if pod.phase == "Failed" or any(c.exit_code for c in pod.containers)]
+    if any(c.name == component.value and c.exit_code == 0 for pod in pods[-1:] for c in pod.containers):
+        return "was exported; the result is on its way" if exporting else "was trained; the result is on its way"
+    if not failed:
+        return "is starting to be exported" if exporting else "is starting to train"
+    said = f": {words}" if (words := _last_words(failed[-1])) else ""
+    if any(c.name == component.value and c.exit_code in FINAL_EXIT_CODES for c in failed[-1].containers):
+        return f"failed in its {component.value} Job{said}"
+    often = f"{len(failed)} failure{'s' * (len(failed) > 1)}"
+    return f"is tried again after {often} of its {component.value} Job{said}"
+
+
+def _last_words(pod: Pod) -> str:
+    """Why a pod of a run failed, as it said itself or as Kubernetes saw it."""
+    for container in pod.containers:
+        answer = parse_result(container.exit_message)
+        if answer and answer.error and pod.reason != "Evicted":
+            return answer.error.message
+        if cause := container_exit_cause(pod, container):
+            return cause.message
+    return ""
+
+
+def _time_left(seconds: float) -> str:
+    if seconds >= 5400:
+        return f"about {seconds / 3600:.0f} h left"
+    return f"about {seconds / 60:.0f} min left" if seconds >= 90 else f"about {max(1, round(seconds))} s left"

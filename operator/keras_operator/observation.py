@@ -7,7 +7,9 @@ what Kubernetes knows is enough to go on.
 import asyncio
 import dataclasses
 from collections import OrderedDict
-from datetime import timedelta
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 
@@ -43,6 +45,9 @@ APPLIED_KINDS = (
 PROGRESS_PORT, AGENT_PORT = 8080, 8502
 _ASK_EVERY_SECONDS = 0.9
 _REMEMBERED_PODS = 10_000
+# The end of a Job and that of its pod come on two watches, one of which may be late. What the pod said decides for good
+# what becomes of the version, so after this long it is read.
+_LATE = timedelta(seconds=10)
 # A Job that has no pod this long after its creation is being refused one; its Events say by whom.
 _PODLESS = timedelta(seconds=5)
 
@@ -54,17 +59,25 @@ class Observer:
         cache: what was watched.
         client: asks pods and Events.
         clock: when.
+        project: makes of a body what planning needs of it.
     """
 
-    def __init__(self, cache: Cache, client: Client, clock: Clock) -> None:
+    def __init__(
+        self, cache: Cache, client: Client, clock: Clock, project: Callable[[Kind, Mapping[str, Any]], object]
+    ) -> None:
         self._cache = cache
         self._client = client
         self._clock = clock
+        self._project = project
         self._answers: OrderedDict[str, tuple[float, Progress | AgentTrouble | None]] = OrderedDict()
+        self._ended: OrderedDict[str, datetime] = OrderedDict()
+        self._read: OrderedDict[str, datetime] = OrderedDict()
 
     async def look(self, key: Key) -> Observed:
         """Everything of one model that is known now, and what its pods say."""
         observed = self.seen(key)
+        if await self._read_late_pods(key, observed):
+            observed = self.seen(key)
         if observed.model is None:
             return observed
         jobs, pods = observed.jobs, observed.pods
@@ -89,7 +102,7 @@ class Observer:
         versions = tuple(version for version in labelled if version.identity.owner_uid == uid)
         version_uids = {version.identity.uid for version in versions}
         jobs = tuple(
-            job
+            self._as_seen(job)
             for job in self._cache.owned(key, reference.JOB)
             if isinstance(job, Job) and job.identity.owner_uid in version_uids
         )
@@ -137,6 +150,40 @@ class Observer:
         if isinstance(child, Child | Deployment | Autoscaler) and child.identity.owner_uid == uid:
             return child
         return None
+
+    def _as_seen(self, job: Job) -> Job:
+        """The Job with the time at which it was first seen to have ended, if it has."""
+        if job.state is JobState.ACTIVE:
+            return job
+        seen = _remembered(self._ended, job.identity.uid, self._clock.now())
+        return dataclasses.replace(job, finished=seen)
+
+    async def _read_late_pods(self, key: Key, observed: Observed) -> bool:
+        """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end.
+
+        Returns:
+            Whether any pods were read.
+        """
+        running = {version.number for version in observed.versions if version.status.finished_at is None}
+        told = {pod.job_uid for pod in observed.pods if any(one.exit_code is not None for one in pod.containers)}
+        now = self._clock.now()
+        late = [
+            job.identity.uid
+            for job in observed.jobs
+            if job.finished is not None
+            and job.number in running
+            and job.identity.uid not in told
+            and now - _remembered(self._read, job.identity.uid, job.finished) >= _LATE
+        ]
+        for uid in late:
+            self._read[uid] = now
+            selector = f"batch.kubernetes.io/controller-uid={uid}"
+            for body in await self._client.list_objects(reference.POD, namespace=key[0], selector=selector):
+                metadata = body["metadata"]
+                ref = Ref(reference.POD, key[0], metadata["name"])
+                pod = self._project(reference.POD, body)
+                self._cache.put(ref, key, pod, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
+        return bool(late)
 
     async def _progress(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> Progress | None:
         active = {job.identity.uid for job in jobs if job.state is JobState.ACTIVE}
@@ -196,6 +243,14 @@ def _read(pod: Pod, answer: dict[str, object]) -> Progress | AgentTrouble | None
     if not isinstance(error, dict):
         return None
     return AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
+
+
+def _remembered(times: OrderedDict[str, datetime], uid: str, otherwise: datetime) -> datetime:
+    """The time that is known of an object; a bounded number of them is."""
+    known = times.setdefault(uid, otherwise)
+    if len(times) > _REMEMBERED_PODS:
+        times.popitem(last=False)
+    return known
 
 
 def _host(ip: str) -> str:

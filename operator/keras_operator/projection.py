@@ -94,7 +94,6 @@ def _job(body: Body) -> Job | None:
         return None
     ended = {c["type"]: c for c in (body.get("status") or {}).get("conditions") or () if c.get("status") == "True"}
     failed, complete = ended.get("Failed"), ended.get("Complete")
-    end = failed or complete or {}
     return Job(
         identity=identity(body),
         number=number,
@@ -102,7 +101,6 @@ def _job(body: Body) -> Job | None:
         state=JobState.FAILED if failed else JobState.COMPLETE if complete else JobState.ACTIVE,
         failure_reason=failed.get("reason", "") if failed else "",
         failure_message=failed.get("message", "") if failed else "",
-        finished=_time(end.get("lastTransitionTime")),
         suspended=bool((body.get("spec") or {}).get("suspend")),
     )
 

@@ -81,7 +81,7 @@ class Reconciler:
         self._renderer = Renderer(settings.templates)
         self._clock = clock
         self._phases = PhaseCounter(metrics, clock)
-        self._observer = Observer(cache, client, clock)
+        self._observer = Observer(cache, client, clock, project)
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
         self._accepted: dict[Ref, tuple[str, bytes]] = {}

@@ -203,6 +203,16 @@ class Client:
             return False
         return True
 
+    async def list_objects(self, kind: Kind, *, namespace: str, selector: str) -> list[dict[str, Any]]:
+        """Whole objects of a kind in one namespace; their `apiVersion` and `kind` are not set.
+
+        Args:
+            kind: of what.
+            namespace: of where.
+            selector: label selector.
+        """
+        return await self._pages("list", kind, namespace, {"labelSelector": selector}, "application/json")
+
     async def list_metadata(
         self, kind: Kind, selector: str = "", *, namespace: str | None = None
     ) -> Sequence[ObjectMetadata]:

@@ -73,7 +73,7 @@ class JobState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A Job of a run."""
+    """A Job of a run. `finished` is when this operator first saw it ended: another machine's clock may be wrong."""
 
     identity: Identity
     number: int

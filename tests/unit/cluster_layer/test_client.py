@@ -205,6 +205,19 @@ async def test_lists_are_read_page_by_page(client, server):
     assert "PartialObjectMetadataList" in server.received[0].headers["Accept"]
 
 
+async def test_objects_are_listed_whole_in_one_namespace(client, server):
+    async def page(_request):
+        return web.json_response({"metadata": {}, "items": [{"metadata": {"name": "a"}, "spec": 1}]})
+
+    server.answer = page
+    assert await client.list_objects(WIDGET, namespace="shop", selector="app=x") == [
+        {"metadata": {"name": "a"}, "spec": 1}
+    ]
+    assert server.received[0].path == "/apis/example.com/v1/namespaces/shop/widgets"
+    assert server.received[0].query == {"limit": "500", "labelSelector": "app=x"}
+    assert "Partial" not in server.received[0].headers["Accept"]
+
+
 async def test_events_are_written_once_and_counted_when_repeated(client, server):
     async def remember(request):
         return web.json_response({}, status=201 if request.method == "POST" else 200)

@@ -89,6 +89,19 @@ class MemoryApiServer:
         self.reads.append(request)
         return copy.deepcopy(self.objects.get(ref))
 
+    async def list_objects(self, kind: Kind, *, namespace: str, selector: str) -> Sequence[Body]:
+        label, _, uid = selector.partition("=")
+        assert label == "batch.kubernetes.io/controller-uid"
+        request = f"list {kind.kind} of {uid}"
+        self.before(request)
+        self.reads.append(request)
+        return [
+            copy.deepcopy(body)
+            for ref, body in self.objects.items()
+            if (ref.kind, ref.namespace) == (kind, namespace)
+            and any(owner["uid"] == uid for owner in body["metadata"].get("ownerReferences", ()))
+        ]
+
     async def delete(self, ref: Ref, uid: str) -> bool:
         request = f"delete {ref.kind.kind} {ref.name}"
         self.before(request)

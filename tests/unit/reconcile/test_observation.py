@@ -6,7 +6,8 @@ import pytest
 from keras_operator.api import ProgressStage
 from keras_operator.cluster.reference import POD, Ref
 
-from tests.unit.reconcile.operator_run import KEY, SETTINGS, Operator, play, start_pod
+from tests.unit.plan.observations import train_result
+from tests.unit.reconcile.operator_run import KEY, SETTINGS, Operator, end_job, play, start_pod
 
 PROGRESS = {"stage": "training", "epoch": 1, "epochs": 10}
 URL = "http://10.0.0.7:8080/progress"
@@ -197,3 +198,35 @@ async def test_answers_of_many_pods_are_not_kept_forever(training, server, monke
     clock.advance(1)
     await observed(training)
     assert len(answers) == 1
+
+
+async def test_a_result_is_waited_for_on_this_operators_own_clock(training, server, clock):
+    """The Job's end has the time of another machine, whose clock is minutes behind, and comes before its pod's end."""
+    run_pod(server)
+    told, server.watch = server.watch, lambda kind, *event: None if kind == POD else told(kind, *event)
+    clock.advance(300)
+    end_job(server, "dogs-1-train", train_result())
+    await training.look()
+    assert server.body("KerasModelVersion", "dogs-1")["status"]["phase"] == "Training"
+    assert not [read for read in server.reads if read.startswith("list")]
+
+
+async def test_a_pod_whose_end_is_not_seen_is_read_before_its_result_counts_as_lost(training, server, clock):
+    run_pod(server)
+    told, server.watch = server.watch, lambda kind, *event: None if kind == POD else told(kind, *event)
+    end_job(server, "dogs-1-train", train_result())
+    await training.look()
+    clock.advance(10)
+    await training.look()
+    assert [read for read in server.reads if read.startswith("list")] == [
+        f"list Pod of {server.body('Job', 'dogs-1-train')['metadata']['uid']}"
+    ]
+    assert server.body("KerasModelVersion", "dogs-1")["status"]["metrics"] == {"accuracy": "0.91", "loss": "0.3"}
+
+
+async def test_a_result_that_is_recorded_is_not_read_again(serving, server, clock):
+    server.drop(Ref(POD, "vision", "dogs-1-train-x"))
+    for _ in range(3):
+        clock.advance(60)
+        await serving.look()
+    assert server.reads == []

@@ -91,10 +91,10 @@ JOBS = {
     "just created": ({}, Job(WHO, 3, RunStage.TRAIN, JobState.ACTIVE)),
     "about to fail": (ended("FailureTarget"), Job(WHO, 3, RunStage.TRAIN, JobState.ACTIVE)),
     "not failed": (ended("Failed", "False"), Job(WHO, 3, RunStage.TRAIN, JobState.ACTIVE)),
-    "complete": (ended("Complete"), Job(WHO, 3, RunStage.TRAIN, JobState.COMPLETE, finished=AT_NOON)),
+    "complete": (ended("Complete"), Job(WHO, 3, RunStage.TRAIN, JobState.COMPLETE)),
     "failed": (
         ended("Failed", reason="DeadlineExceeded", message="too long"),
-        Job(WHO, 3, RunStage.TRAIN, JobState.FAILED, "DeadlineExceeded", "too long", AT_NOON),
+        Job(WHO, 3, RunStage.TRAIN, JobState.FAILED, "DeadlineExceeded", "too long"),
     ),
 }
 

@@ -31,6 +31,7 @@ from keras_operator.api import (
     decode_version,
     inputs_hash,
 )
+from keras_operator.api.status import UNSEEN
 
 TABLES = Path(__file__).parents[1] / "unit/api"
 RIGHT = {entry["id"]: entry["spec"] for entry in yaml.safe_load((TABLES / "right_models.yaml").read_text())}
@@ -209,11 +210,22 @@ def test_version_never_changes(versions):
 
 
 def test_version_written_twice_is_the_same(versions):
-    first = versions.apply("dogs-3", version_spec())
+    versions.apply("dogs-3", version_spec())
+    first = versions.report("dogs-3", KerasModelVersionStatus(observed_generation=1))
     again = versions.apply("dogs-3", version_spec())
 
     assert again["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
     assert decode_version(again["spec"]) == decode_version(version_spec())
+
+
+def test_what_the_operator_has_not_seen_says_so_until_it_has(models, versions):
+    """Tools that wait compare it with metadata.generation, and take an object without it for done."""
+    models.apply("dogs", suspended(RIGHT["source"]))
+    versions.apply("dogs-3", version_spec())
+    assert models.get("dogs")["status"] == versions.get("dogs-3")["status"] == UNSEEN
+
+    models.report("dogs", KerasModelStatus(observed_generation=1, phase=Phase.PENDING))
+    assert models.get("dogs")["status"] == {"observedGeneration": 1, "phase": "Pending"}
 
 
 def test_status_of_a_model_comes_back_as_it_was_written(models):
@@ -240,6 +252,7 @@ def test_status_of_a_model_comes_back_as_it_was_written(models):
 def test_status_of_a_version_comes_back_as_it_was_written(versions):
     versions.apply("dogs-3", version_spec())
     status = KerasModelVersionStatus(
+        observed_generation=1,
         phase=VersionPhase.PUBLISHED,
         message="published 31 MB",
         conditions=(condition(ConditionType.PUBLISHED),),

@@ -6,6 +6,7 @@ from msgspec import inspect
 
 from .kinds import GROUP, VERSION, Column, Kind
 from .schema import Schema, schema_of
+from .status import UNSEEN
 
 
 def crd(kind: Kind) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def object_schema(kind: Kind) -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": {"description": _first_line(kind.spec), **spec},
-            "status": {"description": _first_line(kind.status), **status},
+            "status": {"description": _first_line(kind.status), **status, "default": UNSEEN},
         },
         "x-kubernetes-validations": [rule.schema() for rule in kind.rules],
     }

@@ -35,6 +35,13 @@ class Condition(Reported, frozen=True, kw_only=True):
     observed_generation: Annotated[int, Meta(ge=0, description="metadata.generation that the statement is about.")]
 
 
+ObservedGeneration = Annotated[
+    int, Meta(ge=-1, description="metadata.generation that this status is about; -1 before the operator has looked.")
+]
+UNSEEN = {"observedGeneration": -1}
+"""What the API server shows before the operator has said anything, lest tools that wait take silence for success."""
+
+
 class EpochProgress(Reported, frozen=True, kw_only=True):
     """How far the running training is."""
 
@@ -46,9 +53,7 @@ class EpochProgress(Reported, frozen=True, kw_only=True):
 class KerasModelStatus(Reported, frozen=True, kw_only=True):
     """What the operator found and did."""
 
-    observed_generation: (
-        Annotated[int, Meta(ge=0, description="metadata.generation that this status is about.")] | None
-    ) = None
+    observed_generation: ObservedGeneration | None = None
     phase: Annotated[Phase, Meta(description="One word for people; machines read conditions.")] | None = None
     message: (
         Annotated[

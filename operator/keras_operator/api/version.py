@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from .evaluation import Metric
 from .rules import Rule
-from .status import Condition
+from .status import Condition, ObservedGeneration
 from .store import Store
 from .training import Source, Training
 from .wire import Reported, Time, Written
@@ -108,6 +108,7 @@ class GateResult(Reported, frozen=True, kw_only=True):
 class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
     """What became of the version."""
 
+    observed_generation: ObservedGeneration | None = None
     phase: Annotated[VersionPhase, Meta(description="How far the version is.")] | None = None
     message: (
         Annotated[str, Meta(max_length=32_768, description="What is going on, and what to do if something is wrong.")]

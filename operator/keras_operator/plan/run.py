@@ -260,4 +260,7 @@ def _with(
     now: datetime,
 ) -> KerasModelVersionStatus:
     made = conditions(statements, version.status.conditions, version.identity.generation, now)
-    return msgspec.structs.replace(status, phase=phase, message=message, conditions=made)
+    generation = version.identity.generation
+    return msgspec.structs.replace(
+        status, observed_generation=generation, phase=phase, message=message, conditions=made
+    )

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from keras_operator.api import KINDS, Kind
 from keras_operator.api.generate import drifted, files, main
+from keras_operator.api.status import UNSEEN
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -132,9 +133,11 @@ def test_bounds_are_whole_numbers(kind):
             assert node.get(bound, 0) == int(node.get(bound, 0)), path
 
 
-def test_the_server_writes_nothing_into_a_status():
+def test_the_server_writes_into_a_status_only_that_nobody_has_seen_the_object():
     for kind in KINDS:
-        for path, node in walk(schema(kind)["properties"]["status"]):
+        status = dict(schema(kind)["properties"]["status"])
+        assert status.pop("default") == UNSEEN
+        for path, node in walk(status):
             assert "default" not in node, path
 
 

@@ -2,6 +2,9 @@
 
 Every value is printed by `tojson`, so nothing that a person wrote can change a manifest's structure. A name that a
 template asks for and does not get is an error (`StrictUndefined`), never an empty string.
+
+Printing YAML and reading it takes milliseconds, and the children of thousands of models differ in a few plain words.
+So a built-in template is printed with marks in the place of such words, once, and later only the words are put in.
 """
 
 import hashlib
@@ -22,6 +25,13 @@ _TEMPLATES = Path(__file__).parent / "templates"
 # Templates that are written once: a hash of them would only be noise on the object.
 _WRITTEN_ONCE = {Template.VERSION, Template.TRAIN_JOB, Template.EXPORT_JOB}
 
+
+# Words that YAML, JSON and the filters of templates take as they are, and so may be put in later.
+_PLAIN = re.compile(r"[A-Za-z0-9._:/@+=-]+")
+# Around the number of a mark: characters of the private use area, which no plain word holds.
+_MARK_BEGIN, _MARK_END = "\ue000", "\ue001"
+_MARK = re.compile(f"{_MARK_BEGIN}([0-9]+){_MARK_END}")
+_SKELETONS = 512
 
 # The two halves that JSON writes a character beyond U+FFFF in.
 _SURROGATES = re.compile(r"\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})")
@@ -58,7 +68,9 @@ class Renderer:
         self._environment.policies["json.dumps_function"] = _quoted
         self._environment.policies["json.dumps_kwargs"] = {}
         self._environment.filters["literally"] = _literally
-        self._printed = lru_cache(maxsize=4096)(self._print)
+        # A team's own template may ask what a word is, not only print it.
+        self._marks = overrides is None
+        self._skeleton = lru_cache(maxsize=_SKELETONS)(self._print_skeleton)
 
     def render(self, desired: Desired) -> dict[str, Any]:
         """The manifest of a desired object, with the hash of its content as an annotation where it is kept by apply.
@@ -66,11 +78,33 @@ class Renderer:
         Raises:
             TemplateError: the template is broken or asks for a value that it is not given.
         """
-        values = msgspec.json.encode(dict(desired.values), order="deterministic")
-        manifest: dict[str, Any] = msgspec.json.decode(self._printed(desired.template, values))
+        words: list[str] = []
+        marked = {name: self._marked(value, words) for name, value in desired.values.items()}
+        key = msgspec.json.encode(marked, order="deterministic")
+        if key.count(_MARK_BEGIN.encode()) == len(words):
+            parts = self._skeleton(desired.template, key)
+            text = "".join(part if at % 2 == 0 else words[int(part)] for at, part in enumerate(parts))
+            manifest: dict[str, Any] = msgspec.json.decode(text)
+        else:
+            manifest = self._print(desired.template, msgspec.json.encode(dict(desired.values)))
+        if desired.template not in _WRITTEN_ONCE:
+            content = msgspec.json.encode(manifest, order="deterministic")
+            digest = hashlib.sha256(content).hexdigest()[:16]
+            manifest["metadata"].setdefault("annotations", {})[HASH_ANNOTATION] = digest
         return manifest
 
-    def _print(self, template: Template, values: bytes) -> bytes:
+    def _marked(self, value: object, words: list[str]) -> object:
+        """A mark for a plain word, which is then the last of `words`; anything else as it is."""
+        if not (self._marks and isinstance(value, str) and _PLAIN.fullmatch(value)):
+            return value
+        words.append(value)
+        return f"{_MARK_BEGIN}{len(words) - 1}{_MARK_END}"
+
+    def _print_skeleton(self, template: Template, values: bytes) -> list[str]:
+        """A manifest as JSON, cut at its marks: text, number of a word, text, number of a word … text."""
+        return _MARK.split(msgspec.json.encode(self._print(template, values)).decode())
+
+    def _print(self, template: Template, values: bytes) -> dict[str, Any]:
         name = f"{template.value}.yaml.j2"
         try:
             text = self._environment.get_template(name).render(msgspec.json.decode(values))
@@ -81,11 +115,8 @@ class Renderer:
             raise TemplateError(
                 f"template {name} cannot be printed: it must be an object with apiVersion, kind and metadata.name"
             )
-        if template not in _WRITTEN_ONCE:
-            content = msgspec.json.encode(manifest, order="deterministic")
-            digest = hashlib.sha256(content).hexdigest()[:16]
-            manifest["metadata"].setdefault("annotations", {})[HASH_ANNOTATION] = digest
-        return msgspec.json.encode(manifest)
+        result: dict[str, Any] = manifest
+        return result
 
 
 def _is_object(manifest: Any) -> bool:

@@ -1,7 +1,9 @@
 """The children as their templates print them: complete, safe, and the same for the same values."""
 
+from pathlib import Path
 from typing import Any
 
+import keras_operator
 import msgspec
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,7 @@ from keras_operator.render import HASH_ANNOTATION, Renderer, TemplateError
 from tests.unit.plan.observations import brought, decide, published, trained, version
 
 RENDERER = Renderer()
+PRINTER = Renderer(Path(keras_operator.__file__).parent / "templates")
 STORE = Store(uri="s3://models/dogs", endpoint="http://minio:9000", credentials=Credentials(secret_name="minio"))
 PLAIN = trained()
 FULL = trained(
@@ -276,6 +279,26 @@ def test_any_text_comes_out_as_it_went_in(text):
     manifest = RENDERER.render(Desired(Template.SERVICE, "dogs", values))
     assert manifest["spec"]["selector"]["keras-operator.dev/model"] == text
     assert manifest["metadata"]["ownerReferences"][0]["uid"] == text
+
+
+WORDS = st.one_of(
+    st.text("abcXYZ019.:/@+=-_", max_size=12),
+    st.sampled_from(
+        ["null", "true", "1e5", "0x1f", "2026-01-02", "1:30", "-", "=", "s3://b/$x", "\ue0000\ue001", "🐕"]
+    ),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_words_that_are_put_in_later_make_what_printing_them_makes(data):
+    """The renderer that a team gives a folder prints everything; the other only what it has not printed before."""
+    for desired in (*children(FULL).values(), *children(PLAIN).values()):
+        words = {name: data.draw(WORDS) for name, value in desired.values.items() if isinstance(value, str)}
+        # One that is empty counts as not given: then it stays what it is in both.
+        given_words = {name: word for name, word in words.items() if word or name != "secret_name"}
+        other = Desired(desired.template, desired.name, {**desired.values, **given_words})
+        assert RENDERER.render(other) == PRINTER.render(other)
 
 
 @pytest.mark.parametrize("uri", ["s3://b/$(AWS_SECRET_ACCESS_KEY)", "s3://b/$$(HOME)", "s3://b/$", "s3://b/a$b"])

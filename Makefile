@@ -1,4 +1,4 @@
-# `make help` lists the targets. CLUSTER=kind or CLUSTER=existing make every target use that cluster.
+# `make help` lists the targets. CLUSTER=kind, kwok or existing makes every target use that cluster.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help

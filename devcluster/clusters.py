@@ -1,6 +1,7 @@
-"""The three kinds of cluster behind one set of commands: `CLUSTER` is `node` (default), `kind` or `existing`."""
+"""The kinds of cluster behind one set of commands: `CLUSTER` is `node` (default), `kwok`, `kind` or `existing`."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
@@ -8,7 +9,7 @@ from devcluster.errors import DevclusterError
 from devcluster.existing import ExistingCluster
 from devcluster.images import Builder, Image
 from devcluster.kind import KindCluster
-from devcluster.node_cluster import NodeCluster
+from devcluster.node_cluster import FakeNodesCluster, NodeCluster
 from devcluster.places import Places
 
 
@@ -41,14 +42,16 @@ def choose(places: Places, wanted: str | None = None) -> Cluster:
     """The cluster that `wanted`, or else the variable CLUSTER, names.
 
     Raises:
-        DevclusterError: the name is none of the three.
+        DevclusterError: the name is none of the four.
     """
     kind = wanted if wanted is not None else os.environ.get("CLUSTER", "node")
     match kind:
         case "node" | "":
             return NodeCluster(places)
+        case "kwok":
+            return FakeNodesCluster(replace(places, fake_nodes=True))
         case "kind":
             return KindCluster(places)
         case "existing":
             return ExistingCluster()
-    raise DevclusterError(f"CLUSTER is {kind!r}, which is none of node, kind, existing")
+    raise DevclusterError(f"CLUSTER is {kind!r}, which is none of node, kwok, kind, existing")

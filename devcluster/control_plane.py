@@ -46,7 +46,7 @@ def etcd(places: Places, slot: Slot) -> Served:
     return Served(Component("etcd", command), f"http://{slot.node}:2381/health")
 
 
-def api_server(places: Places, slot: Slot) -> Served:
+def api_server(places: Places, slot: Slot, audit_policy: str = AUDIT_POLICY) -> Served:
     """The API server, with RBAC, Pod Security admission (on by default), aggregation and an audit log."""
     pki, policy = places.pki, places.config / "audit-policy.yaml"
     command = (
@@ -82,12 +82,18 @@ def api_server(places: Places, slot: Slot) -> Served:
         "--allow-privileged=true",
         "--profiling=false",
     )
-    component = Component("kube-apiserver", command, files={policy: AUDIT_POLICY})
+    component = Component("kube-apiserver", command, files={policy: audit_policy})
     return Served(component, f"https://{slot.node}:6443/readyz")
 
 
-def controller_manager(places: Places, slot: Slot) -> Served:
-    """The controllers, with client limits and HPA intervals that fit tests rather than a thousand nodes."""
+def controller_manager(places: Places, slot: Slot, *more: str) -> Served:
+    """The controllers, with client limits and HPA intervals that fit tests rather than a thousand nodes.
+
+    Args:
+        places: of this cluster.
+        slot: of this cluster.
+        more: flags; of two that say the same, the last counts.
+    """
     kubeconfig = places.config / "controller-manager.kubeconfig"
     command = (
         str(binary(places, "kube-controller-manager")),
@@ -107,12 +113,13 @@ def controller_manager(places: Places, slot: Slot) -> Served:
         "--horizontal-pod-autoscaler-cpu-initialization-period=30s",
         "--flex-volume-plugin-dir=/var/lib/kubelet/volume-plugins",
         "--profiling=false",
+        *more,
     )
     return Served(Component("kube-controller-manager", command), f"https://{slot.node}:10257/healthz")
 
 
-def scheduler(places: Places, slot: Slot) -> Served:
-    """The scheduler."""
+def scheduler(places: Places, slot: Slot, *more: str) -> Served:
+    """The scheduler; `more` are flags, of two that say the same the last counts."""
     kubeconfig = places.config / "scheduler.kubeconfig"
     command = (
         str(binary(places, "kube-scheduler")),
@@ -123,5 +130,6 @@ def scheduler(places: Places, slot: Slot) -> Served:
         "--kube-api-qps=300",
         "--kube-api-burst=600",
         "--profiling=false",
+        *more,
     )
     return Served(Component("kube-scheduler", command), f"https://{slot.node}:10259/readyz")

@@ -32,7 +32,8 @@ def write_all(places: Places, slot: Slot) -> None:
     """Write the administrator's and every component's kubeconfig."""
     server = f"https://{slot.node}:6443"
     authority = (places.pki / "ca.crt").read_bytes()
-    targets = {name: places.config / f"{name}.kubeconfig" for name in COMPONENTS} | {"admin": places.kubeconfig}
+    components = (*COMPONENTS, "kwok") if places.fake_nodes else COMPONENTS
+    targets = {name: places.config / f"{name}.kubeconfig" for name in components} | {"admin": places.kubeconfig}
     for name, path in targets.items():
         certificate, key = ((places.pki / f"{name}.{suffix}").read_bytes() for suffix in ("crt", "key"))
         write_atomically(path, render(server, authority, certificate, key), mode=0o600)

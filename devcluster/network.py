@@ -46,6 +46,11 @@ def connect(slot: Slot, holder: Process, enter: list[str]) -> None:
     run([*enter, "sysctl", "-q", "-w", *NODE_SYSCTLS])
 
 
+def refuse_pods(slot: Slot, enter: list[str]) -> None:
+    """Refuse calls of pods and Services at once: those of fake nodes would else wait for an answer."""
+    run([*enter, "ip", "route", "replace", "unreachable", str(slot.network)])
+
+
 def disconnect(slot: Slot) -> None:
     """Remove the wire; its routes go with it. The kernel removes it too, some time after the node's last process."""
     if Path("/sys/class/net", slot.host_interface).exists():

@@ -5,13 +5,24 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from devcluster import addons, cgroups, kubeconfig, namespaces, network, node_agents, pki, preconditions, processes
+from devcluster import (
+    addons,
+    cgroups,
+    fake_nodes,
+    kubeconfig,
+    namespaces,
+    network,
+    node_agents,
+    pki,
+    preconditions,
+    processes,
+)
 from devcluster.build import binary, build_all
 from devcluster.commands import run
 from devcluster.control_plane import Served, api_server, controller_manager, etcd, scheduler
 from devcluster.errors import CommandFailedError, DevclusterError, NotReadyError
 from devcluster.oci import pause_image
-from devcluster.places import Places, locked, write_atomically
+from devcluster.places import FAKE_NODES_SUFFIX, Places, locked, write_atomically
 from devcluster.probes import answers
 from devcluster.processes import Process, of_cluster, of_component
 from devcluster.slots import Slot, claim, recorded
@@ -23,6 +34,8 @@ CGROUP_SECONDS = 10.0
 
 def stages(places: Places, slot: Slot) -> tuple[tuple[Served, ...], ...]:
     """All components in the order in which they start; a stage waits until the one before is ready."""
+    if places.fake_nodes:
+        return fake_nodes.stages(places, slot)
     machine = node_agents.inspect_machine()
     return (
         (etcd(places, slot), node_agents.containerd(places, slot, machine), addons.minio(places, slot)),
@@ -54,17 +67,23 @@ def up(places: Places) -> None:
     Raises:
         DevclusterError: a step failed; the message says which and what to do.
     """
-    preconditions.ensure(preconditions.NODE)
-    build_all(places)
+    preconditions.ensure(preconditions.CONTROL_PLANE if places.fake_nodes else preconditions.NODE)
+    build_all(places, fake_nodes.PROGRAMS if places.fake_nodes else ())
     down_orphans(places)
     with locked(lock_path(places)):
         write_atomically(places.tree_record, str(places.tree))
         slot = claim(places, network.routes())
         pki.create(places, slot)
         kubeconfig.write_all(places, slot)
-        cgroups.create(node_agents.cgroup_name(places))
         holder = _holder(places, slot)
         storage, api, agents = stages(places, slot)
+        if places.fake_nodes:
+            network.refuse_pods(slot, namespaces.enter(holder))
+            for stage in (storage, api, agents):
+                _start_stage(places, stage, holder)
+            fake_nodes.apply(places, kubectl)
+            return
+        cgroups.create(node_agents.cgroup_name(places))
         _start_stage(places, storage, holder)
         _load_pause(places, holder)
         _start_stage(places, api, holder)
@@ -181,7 +200,7 @@ def down_orphans(places: Places) -> None:
             continue  # its own `down` was faster
         if not tree.exists():
             print(f"ending the cluster of {tree}, which is gone", flush=True)
-            down(Places(cache=places.cache, tree=tree))
+            down(Places(places.cache, tree, fake_nodes=record.parent.name.endswith(FAKE_NODES_SUFFIX)))
 
 
 @dataclass(frozen=True)
@@ -212,9 +231,13 @@ def status(places: Places) -> list[ComponentStatus]:
 
 
 def node_ready(places: Places) -> bool:
-    """Whether Kubernetes calls the node Ready."""
+    """Whether Kubernetes calls the node, or each of the fake ones, Ready."""
     try:
-        node = json.loads(kubectl(places, "get", "node", pki.NODE_NAME, "-o", "json", "--request-timeout=5s"))
+        nodes = json.loads(kubectl(places, "get", "nodes", "-o", "json", "--request-timeout=5s"))["items"]
     except CommandFailedError:
         return False
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"]["conditions"])
+    ready = [
+        any(c["type"] == "Ready" and c["status"] == "True" for c in node["status"].get("conditions", ()))
+        for node in nodes
+    ]
+    return bool(ready) and all(ready)

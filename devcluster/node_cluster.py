@@ -15,6 +15,8 @@ from devcluster.slots import Slot, recorded
 class NodeCluster:
     """A control plane and one node inside namespaces of this machine."""
 
+    start_with = "make cluster"
+
     def __init__(self, places: Places) -> None:
         self._places = places
 
@@ -30,7 +32,7 @@ class NodeCluster:
         """A table of its processes and its addresses."""
         lines = node.status(self._places)
         if not lines:
-            return "no cluster of this clone is running; `make cluster` starts one", False
+            return f"no cluster of this clone is running; `{self.start_with}` starts one", False
         table = [f"{'COMPONENT':<26}{'STATE':<10}{'PID':>7}{'MiB':>6}"]
         for line in lines:
             state = "ready" if line.ready else "not ready" if line.pid else "not running"
@@ -40,10 +42,13 @@ class NodeCluster:
         table += [
             f"node is {'Ready' if ready else 'not ready'}",
             f"API server  https://{slot.node}:6443   pods {slot.pods}   Services {slot.services}",
-            f"S3          {s3_endpoint(slot)}   in pods also http://minio.minio.svc:9000",
+            *self._services(slot),
             f"state       {self._places.state}",
         ]
         return "\n".join(table), ready
+
+    def _services(self, slot: Slot) -> list[str]:
+        return [f"S3          {s3_endpoint(slot)}   in pods also http://minio.minio.svc:9000"]
 
     def logs(self, name: str | None) -> str:
         """A component's log, or the last lines of all."""
@@ -63,11 +68,16 @@ class NodeCluster:
         """Where everything is; the first words of PATH bring the kubectl that belongs to the cluster."""
         return {
             "KUBECONFIG": str(self.kubeconfig()),
+            **self._object_storage(),
+            "DEVCLUSTER_AUDIT_LOG": str(self._places.audit_log),
+            "DEVCLUSTER_BIN": str(binary(self._places, "kubectl").parent),
+        }
+
+    def _object_storage(self) -> dict[str, str]:
+        return {
             "DEVCLUSTER_S3_ENDPOINT": s3_endpoint(self._slot()),
             "DEVCLUSTER_S3_ACCESS_KEY": S3_ACCESS_KEY,
             "DEVCLUSTER_S3_SECRET_KEY": S3_SECRET_KEY,
-            "DEVCLUSTER_AUDIT_LOG": str(self._places.audit_log),
-            "DEVCLUSTER_BIN": str(binary(self._places, "kubectl").parent),
         }
 
     def load(self, builder: Builder, images: list[Image]) -> None:
@@ -77,5 +87,20 @@ class NodeCluster:
     def _slot(self) -> Slot:
         slot = recorded(self._places.state)
         if slot is None:
-            raise DevclusterError("no cluster of this clone is running; `make cluster` starts one")
+            raise DevclusterError(f"no cluster of this clone is running; `{self.start_with}` starts one")
         return slot
+
+
+class FakeNodesCluster(NodeCluster):
+    """A control plane whose nodes and pods kwok plays; beside the clone's real node, with a state of its own."""
+
+    start_with = "CLUSTER=kwok make cluster"
+
+    def load(self, builder: Builder, images: list[Image]) -> None:
+        """Nothing runs on fake nodes, so no image is needed on them."""
+
+    def _services(self, slot: Slot) -> list[str]:
+        return []
+
+    def _object_storage(self) -> dict[str, str]:
+        return {}

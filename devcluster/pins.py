@@ -117,4 +117,11 @@ PINS = (
     ),
     Pin(name="kstatus", module="sigs.k8s.io/cli-utils", packages={"kstatus": "."}, on_demand=True),
     Pin(name="argocd-health", module="github.com/yuin/gopher-lua", packages={"argocd-health": "."}, on_demand=True),
+    Pin(
+        name="kwok",
+        module="sigs.k8s.io/kwok",
+        packages={"kwok": "sigs.k8s.io/kwok/cmd/kwok"},
+        linked=lambda version: {"sigs.k8s.io/kwok/pkg/consts.Version": version},
+        on_demand=True,
+    ),
 )

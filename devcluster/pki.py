@@ -24,8 +24,8 @@ class Identity:
     authority: str = "ca"
 
 
-def identities(slot: Slot) -> tuple[Identity, ...]:
-    """Everybody who needs a certificate."""
+def identities(slot: Slot, *, fake_nodes: bool = False) -> tuple[Identity, ...]:
+    """Everybody who needs a certificate; kwok only where it stands for the nodes."""
     api_names = (
         "DNS:localhost",
         "DNS:kubernetes",
@@ -51,6 +51,7 @@ def identities(slot: Slot) -> tuple[Identity, ...]:
             "/CN=system:metrics-server",
             ("DNS:metrics-server.kube-system.svc", f"IP:{slot.node}"),
         ),
+        *((Identity("kwok", "/O=system:masters/CN=kwok"),) if fake_nodes else ()),
     )
 
 
@@ -63,7 +64,7 @@ def create(places: Places, slot: Slot) -> None:
     folder.mkdir(parents=True, mode=0o700)
     for authority in ("ca", "front-proxy-ca"):
         _authority(folder, authority)
-    for identity in identities(slot):
+    for identity in identities(slot, fake_nodes=places.fake_nodes):
         _certificate(folder, identity)
     run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", folder / "service-account.key"])
     run(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TREE = Path(__file__).resolve().parent.parent
+FAKE_NODES_SUFFIX = "-kwok"
 
 
 def default_cache() -> Path:
@@ -27,15 +28,16 @@ def cluster_name(tree: Path) -> str:
 
 @dataclass(frozen=True)
 class Places:
-    """All paths of one clone's cluster."""
+    """All paths of one clone's cluster; the one with `fake_nodes` is another, beside the clone's real node."""
 
     cache: Path
     tree: Path
+    fake_nodes: bool = False
 
     @property
     def name(self) -> str:
         """The cluster's name: part of its cgroup's, its state's and its processes' marks."""
-        return cluster_name(self.tree)
+        return cluster_name(self.tree) + (FAKE_NODES_SUFFIX if self.fake_nodes else "")
 
     @property
     def state(self) -> Path:

@@ -26,6 +26,12 @@ def _file(package: str, *paths: str) -> Requirement:
     return Requirement(package, lambda: any(Path(path).exists() for path in paths))
 
 
+CONTROL_PLANE = (
+    _command("iproute2", "ip"),
+    _command("util-linux", "nsenter", "unshare", "setsid"),
+    _command("procps", "sysctl"),
+    _command("openssl", "openssl"),
+)
 NODE = (
     _command("containerd", "containerd", "ctr"),
     _command("runc", "runc"),
@@ -33,10 +39,7 @@ NODE = (
     _command("conntrack", "conntrack"),
     _command("iptables", "iptables"),
     _command("ipset", "ipset"),
-    _command("iproute2", "ip"),
-    _command("util-linux", "nsenter", "unshare", "setsid"),
-    _command("procps", "sysctl"),
-    _command("openssl", "openssl"),
+    *CONTROL_PLANE,
 )
 IMAGES = (
     _command("buildah", "buildah"),

@@ -60,7 +60,7 @@ def test_a_command_that_is_not_installed_is_named():
 
 
 def test_an_unknown_kind_of_cluster_is_refused(places):
-    with pytest.raises(DevclusterError, match="'minikube', which is none of node, kind, existing"):
+    with pytest.raises(DevclusterError, match="'minikube', which is none of node, kwok, kind, existing"):
         clusters.choose(places, "minikube")
 
 

@@ -171,9 +171,12 @@ class Reconciler:
         if child is not None and (child.identity.deleting or self._in_sync(ref, manifest, wanted, child)):
             return Outcome()
         try:
-            if child is None and (outcome := await self._in_the_way(ref, model.identity.uid)):
-                return outcome
-            body = await self._client.apply(manifest)
+            try:
+                body = await (self._client.apply_new(manifest) if child is None else self._client.apply(manifest))
+            except AlreadyExists:
+                if outcome := await self._in_the_way(ref, model.identity.uid):
+                    return outcome
+                body = await self._client.apply(manifest)
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
         made = self._remember(ref, (ref.namespace, model.identity.name), body)
@@ -192,7 +195,7 @@ class Reconciler:
         return True
 
     async def _in_the_way(self, ref: Ref, owner_uid: str) -> Outcome | None:
-        """Apply would take over an object of this name that belongs to somebody else: look before the first write."""
+        """Apply would take over an object of this name that belongs to somebody else: look whose it is."""
         body = await self._client.get(ref)
         if body is None:
             return None

@@ -58,6 +58,17 @@ async def test_apply_creates_then_changes_then_removes_what_is_not_named_any_mor
     assert managers == {("keras-operator", "Apply")}
 
 
+async def test_a_new_object_is_applied_only_where_there_is_none(client, namespace, name):
+    made = await client.apply_new(settings_of(namespace, name, {"a": "1", "b": "2"}))
+    with pytest.raises(AlreadyExists, match=f"ConfigMap {namespace}/{name} already exists"):
+        await client.apply_new(settings_of(namespace, name, {"a": "3"}))
+    # It is this manager's as if it had been applied: what a later apply leaves out goes.
+    changed = await client.apply(settings_of(namespace, name, {"b": "2"}))
+    assert (changed["metadata"]["uid"], changed["data"]) == (made["metadata"]["uid"], {"b": "2"})
+    managers = {(entry["manager"], entry["operation"]) for entry in made["metadata"]["managedFields"]}
+    assert managers == {("keras-operator", "Apply")}
+
+
 async def test_applying_the_same_again_changes_nothing(client, namespace, name):
     made = await client.apply(settings_of(namespace, name, {"a": "1"}))
     again = await client.apply(settings_of(namespace, name, {"a": "1"}))

@@ -12,7 +12,7 @@ from typing import Any
 
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.events import EventRecord, EventWriter, newest_first, record_of
-from keras_operator.cluster.failure import Conflict, Invalid, NotFound
+from keras_operator.cluster.failure import AlreadyExists, Conflict, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.pod_http import PodHttp
 from keras_operator.cluster.reference import CORE_EVENT, KUBERNETES_KINDS, LEASE, Kind, Kinds, Ref
@@ -23,6 +23,8 @@ FIELD_MANAGER = "keras-operator"
 _APPLY = "application/apply-patch+yaml"
 _METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json"
 _PAGE = "500"
+# etcd counts from 1, which is before its first write.
+_NO_OBJECT_HAS = "1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,25 @@ class Client:
             body=manifest,
             content_type=_APPLY,
         )
+
+    async def apply_new(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Server-side apply that creates the object and leaves alone what is there, in one request and without a look.
+
+        A POST would make the fields another manager's (`Update`, not `Apply`), from whom no later apply could take one
+        away. So it is an apply that asks for a resourceVersion which no object ever has: the API server compares it
+        where there is an object, and takes no notice of it where there is none.
+
+        Returns:
+            The object as it was created.
+
+        Raises:
+            AlreadyExists: there is one of that name, and it was not changed.
+        """
+        metadata = {**manifest["metadata"], "resourceVersion": _NO_OBJECT_HAS}
+        try:
+            return await self.apply({**manifest, "metadata": metadata})
+        except Conflict as conflict:
+            raise AlreadyExists(409, "AlreadyExists", f"{self.kinds.ref(manifest)} already exists") from conflict
 
     async def apply_status(
         self, ref: Ref, uid: str, status: Mapping[str, Any], resource_version: str | None = None

@@ -49,6 +49,14 @@ async def test_apply_is_a_server_side_apply_under_one_field_manager(client, serv
     assert json.loads(request.body)["spec"] == {"size": 3}
 
 
+async def test_a_new_object_is_applied_with_a_resource_version_that_none_has(client, server):
+    server.always({"metadata": {"uid": "u1"}})
+    assert await client.apply_new(manifest(spec={"size": 3})) == {"metadata": {"uid": "u1"}}
+    (request,) = server.received
+    assert (request.method, request.headers["Content-Type"]) == ("PATCH", "application/apply-patch+yaml")
+    assert json.loads(request.body)["metadata"]["resourceVersion"] == "1"
+
+
 async def test_status_is_written_with_a_test_of_the_uid_and_if_asked_of_the_resource_version(client, server):
     server.always({})
     await client.apply_status(WHEEL, "u1", {"phase": "Ready"})

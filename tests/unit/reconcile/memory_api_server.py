@@ -64,6 +64,13 @@ class MemoryApiServer:
             raise Invalid(422, "Invalid", "spec.selector: Required value")
         return self._done(request, self._merge(ref, manager, "", wanted))
 
+    async def apply_new(self, manifest: Mapping[str, Any]) -> Body:
+        ref = self.kinds.ref(manifest)
+        if ref in self.objects:
+            self.before(f"apply {ref.kind.kind} {ref.name}")
+            raise AlreadyExists(409, "AlreadyExists", f"{ref} already exists")
+        return await self.apply(manifest)
+
     async def apply_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> Body:
         request = f"status {ref.kind.kind} {ref.name}"
         self.before(request)

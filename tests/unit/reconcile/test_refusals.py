@@ -17,6 +17,7 @@ from keras_operator.cluster.reference import JOB, Ref
 from keras_operator.kinds import VERSION
 
 from tests.unit.plan.observations import trained
+from tests.unit.reconcile.memory_api_server import MemoryApiServer
 from tests.unit.reconcile.operator_run import SETTINGS, Operator, condition, live, put_model, status
 
 
@@ -45,7 +46,7 @@ REFUSALS = {
             "policies"
         ),
     ),
-    "no right to look": (
+    "no right to look whose it is": (
         "get ServiceAccount dogs",
         Forbidden(403, "Forbidden", 'User "operator" cannot get serviceaccounts'),
         (
@@ -56,8 +57,16 @@ REFUSALS = {
 }
 
 
+def put_what_is_asked_about(server: MemoryApiServer, what: str) -> None:
+    """The operator looks whose an object is only where one is in its way."""
+    verb, kind, name = what.split()
+    if verb == "get":
+        server.put(server.ref(kind, name), {"spec": {"ports": []}})
+
+
 @pytest.mark.parametrize(("what", "failure", "sentence"), REFUSALS.values(), ids=REFUSALS.keys())
 async def test_a_refusal_is_a_sentence_and_everything_else_goes_on(operator, server, what, failure, sentence):
+    put_what_is_asked_about(server, what)
     server.before = refusing(what, failure)
     for _ in range(3):
         again = await operator.look()
@@ -211,6 +220,7 @@ TRANSIENT = {
 @pytest.mark.parametrize("failure", TRANSIENT.values(), ids=TRANSIENT.keys())
 @pytest.mark.parametrize("what", ["apply Service dogs", "get Service dogs", "create KerasModelVersion dogs-1"])
 async def test_what_passes_by_itself_is_raised_after_the_status_was_written(operator, server, what, failure):
+    put_what_is_asked_about(server, what)
     server.before = refusing(what, failure)
     with pytest.raises(type(failure)) as raised:
         await operator.look()

@@ -2,12 +2,10 @@
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-import yaml
 from keras_operator.api import (
     API_VERSION,
     KERAS_MODEL,
@@ -33,8 +31,8 @@ from keras_operator.api import (
 )
 from keras_operator.api.status import UNSEEN
 
-TABLES = Path(__file__).parents[1] / "unit/api"
-RIGHT = {entry["id"]: entry["spec"] for entry in yaml.safe_load((TABLES / "right_models.yaml").read_text())}
+from tests.cluster.document_tables import RIGHT
+
 NOW = datetime(2026, 3, 1, 12, 0, 0, 250_000, tzinfo=UTC)
 
 
@@ -272,17 +270,6 @@ def test_status_of_a_version_comes_back_as_it_was_written(versions):
     )
 
     assert msgspec.convert(versions.report("dogs-3", status)["status"], KerasModelVersionStatus) == status
-
-
-def test_every_phase_is_admitted(models, versions):
-    models.apply("dogs", suspended(RIGHT["training"]))
-    versions.apply("dogs-3", version_spec())
-
-    for phase in Phase:
-        assert models.report("dogs", KerasModelStatus(phase=phase))["status"]["phase"] == phase
-    for version_phase in VersionPhase:
-        written = versions.report("dogs-3", KerasModelVersionStatus(phase=version_phase))
-        assert written["status"]["phase"] == version_phase
 
 
 def test_two_conditions_of_one_type_are_refused(models):

@@ -1,5 +1,6 @@
 """What people get wrong is refused by the API server itself, with a sentence that says what to write instead."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -7,125 +8,157 @@ import pytest
 import yaml
 from keras_operator.api import API_VERSION
 
-TABLES = Path(__file__).parents[1] / "unit/api"
-RIGHT = {entry["id"]: entry["spec"] for entry in yaml.safe_load((TABLES / "right_models.yaml").read_text())}
-WRONG = yaml.safe_load((TABLES / "wrong_models.yaml").read_text())
+from tests.cluster.conftest import ApiServer, Refused
+from tests.cluster.document_tables import (
+    RIGHT,
+    VERSION_SPEC,
+    document_of,
+    kind_of,
+    says,
+    sentences,
+    wrong_changes,
+    wrong_documents,
+)
 
-VERSION_SPEC = {
-    "modelName": "dogs",
-    "number": 3,
-    "inputsHash": "0123456789abcdef",
-    "reason": "training.epochs changed from 5 to 10",
-    "training": RIGHT["training"]["training"],
-    "store": RIGHT["training"]["store"],
-}
+EXAMPLES = [
+    yaml.safe_load(file.read_text()) for file in sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+]
 
 
-def merged(document: Any, change: Any) -> Any:
-    """JSON merge patch (RFC 7386): null removes."""
-    if not isinstance(change, dict):
-        return change
-    kept = dict(document) if isinstance(document, dict) else {}
-    for key, value in change.items():
-        kept[key] = merged(kept.get(key), value)
-    return {key: value for key, value in kept.items() if value is not None}
+class Collections:
+    """The two kinds in one namespace."""
+
+    def __init__(self, api: ApiServer, namespace: str) -> None:
+        self.api = api
+        self._root = f"/apis/{API_VERSION}/namespaces/{namespace}"
+
+    def path(self, kind: str) -> str:
+        """Where objects of a kind are."""
+        return f"{self._root}/{kind.lower()}s"
+
+    def create(self, document: dict[str, Any], **query: str) -> dict[str, Any]:
+        """Create an object; unknown fields are errors, as with kubectl."""
+        return self.api.request("POST", self.path(document["kind"]), document, fieldValidation="Strict", **query)
+
+    def refusal(self, document: dict[str, Any]) -> list[str]:
+        """`field: sentence` for everything that the API server finds wrong; nothing where it finds nothing."""
+        try:
+            self.create(document, dryRun="All")
+        except Refused as refused:
+            if refused.status not in {400, 422}:
+                raise
+            return sentences(refused.causes)
+        return []
 
 
 @pytest.fixture
-def create(api, crds, namespace):
-    """Ask the API server to create an object, without keeping it; unknown fields are errors, as with kubectl."""
-
-    def create(kind: str, name: str, spec: Any) -> dict[str, Any]:
-        plural = crds[kind]["spec"]["names"]["plural"]
-        answer: dict[str, Any] = api.request(
-            "POST",
-            f"/apis/{API_VERSION}/namespaces/{namespace}/{plural}",
-            {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec},
-            dryRun="All",
-            fieldValidation="Strict",
-        )
-        return answer
-
-    return create
+def collections(api, crds, namespace) -> Iterator[Collections]:
+    collections = Collections(api, namespace)
+    yield collections
+    for kind in ("KerasModel", "KerasModelVersion"):
+        api.request("DELETE", collections.path(kind))
 
 
-def refusal(create: Any, kind: str, name: str, spec: Any) -> list[tuple[str, str]]:
-    """(field, sentence) for everything that the API server finds wrong; nothing where it finds nothing."""
-    try:
-        create(kind, name, spec)
-    except Exception as error:
-        if getattr(error, "status", None) not in {400, 422}:
-            raise
-        causes: list[tuple[str, str]] = error.causes  # type: ignore[attr-defined]
-        return causes
-    return []
+def model(name: str, spec: Any) -> dict[str, Any]:
+    return {"apiVersion": API_VERSION, "kind": "KerasModel", "metadata": {"name": name}, "spec": spec}
 
 
-@pytest.mark.parametrize("entry", WRONG, ids=lambda entry: entry["id"])
-def test_wrong_model_is_refused_with_a_sentence(create, entry):
-    spec = merged(RIGHT[entry["from"]], entry.get("spec", {}))
+@pytest.mark.parametrize("entry", wrong_documents(), ids=lambda entry: entry["id"])
+def test_wrong_document_is_refused_with_these_sentences(collections, entry):
+    assert collections.refusal(document_of(entry)) == says(entry)
 
-    found = refusal(create, "KerasModel", entry.get("name", "dogs"), spec)
 
-    said = [sentence for field, sentence in found if field == entry["field"] or not entry["field"]]
-    assert any(entry["says"] in sentence for sentence in said), found
+def test_the_table_is_long_and_names_each_mistake_once():
+    ids = [entry["id"] for entry in wrong_documents()]
+
+    assert len(ids) >= 150
+    assert len(set(ids)) == len(ids)
+
+
+@pytest.mark.parametrize("entry", wrong_changes(), ids=lambda entry: entry["id"])
+def test_wrong_change_is_refused_with_this_sentence(collections, entry):
+    document = document_of({"from": entry["from"]})
+    if entry["from"] != "version":
+        # So that an operator in the cluster leaves the object alone.
+        document["spec"] = document["spec"] | {"suspend": True}
+    path = f"{collections.path(kind_of(entry))}/{document['metadata']['name']}"
+    patch = "application/merge-patch+json"
+    collections.create(document)
+    if "before" in entry:
+        collections.api.request("PATCH", f"{path}/status", {"status": entry["before"]}, content_type=patch)
+    part, where = ("status", f"{path}/status") if "status" in entry else ("spec", path)
+
+    with pytest.raises(Refused) as refused:
+        collections.api.request("PATCH", where, {part: entry[part]}, content_type=patch)
+
+    assert sentences(refused.value.causes) == says(entry)
 
 
 @pytest.mark.parametrize("spec", RIGHT.values(), ids=RIGHT)
-def test_right_model_is_accepted(create, spec):
-    create("KerasModel", "a-123456789-123456789-123456789-123456789-123", spec)
+def test_right_model_is_accepted(collections, spec):
+    collections.create(model("a-123456789-123456789-123456789-123456789-123", spec), dryRun="All")
 
 
-def test_several_mistakes_are_named_at_once(create):
-    found = refusal(
-        create,
-        "KerasModel",
-        "9dogs",
-        {
-            "training": {"data": {"uri": "dogs"}},
-            "store": {"uri": "s3://models/dogs", "endpoint": "minio:9000"},
-            "evaluation": {"gates": [{"metric": "accuracy", "min": 85}, {"metric": "loss"}]},
-        },
-    )
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example["metadata"]["name"])
+def test_example_is_accepted(collections, example):
+    collections.create(example, dryRun="All")
 
-    fields = [
-        "",
+
+def test_several_mistakes_are_named_at_once(collections):
+    spec = {
+        "training": {"data": {"uri": "dogs"}},
+        "store": {"uri": "s3://models/dogs", "endpoint": "minio:9000"},
+        "evaluation": {"gates": [{"metric": "accuracy", "min": 85}, {"metric": "loss"}]},
+    }
+
+    found = collections.refusal(model("9dogs", spec))
+
+    assert sorted(sentence.partition(": ")[0] for sentence in found) == [
+        "Invalid value",  # of the whole: its name
         "spec.evaluation.gates[0]",
         "spec.evaluation.gates[1]",
         "spec.store.endpoint",
         "spec.training.data.uri",
     ]
-    assert sorted(field for field, _ in found) == fields
 
 
-def test_version_is_accepted(create):
-    create("KerasModelVersion", "dogs-3", VERSION_SPEC)
+def test_version_is_accepted(collections):
+    version = {"apiVersion": API_VERSION, "kind": "KerasModelVersion", "metadata": {"name": "dogs-3"}}
+
+    collections.create(version | {"spec": VERSION_SPEC}, dryRun="All")
 
 
-@pytest.mark.parametrize(
-    ("name", "change", "field", "sentence"),
-    [
-        pytest.param("dogs-4", {}, "", "metadata.name must be <spec.modelName>-<spec.number>", id="other number"),
-        pytest.param("cats-3", {}, "", "metadata.name must be <spec.modelName>-<spec.number>", id="other model"),
-        pytest.param("dogs-3", {"training": None}, "spec", "exactly one of training and source", id="neither"),
-        pytest.param(
-            "dogs-3", {"source": RIGHT["source"]["source"]}, "spec", "exactly one of training and source", id="both"
-        ),
-        pytest.param("dogs-3", {"inputsHash": None}, "spec.inputsHash", "Required value", id="no fingerprint"),
-        pytest.param("dogs-3", {"inputsHash": "abc"}, "spec.inputsHash", "at least 16 chars", id="short fingerprint"),
-        pytest.param("dogs-3", {"reason": ""}, "spec.reason", "at least 1 chars", id="no reason"),
-        pytest.param("dogs-0", {"number": 0}, "spec.number", "greater than or equal to 1", id="number zero"),
-        pytest.param("dogs-3", {"gates": []}, "", 'unknown field "spec.gates"', id="unknown field"),
-        pytest.param(
-            "dogs-3",
-            {"training": {"data": {"uri": "gs://datasets/dogs"}}},
-            "spec.training.data.uri",
-            "must be an S3 address",
-            id="training is checked too",
-        ),
-    ],
-)
-def test_wrong_version_is_refused_with_a_sentence(create, name, change, field, sentence):
-    found = refusal(create, "KerasModelVersion", name, merged(VERSION_SPEC, change))
+def largest_spec() -> dict[str, Any]:
+    """Everything that the schema lets grow, as long as it may be."""
+    quantity = "1." + "0" * 20 + "Gi"
+    names = ["memory", "ephemeral-storage", *(f"{'v' * 60}.com/{'d' * 50}-{number}" for number in range(3))]
+    amounts = {name: quantity if "/" not in name else "1" * 24 for name in names} | {"cpu": "1" + "0" * 22 + "m"}
+    resources = {"requests": amounts, "limits": amounts}
+    address = "s3://" + "b" * 63 + "/"
+    return {
+        "training": {
+            "data": {"uri": address + "ü" * (1024 - len(address))},
+            "earlyStopping": {"restoreBestWeights": False},
+            "resources": resources,
+        },
+        "evaluation": {"gates": [{"metric": "val_accuracy", "min": 0.123456789, "max": 0.987654321}] * 16},
+        "store": {
+            "uri": address + "s" * (700 - len(address)),
+            "endpoint": "http://" + ".".join(["h" * 63] * 7) + ":65535",
+            "credentials": {"secretName": "c" * 253},
+        },
+        "serving": {"modelName": "m" * 63, "autoscaling": {}, "batching": {}, "resources": resources},
+    }
 
-    assert any(sentence in said for blamed, said in found if blamed == field or not field), found
+
+def test_rules_can_afford_the_largest_model(collections):
+    collections.create(model("d" * 45, largest_spec()), dryRun="All")
+
+
+def test_rules_can_afford_the_largest_version(collections):
+    largest = {key: largest_spec()[key] for key in ("training", "store")}
+    spec = VERSION_SPEC | largest | {"modelName": "d" * 45, "number": 2_147_483_647, "reason": "r" * 1024}
+    name = f"{'d' * 45}-2147483647"
+    document = {"apiVersion": API_VERSION, "kind": "KerasModelVersion", "metadata": {"name": name}, "spec": spec}
+
+    collections.create(document, dryRun="All")

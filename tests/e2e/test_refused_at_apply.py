@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a bad uri": (
         {"training": {"data": {"uri": "datasets/digits"}}},
-        "must be an S3 address, s3://bucket or s3://bucket/prefix",
+        "must be an address in S3, such as s3://models/dogs",
     ),
 }
 

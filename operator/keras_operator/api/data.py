@@ -32,6 +32,11 @@ _FRACTION = Rule(
     holds=lambda fraction: 0.01 <= fraction <= 0.9,
 )
 
+_TWO_SIDES = Rule(
+    cel="size(self) == 2",
+    message="must be two numbers, the height and the width in pixels: such as [180, 180]",
+)
+
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".csv", ".npz", ".h5", ".tfrecord")
 _UNPACKED = does_not_end_in(
     _ARCHIVES, "must be a folder, not a file: unpack it into one folder of images for each class, and name their parent"
@@ -50,24 +55,36 @@ class Data(Written, frozen=True, kw_only=True):
                 "name is the class's name."
             ),
             examples=["s3://datasets/dogs"],
-            extra=ruled(S3_FOLDER, _UNPACKED),
+            extra=ruled(*S3_FOLDER, _UNPACKED),
         ),
     ]
     format: Annotated[
-        DataFormat, Meta(description="How the data lies there; ImageFolder is one folder of images for each class.")
+        DataFormat,
+        Meta(
+            description="How the data lies there; ImageFolder is one folder of images for each class.",
+            examples=["ImageFolder"],
+        ),
     ] = DataFormat.IMAGE_FOLDER
     image_size: Annotated[
         tuple[_Side, _Side],
         Meta(
             description="Height and width in pixels that every image is resized to, each from 8 to 1024.",
             examples=[[180, 180]],
+            extra=ruled(_TWO_SIDES),
+            # Room for a mistake, so that the rule answers it with a sentence.
+            extra_json_schema={"minItems": 0, "maxItems": 16},
         ),
     ] = (224, 224)
-    color_mode: Annotated[ColorMode, Meta(description="What images are converted to: 3 channels or 1.")] = ColorMode.RGB
+    color_mode: Annotated[
+        ColorMode,
+        Meta(description="What images are converted to: rgb has 3 channels, grayscale 1.", examples=["grayscale"]),
+    ] = ColorMode.RGB
     validation_fraction: Annotated[
         float,
         Meta(
-            description="Part of the images, from 0.01 to 0.9, that is measured after every epoch, never learned from.",
+            description=(
+                "Fraction of the images, from 0.01 to 0.9, that is measured after every epoch and never learned from."
+            ),
             examples=[0.2],
             extra=ruled(_FRACTION),
         ),
@@ -76,7 +93,7 @@ class Data(Written, frozen=True, kw_only=True):
         float,
         Meta(
             description=(
-                "Part of the images, from 0.01 to 0.9, that the finished version is evaluated on and that training "
+                "Fraction of the images, from 0.01 to 0.9, that the finished version is evaluated on and that training "
                 "never sees."
             ),
             examples=[0.1],
@@ -95,11 +112,16 @@ class Data(Written, frozen=True, kw_only=True):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="self.validationFraction + self.testFraction < 1.0",
+            # A fraction that is out of range has a sentence of its own.
+            cel="[self.validationFraction, self.testFraction].exists(one, one < 0.01 || one > 0.9) || "
+            "self.validationFraction + self.testFraction < 1.0",
             message=(
                 "validationFraction and testFraction together must be below 1 (left out they are 0.2 and 0.1): the "
                 "rest of the images is what training learns from"
             ),
-            holds=lambda data: data.validation_fraction + data.test_fraction < 1.0,
+            holds=lambda data: (
+                any(not 0.01 <= one <= 0.9 for one in (data.validation_fraction, data.test_fraction))
+                or data.validation_fraction + data.test_fraction < 1.0
+            ),
         ),
     )

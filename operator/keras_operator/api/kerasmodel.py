@@ -18,29 +18,54 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
     training: (
         Annotated[
             Training,
-            Meta(description="Train versions from images. Exactly one of training and source is written."),
+            Meta(
+                description=(
+                    "Train versions from images; exactly one of training and source is written. Left out: source is "
+                    "used."
+                ),
+                examples=[{"data": {"uri": "s3://datasets/dogs"}, "epochs": 20}],
+            ),
         ]
         | None
     ) = None
     source: (
         Annotated[
             Source,
-            Meta(description="Serve a SavedModel that exists already. Exactly one of training and source is written."),
+            Meta(
+                description=(
+                    "Serve a SavedModel that exists already; exactly one of training and source is written. Left out: "
+                    "training is used."
+                ),
+                examples=[{"uri": "s3://models/uploads/dogs"}],
+            ),
         ]
         | None
     ) = None
-    evaluation: Annotated[Evaluation, Meta(description="What a trained version must reach before it may serve.")] = (
-        Evaluation()
+    evaluation: Annotated[
+        Evaluation,
+        Meta(
+            description="What a trained version must reach before it may serve. Left out: nothing.",
+            examples=[{"gates": [{"metric": "accuracy", "min": 0.85}]}],
+        ),
+    ] = Evaluation()
+    store: Annotated[
+        Store,
+        Meta(
+            description="Where versions are published, and how to get there.",
+            examples=[{"uri": "s3://models/dog-classifier", "credentials": {"secretName": "minio-credentials"}}],
+        ),
+    ]
+    serving: Annotated[Serving, Meta(description="How a published version is served.", examples=[{"replicas": 2}])] = (
+        Serving()
     )
-    store: Annotated[Store, Meta(description="Where versions are published, and how to get there.")]
-    serving: Annotated[Serving, Meta(description="How a published version is served.")] = Serving()
     suspend: Annotated[
         bool,
         Meta(
             description=(
                 "While true no new version is made and no Job is started; what runs is finished, what serves goes on "
                 "serving."
-            )
+            ),
+            examples=[True],
         ),
     ] = False
 
@@ -84,9 +109,15 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             field=".store.uri",
         ),
         Rule(
-            cel="!has(self.source) || self.source.uri != self.store.uri",
-            message="must not be source.uri, which is not touched: name another folder for the published versions",
-            holds=lambda spec: spec.source is None or spec.source.uri != spec.store.uri,
+            cel="!has(self.source) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"
+            ".startsWith(self.source.uri.endsWith('/') ? self.source.uri : self.source.uri + '/')",
+            message=(
+                "must not be source.uri or lie below it, or published versions would be copied as part of the source: "
+                "name another folder"
+            ),
+            holds=lambda spec: (
+                spec.source is None or not _as_folder(spec.store.uri).startswith(_as_folder(spec.source.uri))
+            ),
             field=".store.uri",
         ),
     )

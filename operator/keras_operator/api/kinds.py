@@ -58,6 +58,19 @@ class Kind:
 
 _AGE = Column("Age", ".metadata.creationTimestamp", "Time since it was made.", kind="date")
 
+
+def _never_changes(fact: str, why: str, when: str = "true") -> Rule:
+    """What a version's status says once stays as it is, whoever writes: a change would make the record lie."""
+    return Rule(
+        cel=(
+            f"!has(oldSelf.status) || !has(oldSelf.status.{fact}) || !({when}) || has(self.status) && "
+            f"has(self.status.{fact}) && self.status.{fact} == oldSelf.status.{fact}"
+        ),
+        message=f"never changes {why}",
+        field=f".status.{fact}",
+    )
+
+
 KERAS_MODEL = Kind(
     name="KerasModel",
     plural="kerasmodels",
@@ -75,8 +88,17 @@ KERAS_MODEL = Kind(
             cel="self.metadata.name.matches(r'^[a-z]([-a-z0-9]{0,43}[a-z0-9])?$')",
             message=(
                 "metadata.name must be lower-case letters, digits and '-', start with a letter, end with a letter or "
-                "digit, and have at most 45 characters, because names of Services and Jobs are made from it"
+                "digit, and have at most 45 characters, because names of Services and Jobs are made from it: such as "
+                "dog-classifier"
             ),
+        ),
+        Rule(
+            cel=(
+                "!has(oldSelf.status) || !has(oldSelf.status.latestVersion) || has(self.status) && "
+                "has(self.status.latestVersion) && self.status.latestVersion >= oldSelf.status.latestVersion"
+            ),
+            message="never goes down, because a version's number is never used again: keep what was there",
+            field=".status.latestVersion",
         ),
     ),
     columns=(
@@ -108,7 +130,21 @@ KERAS_MODEL_VERSION = Kind(
         Rule(
             cel="self.metadata.name == '%s-%d'.format([self.spec.modelName, self.spec.number])",
             message="metadata.name must be <spec.modelName>-<spec.number>: the operator makes versions, people do not",
+            says=(
+                "'metadata.name must be %s-%d, after spec.modelName and spec.number: the operator makes versions, "
+                "people do not'.format([self.spec.modelName, self.spec.number])"
+            ),
         ),
+        _never_changes(
+            "phase",
+            "once a version is Published or Failed: delete the version, and the operator makes the next one",
+            "oldSelf.status.phase in ['Published', 'Failed']",
+        ),
+        _never_changes("servable", "because it was published and others may have fetched it: make the next version"),
+        _never_changes(
+            "metrics", "because they were measured: make the next version", "size(oldSelf.status.metrics) > 0"
+        ),
+        _never_changes("images", "because they were counted: make the next version"),
     ),
     columns=(
         Column("Phase", ".status.phase", "How far it is."),

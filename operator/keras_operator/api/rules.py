@@ -15,18 +15,21 @@ class Rule:
 
     `cel` sees the JSON value as `self`; `holds` sees the decoded value. `holds` is None where only the API server can
     know: a rule about a change, or about `metadata`. The sentence says what to write instead; the field is put before
-    it by the API server, or by `ApiError`. `field` is the path, below the ruled value, of the field to blame.
+    it by the API server, or by `ApiError`. `field` is the path, below the ruled value, of the field to blame. `says` is
+    the sentence as a CEL expression, where it should name what was found.
     """
 
     cel: str
     message: str
     holds: Callable[[Any], bool] | None = None
     field: str = ""
+    says: str = ""
 
     def schema(self) -> dict[str, str]:
         """The entry of `x-kubernetes-validations`."""
         entry = {"rule": self.cel, "message": self.message}
-        return entry | {"fieldPath": self.field} if self.field else entry
+        entry |= {"messageExpression": self.says} if self.says else {}
+        return entry | ({"fieldPath": self.field} if self.field else {})
 
 
 def fully_matches(pattern: str, message: str) -> Rule:

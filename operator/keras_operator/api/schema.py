@@ -86,6 +86,8 @@ def _object(struct: inspect.StructType) -> Schema:
             schema["default"] = default
             if not isinstance(default, dict):
                 schema["description"] += f" Default: {json.dumps(default, ensure_ascii=False)}."
+        if field.required and issubclass(struct.cls, Written):
+            schema["description"] += " Required."
         properties[field.encode_name] = schema
     result: Schema = {"type": "object", "properties": properties}
     required = [field.encode_name for field in struct.fields if field.required]

@@ -1,5 +1,6 @@
 """How a published version is served."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -28,7 +29,9 @@ class Autoscaling(Written, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1000,
-            description="Percent of the requested CPU that pods use on average; more pods start above it.",
+            description=(
+                "Percent of the requested CPU, from 1 to 1000, that pods use on average; more pods start above it."
+            ),
             examples=[60],
         ),
     ] = msgspec.field(name="targetCPUUtilization", default=70)
@@ -36,7 +39,13 @@ class Autoscaling(Written, frozen=True, kw_only=True):
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="self.minReplicas <= self.maxReplicas",
-            message="minReplicas must not be above maxReplicas (left out they are 1 and 5)",
+            message=(
+                "minReplicas must not be above maxReplicas (left out they are 1 and 5): lower one or raise the other"
+            ),
+            says=(
+                "'minReplicas %d is above maxReplicas %d (left out they are 1 and 5): lower minReplicas or raise "
+                "maxReplicas'.format([self.minReplicas, self.maxReplicas])"
+            ),
             holds=lambda autoscaling: autoscaling.min_replicas <= autoscaling.max_replicas,
         ),
     )
@@ -45,16 +54,26 @@ class Autoscaling(Written, frozen=True, kw_only=True):
 class Batching(Written, frozen=True, kw_only=True):
     """Requests that arrive together are computed together."""
 
-    max_batch_size: Annotated[int, Meta(ge=1, le=65_536, description="Rows of one batch at most.", examples=[32])] = 64
+    max_batch_size: Annotated[
+        int,
+        Meta(ge=2, le=65_536, description="Rows of one batch at most, from 2 to 65536.", examples=[32]),
+    ] = 64
     timeout_micros: Annotated[
         int,
         Meta(
             ge=0,
             le=10_000_000,
-            description="Microseconds that a request waits for others at most.",
+            description="Microseconds, from 0 to 10000000 (10 s), that a request waits for others at most.",
             examples=[5000],
         ),
     ] = 2000
+
+
+def _requests_cpu(resources: Resources) -> bool:
+    """Whether there is CPU to measure against: a request that is not 0 or, without one, a limit."""
+    if "cpu" in resources.requests:
+        return re.match(r"[0.]+([a-zA-Z]|$)", str(resources.requests["cpu"])) is None
+    return "cpu" in resources.limits
 
 
 class Serving(Written, frozen=True, kw_only=True):
@@ -64,9 +83,8 @@ class Serving(Written, frozen=True, kw_only=True):
         Annotated[
             str,
             Meta(
-                min_length=1,
                 max_length=63,
-                description="Name in /v1/models/NAME; left out: the name of the KerasModel.",
+                description="Name in /v1/models/NAME, at most 63 characters. Left out: the name of the KerasModel.",
                 examples=["DogClassifier"],
                 extra=ruled(
                     fully_matches(
@@ -85,7 +103,8 @@ class Serving(Written, frozen=True, kw_only=True):
             description=(
                 "The program that answers predictions: KerasServer is this project's own, TensorFlowServing is "
                 "Google's image; both speak the same protocol."
-            )
+            ),
+            examples=["TensorFlowServing"],
         ),
     ] = Runtime.KERAS_SERVER
     version: (
@@ -94,7 +113,7 @@ class Serving(Written, frozen=True, kw_only=True):
             Meta(
                 ge=1,
                 le=2_147_483_647,
-                description="Serve this version and no other; left out: the newest that met its gates.",
+                description="Serve the version of this number and no other. Left out: the newest that met its gates.",
                 examples=[3],
             ),
         ]
@@ -112,19 +131,32 @@ class Serving(Written, frozen=True, kw_only=True):
     autoscaling: (
         Annotated[
             Autoscaling,
-            Meta(description="Let the load decide how many pods serve; left out: replicas decides."),
+            Meta(
+                description="Let the load decide how many pods serve. Left out: replicas decides.",
+                examples=[{"minReplicas": 2, "maxReplicas": 10}],
+            ),
         ]
         | None
     ) = None
     batching: (
         Annotated[
             Batching,
-            Meta(description="Compute requests that arrive together as one batch; left out: each by itself."),
+            Meta(
+                description="Compute requests that arrive together as one batch. Left out: each by itself.",
+                examples=[{"maxBatchSize": 32}],
+            ),
         ]
         | None
     ) = None
     resources: Annotated[
-        Resources, Meta(description="CPU, memory and devices of the container that answers predictions.")
+        Resources,
+        Meta(
+            description=(
+                "CPU, memory and devices of the container that answers predictions. Left out: what the namespace "
+                "allows."
+            ),
+            examples=[{"requests": {"cpu": "500m", "memory": "512Mi"}, "limits": {"memory": "1Gi"}}],
+        ),
     ] = Resources()
 
     RULES: ClassVar[tuple[Rule, ...]] = (
@@ -140,16 +172,15 @@ class Serving(Written, frozen=True, kw_only=True):
         Rule(
             cel=(
                 "!has(self.autoscaling) || has(self.resources) && "
-                "(has(self.resources.requests) && 'cpu' in self.resources.requests || "
+                "(has(self.resources.requests) && 'cpu' in self.resources.requests ? "
+                "!string(self.resources.requests['cpu']).matches('^[0.]+([a-zA-Z]|$)') : "
                 "has(self.resources.limits) && 'cpu' in self.resources.limits)"
             ),
             message=(
                 "autoscaling measures CPU against what is requested, and nothing is: write "
                 "serving.resources.requests.cpu, for example 500m"
             ),
-            holds=lambda serving: (
-                serving.autoscaling is None or "cpu" in serving.resources.requests | serving.resources.limits
-            ),
+            holds=lambda serving: serving.autoscaling is None or _requests_cpu(serving.resources),
             field=".resources",
         ),
     )

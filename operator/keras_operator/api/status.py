@@ -26,17 +26,31 @@ class Condition(Reported, frozen=True, kw_only=True):
     """One statement about the object, as `metav1.Condition`."""
 
     type: Annotated[str, Meta(max_length=316, description="What the statement is about.", examples=["Ready"])]
-    status: Annotated[ConditionStatus, Meta(description="Whether it holds.")]
+    status: Annotated[ConditionStatus, Meta(description="Whether it holds.", examples=["True"])]
     reason: Annotated[str, Meta(max_length=1024, description="Why, in one CamelCase word.", examples=["Serving"])]
     message: Annotated[
-        str, Meta(max_length=32_768, description="Why, in a sentence that says what to do if something is wrong.")
+        str,
+        Meta(
+            max_length=32_768,
+            description="Why, in a sentence that says what to do if something is wrong.",
+            examples=["version 3 serves on 2/2 pods"],
+        ),
     ]
-    last_transition_time: Annotated[Time, Meta(description="When status last changed.")]
-    observed_generation: Annotated[int, Meta(ge=0, description="metadata.generation that the statement is about.")]
+    last_transition_time: Annotated[
+        Time, Meta(description="When status last changed.", examples=["2026-03-01T12:00:00Z"])
+    ]
+    observed_generation: Annotated[
+        int, Meta(ge=0, description="Number of the metadata.generation that the statement is about.", examples=[2])
+    ]
 
 
 ObservedGeneration = Annotated[
-    int, Meta(ge=-1, description="metadata.generation that this status is about; -1 before the operator has looked.")
+    int,
+    Meta(
+        ge=-1,
+        description="Number of the metadata.generation that this status is about; -1 before the operator has looked.",
+        examples=[2],
+    ),
 ]
 UNSEEN = {"observedGeneration": -1}
 """What the API server shows before the operator has said anything, lest tools that wait take silence for success."""
@@ -45,16 +59,21 @@ UNSEEN = {"observedGeneration": -1}
 class EpochProgress(Reported, frozen=True, kw_only=True):
     """How far the running training is."""
 
-    epoch: Annotated[int, Meta(ge=0, description="Epochs that are done.")]
-    epochs: Annotated[int, Meta(ge=1, description="Epochs that were asked for.")]
-    seconds_left: Annotated[int, Meta(ge=0, description="Seconds that are probably left.")] | None = None
+    epoch: Annotated[int, Meta(ge=0, description="Epochs that are done.", examples=[3])]
+    epochs: Annotated[int, Meta(ge=1, description="Epochs that were asked for.", examples=[10])]
+    seconds_left: Annotated[int, Meta(ge=0, description="Seconds that are probably left.", examples=[240])] | None = (
+        None
+    )
 
 
 class KerasModelStatus(Reported, frozen=True, kw_only=True):
     """What the operator found and did."""
 
     observed_generation: ObservedGeneration | None = None
-    phase: Annotated[Phase, Meta(description="One word for people; machines read conditions.")] | None = None
+    phase: (
+        Annotated[Phase, Meta(description="One word for people; machines read conditions.", examples=["Serving"])]
+        | None
+    ) = None
     message: (
         Annotated[
             str,
@@ -71,12 +90,13 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
         Meta(
             max_length=16,
             description="Statements that machines read, one of each type.",
+            examples=[[{"type": "Ready", "status": "True", "reason": "Serving"}]],
             extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()
-    latest_version: Annotated[int, Meta(ge=1, description="Number of the newest version.")] | None = None
+    latest_version: Annotated[int, Meta(ge=1, description="Number of the newest version.", examples=[4])] | None = None
     serving_version: (
-        Annotated[int, Meta(ge=1, description="Number of the version that answers predictions.")] | None
+        Annotated[int, Meta(ge=1, description="Number of the version that answers predictions.", examples=[3])] | None
     ) = None
     accuracy: (
         Annotated[
@@ -89,10 +109,15 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    replicas: Annotated[int, Meta(ge=0, description="Pods that serve or are about to.")] = 0
+    replicas: Annotated[int, Meta(ge=0, description="Pods that serve or are about to.", examples=[2])] = 0
     selector: (
         Annotated[
-            str, Meta(max_length=1024, description="Label selector of the serving pods, for the scale subresource.")
+            str,
+            Meta(
+                max_length=1024,
+                description="Label selector of the serving pods, for the scale subresource.",
+                examples=["keras-operator.dev/model=dog-classifier"],
+            ),
         ]
         | None
     ) = None
@@ -107,4 +132,9 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    progress: Annotated[EpochProgress, Meta(description="How far the running training is.")] | None = None
+    progress: (
+        Annotated[
+            EpochProgress, Meta(description="How far the running training is.", examples=[{"epoch": 3, "epochs": 10}])
+        ]
+        | None
+    ) = None

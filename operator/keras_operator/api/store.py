@@ -4,7 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .addresses import HTTP_ENDPOINT, S3_PREFIX, SECRET_NAME
+from .addresses import HTTP_ENDPOINT, S3_OWN_FOLDER, SECRET_NAME
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -20,7 +20,6 @@ class Credentials(Written, frozen=True, kw_only=True):
     secret_name: Annotated[
         str,
         Meta(
-            min_length=1,
             max_length=253,
             description=(
                 "Secret in the model's namespace with the keys AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and perhaps "
@@ -44,7 +43,7 @@ class Store(Written, frozen=True, kw_only=True):
                 "because published versions live there."
             ),
             examples=["s3://models/dog-classifier"],
-            extra=ruled(S3_PREFIX, _NEVER_MOVES),
+            extra=ruled(*S3_OWN_FOLDER, _NEVER_MOVES),
         ),
     ]
     endpoint: (
@@ -52,9 +51,9 @@ class Store(Written, frozen=True, kw_only=True):
             str,
             Meta(
                 max_length=512,
-                description="Address of an S3 server that is not AWS, such as MinIO; left out: AWS.",
+                description="Address of an S3 server that is not AWS, such as MinIO, as pods reach it. Left out: AWS.",
                 examples=["http://minio.minio.svc:9000"],
-                extra=ruled(HTTP_ENDPOINT),
+                extra=ruled(*HTTP_ENDPOINT),
             ),
         ]
         | None
@@ -62,7 +61,10 @@ class Store(Written, frozen=True, kw_only=True):
     credentials: (
         Annotated[
             Credentials,
-            Meta(description="Keys for the store; left out: the pod's own cloud identity."),
+            Meta(
+                description="Keys for the store. Left out: the pod's own cloud identity.",
+                examples=[{"secretName": "minio-credentials"}],
+            ),
         ]
         | None
     ) = None

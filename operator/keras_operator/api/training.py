@@ -67,7 +67,7 @@ def _images_are_large_enough() -> tuple[Rule, ...]:
 
 
 def _large_enough(size: int, names: list[ArchitectureName]) -> Rule:
-    who = " and ".join(names) if len(names) < 4 else "this network of keras.applications"
+    who = " and ".join(names) if len(names) < 4 else "a network of keras.applications"
     return Rule(
         cel=(
             f"!(self.architecture.name in {[str(name) for name in names]}) || "
@@ -79,7 +79,35 @@ def _large_enough(size: int, names: list[ArchitectureName]) -> Rule:
         ),
         holds=lambda training: training.architecture.name not in names or min(training.data.image_size) >= size,
         field=".data.imageSize",
+        says=(
+            f"'%s cannot take images below {size} by {size} pixels: write [{size}, {size}] or more, or another "
+            "architecture.name'.format([self.architecture.name])"
+        ),
     )
+
+
+_STOPS_BEFORE_THE_END = Rule(
+    # Keras counts from the best epoch on, and the first epoch is always the best so far.
+    cel=(
+        "!has(self.earlyStopping) || self.earlyStopping.restoreBestWeights || "
+        "self.earlyStopping.patience + 1 < self.epochs"
+    ),
+    message=(
+        "with this patience training ends before it could stop early, and restoreBestWeights is false, so nothing "
+        "would differ: lower patience below epochs - 1, raise epochs, or remove earlyStopping"
+    ),
+    holds=lambda training: (
+        training.early_stopping is None
+        or training.early_stopping.restore_best_weights
+        or training.early_stopping.patience + 1 < training.epochs
+    ),
+    field=".earlyStopping.patience",
+    says=(
+        "'patience %d with %d epochs never stops early, and restoreBestWeights is false, so nothing would differ: "
+        "lower patience below epochs - 1, raise epochs, or remove earlyStopping'"
+        ".format([self.earlyStopping.patience, self.epochs])"
+    ),
+)
 
 
 class Architecture(Written, frozen=True, kw_only=True):
@@ -100,9 +128,17 @@ class Architecture(Written, frozen=True, kw_only=True):
 class Optimizer(Written, frozen=True, kw_only=True):
     """The optimizer."""
 
-    name: Annotated[OptimizerName, Meta(description="Name of a Keras optimizer.")] = OptimizerName.ADAM
+    name: Annotated[OptimizerName, Meta(description="Name of a Keras optimizer.", examples=["sgd"])] = (
+        OptimizerName.ADAM
+    )
     learning_rate: Annotated[
-        float, Meta(gt=0, le=10, description="Learning rate, above 0 and at most 10.", examples=[0.0005])
+        float,
+        Meta(
+            gt=0,
+            le=10,
+            description="Factor of each step, a number above 0 and at most 10.",
+            examples=[0.0005],
+        ),
     ] = 0.001
 
 
@@ -110,44 +146,78 @@ class Augmentation(Written, frozen=True, kw_only=True):
     """Random changes to the training images; what is left out is off."""
 
     rotation: Annotated[
-        float, Meta(ge=0, le=180, description="Turn by up to so many degrees either way.", examples=[20])
+        float,
+        Meta(ge=0, le=180, description="Turn by up to so many degrees, from 0 to 180, either way.", examples=[20]),
     ] = 0.0
     width_shift: Annotated[
-        float, Meta(ge=0, lt=1, description="Shift sideways by up to this part of the width.", examples=[0.2])
+        float, Meta(ge=0, lt=1, description="Shift sideways by up to this fraction of the width.", examples=[0.2])
     ] = 0.0
     height_shift: Annotated[
-        float, Meta(ge=0, lt=1, description="Shift up or down by up to this part of the height.", examples=[0.2])
+        float, Meta(ge=0, lt=1, description="Shift up or down by up to this fraction of the height.", examples=[0.2])
     ] = 0.0
     shear: Annotated[float, Meta(ge=0, lt=90, description="Shear by up to so many degrees.", examples=[10])] = 0.0
     zoom: Annotated[
-        float, Meta(ge=0, lt=1, description="Zoom in or out by up to this part of the size.", examples=[0.2])
+        float, Meta(ge=0, lt=1, description="Zoom in or out by up to this fraction of the size.", examples=[0.2])
     ] = 0.0
-    horizontal_flip: Annotated[bool, Meta(description="Mirror left and right, at random.")] = False
-    vertical_flip: Annotated[bool, Meta(description="Mirror top and bottom, at random.")] = False
+    horizontal_flip: Annotated[bool, Meta(description="Mirror left and right, at random.", examples=[True])] = False
+    vertical_flip: Annotated[bool, Meta(description="Mirror top and bottom, at random.", examples=[True])] = False
 
 
 class EarlyStopping(Written, frozen=True, kw_only=True):
     """Stop before the last epoch when nothing gets better."""
 
-    monitor: Annotated[Monitor, Meta(description="What must get better.")] = Monitor.VAL_LOSS
+    monitor: Annotated[
+        Monitor,
+        Meta(
+            description="What must get better; val_… is measured on the validation images.", examples=["val_accuracy"]
+        ),
+    ] = Monitor.VAL_LOSS
     patience: Annotated[
         int, Meta(ge=1, le=10_000, description="Epochs to wait for something better before stopping.", examples=[5])
     ] = 3
     min_delta: Annotated[
-        float, Meta(ge=0, le=1000, description="A smaller change than this does not count as better.", examples=[0.001])
+        float,
+        Meta(
+            ge=0,
+            le=1000,
+            description="A change by a smaller number than this does not count as better.",
+            examples=[0.001],
+        ),
     ] = 0.0
     restore_best_weights: Annotated[
-        bool, Meta(description="Keep the weights of the best epoch instead of the last one.")
+        bool,
+        Meta(description="Keep the weights of the best epoch instead of the last one.", examples=[False]),
     ] = True
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!(self.monitor in ['accuracy', 'val_accuracy']) || self.minDelta < 1.0",
+            message="an accuracy is a fraction, which cannot get better by 1: write 0.01 for one in a hundred images",
+            holds=lambda stopping: (
+                stopping.monitor not in {Monitor.ACCURACY, Monitor.VAL_ACCURACY} or stopping.min_delta < 1
+            ),
+            field=".minDelta",
+        ),
+    )
 
 
 class Training(Written, frozen=True, kw_only=True):
     """How a version is trained; a change here makes a new version."""
 
-    data: Annotated[Data, Meta(description="The images to learn from, and how they are split.")]
-    architecture: Annotated[Architecture, Meta(description="The network.")] = Architecture()
-    optimizer: Annotated[Optimizer, Meta(description="The optimizer and its learning rate.")] = Optimizer()
-    loss: Annotated[Loss, Meta(description="Name of a Keras loss.")] = Loss.CATEGORICAL_CROSSENTROPY
+    data: Annotated[
+        Data,
+        Meta(description="The images to learn from, and how they are split.", examples=[{"uri": "s3://datasets/dogs"}]),
+    ]
+    architecture: Annotated[Architecture, Meta(description="The network.", examples=[{"name": "MobileNetV2"}])] = (
+        Architecture()
+    )
+    optimizer: Annotated[
+        Optimizer,
+        Meta(description="The optimizer and its learning rate.", examples=[{"name": "sgd", "learningRate": 0.01}]),
+    ] = Optimizer()
+    loss: Annotated[Loss, Meta(description="Name of a Keras loss.", examples=["categorical_focal_crossentropy"])] = (
+        Loss.CATEGORICAL_CROSSENTROPY
+    )
     epochs: Annotated[
         int, Meta(ge=1, le=100_000, description="Times that training goes through the images.", examples=[20])
     ] = 10
@@ -160,24 +230,36 @@ class Training(Written, frozen=True, kw_only=True):
             ge=0,
             le=2_147_483_647,
             description=(
-                "Seed of every random choice: the first weights, the order, the augmentation. The split depends on the "
-                "files alone."
+                "Number that seeds every random choice: the first weights, the order, the augmentation. The split "
+                "depends on the files alone."
             ),
+            examples=[7],
         ),
     ] = 42
     augmentation: Annotated[
-        Augmentation, Meta(description="Random changes to the training images; none unless asked for.")
+        Augmentation,
+        Meta(
+            description="Random changes to the training images. Left out: none.",
+            examples=[{"rotation": 20, "horizontalFlip": True}],
+        ),
     ] = Augmentation()
     early_stopping: (
         Annotated[
             EarlyStopping,
-            Meta(description="Stop before the last epoch when nothing gets better; without it every epoch is run."),
+            Meta(
+                description="Stop before the last epoch when nothing gets better. Left out: every epoch is run.",
+                examples=[{"monitor": "val_loss", "patience": 5}],
+            ),
         ]
         | None
     ) = None
-    resources: Annotated[Resources, Meta(description="CPU, memory and devices of the container that trains.")] = (
-        Resources()
-    )
+    resources: Annotated[
+        Resources,
+        Meta(
+            description="CPU, memory and devices of the container that trains. Left out: what the namespace allows.",
+            examples=[{"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}],
+        ),
+    ] = Resources()
     active_deadline_seconds: Annotated[
         int,
         Meta(
@@ -188,7 +270,7 @@ class Training(Written, frozen=True, kw_only=True):
         ),
     ] = 86_400
 
-    RULES: ClassVar[tuple[Rule, ...]] = _images_are_large_enough()
+    RULES: ClassVar[tuple[Rule, ...]] = (*_images_are_large_enough(), _STOPS_BEFORE_THE_END)
 
 
 class Source(Written, frozen=True, kw_only=True):
@@ -200,6 +282,6 @@ class Source(Written, frozen=True, kw_only=True):
             max_length=1024,
             description="Folder in S3 that holds a TensorFlow SavedModel (saved_model.pb and variables/).",
             examples=["s3://models/uploads/dogs"],
-            extra=ruled(S3_FOLDER, _SAVED_MODEL),
+            extra=ruled(*S3_FOLDER, _SAVED_MODEL),
         ),
     ]

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from .evaluation import Metric
-from .rules import Rule
+from .rules import Rule, fully_matches, ruled
 from .status import Condition, ObservedGeneration
 from .store import Store
 from .training import Source, Training
@@ -43,6 +43,9 @@ class KerasModelVersionSpec(Written, frozen=True, kw_only=True):
             max_length=16,
             description="Fingerprint of training or source; the same inputs have the same fingerprint.",
             examples=["9f86d081884c7d65"],
+            extra=ruled(
+                fully_matches("[0-9a-f]*", "must be 16 hexadecimal digits: the operator makes versions, people do not")
+            ),
         ),
     ]
     reason: Annotated[
@@ -54,14 +57,34 @@ class KerasModelVersionSpec(Written, frozen=True, kw_only=True):
             examples=["training.epochs changed from 5 to 10"],
         ),
     ]
-    training: Annotated[Training, Meta(description="How it is trained.")] | None = None
-    source: Annotated[Source, Meta(description="The SavedModel that it is made from.")] | None = None
-    store: Annotated[Store, Meta(description="Where it is published.")]
+    training: (
+        Annotated[
+            Training,
+            Meta(
+                description="How it is trained. Left out: it is made from source.",
+                examples=[{"data": {"uri": "s3://datasets/dogs"}}],
+            ),
+        ]
+        | None
+    ) = None
+    source: (
+        Annotated[
+            Source,
+            Meta(
+                description="The SavedModel that it is made from. Left out: it is trained.",
+                examples=[{"uri": "s3://models/uploads/dogs"}],
+            ),
+        ]
+        | None
+    ) = None
+    store: Annotated[
+        Store, Meta(description="Where it is published.", examples=[{"uri": "s3://models/dog-classifier"}])
+    ]
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
             cel="has(self.training) != has(self.source)",
-            message="a version is made from exactly one of training and source: write one of them",
+            message="training and source are both written or both missing: a version is made from exactly one of them",
             holds=lambda spec: (spec.training is None) != (spec.source is None),
         ),
         Rule(
@@ -77,8 +100,15 @@ class VersionServable(Reported, frozen=True, kw_only=True):
     uri: Annotated[
         str, Meta(max_length=1100, description="Folder of the SavedModel.", examples=["s3://models/dog-classifier/3"])
     ]
-    digest: Annotated[str, Meta(max_length=128, description="SHA-256 over sizes, names and checksums of its files.")]
-    bytes: Annotated[int, Meta(ge=0, description="Size of its files together, in bytes.")]
+    digest: Annotated[
+        str,
+        Meta(
+            max_length=128,
+            description="SHA-256 over sizes, names and checksums of its files.",
+            examples=["sha256:9f86d081884c7d659a2feaa0c55ad015"],
+        ),
+    ]
+    bytes: Annotated[int, Meta(ge=0, description="Size of its files together, in bytes.", examples=[31457280])]
     signatures: Annotated[
         tuple[Annotated[str, Meta(max_length=256)], ...],
         Meta(max_length=64, description="Names of its signatures.", examples=[["serving_default", "serving_bytes"]]),
@@ -88,30 +118,37 @@ class VersionServable(Reported, frozen=True, kw_only=True):
 class ImageCounts(Reported, frozen=True, kw_only=True):
     """How many images went into each part of the split."""
 
-    train: Annotated[int, Meta(ge=0, description="Images that were learned from.")]
-    validation: Annotated[int, Meta(ge=0, description="Images that were measured after every epoch.")]
-    test: Annotated[int, Meta(ge=0, description="Images that the finished version was evaluated on.")]
+    train: Annotated[int, Meta(ge=0, description="Images that were learned from.", examples=[700])]
+    validation: Annotated[int, Meta(ge=0, description="Images that were measured after every epoch.", examples=[200])]
+    test: Annotated[int, Meta(ge=0, description="Images that the finished version was evaluated on.", examples=[100])]
 
 
 class GateResult(Reported, frozen=True, kw_only=True):
     """How a version did at one gate."""
 
-    metric: Annotated[Metric, Meta(description="What was measured.")]
-    bound: Annotated[str, Meta(max_length=64, description="What was asked for.", examples=[">= 0.85"])]
+    metric: Annotated[Metric, Meta(description="What was measured.", examples=["accuracy"])]
+    bound: Annotated[str, Meta(max_length=64, description="Bound that was asked for.", examples=[">= 0.85"])]
     value: (
         Annotated[str, Meta(max_length=32, description="What was measured; left out: nothing was.", examples=["0.912"])]
         | None
     ) = None
-    met: Annotated[bool, Meta(description="Whether the version met the gate.")]
+    met: Annotated[bool, Meta(description="Whether the version met the gate.", examples=[True])]
 
 
 class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
     """What became of the version."""
 
     observed_generation: ObservedGeneration | None = None
-    phase: Annotated[VersionPhase, Meta(description="How far the version is.")] | None = None
+    phase: Annotated[VersionPhase, Meta(description="How far the version is.", examples=["Published"])] | None = None
     message: (
-        Annotated[str, Meta(max_length=32_768, description="What is going on, and what to do if something is wrong.")]
+        Annotated[
+            str,
+            Meta(
+                max_length=32_768,
+                description="What is going on, and what to do if something is wrong.",
+                examples=["is published at s3://models/dog-classifier/3"],
+            ),
+        ]
         | None
     ) = None
     conditions: Annotated[
@@ -119,6 +156,7 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         Meta(
             max_length=16,
             description="Statements that machines read, one of each type.",
+            examples=[[{"type": "Ready", "status": "True", "reason": "Published"}]],
             extra_json_schema={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
         ),
     ] = ()
@@ -130,10 +168,26 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
             examples=[{"accuracy": "0.912", "loss": "0.31"}],
         ),
     ] = msgspec.field(default_factory=dict)
-    servable: Annotated[VersionServable, Meta(description="What was published.")] | None = None
-    images: Annotated[ImageCounts, Meta(description="How many images went into each part.")] | None = None
-    bad_files: Annotated[int, Meta(ge=0, description="Unreadable images that were left out.")] | None = None
-    classes: Annotated[int, Meta(ge=0, description="Number of classes.")] | None = None
+    servable: (
+        Annotated[
+            VersionServable, Meta(description="What was published.", examples=[{"uri": "s3://models/dog-classifier/3"}])
+        ]
+        | None
+    ) = None
+    images: (
+        Annotated[
+            ImageCounts,
+            Meta(
+                description="How many images went into each part.",
+                examples=[{"train": 700, "validation": 200, "test": 100}],
+            ),
+        ]
+        | None
+    ) = None
+    bad_files: Annotated[int, Meta(ge=0, description="Unreadable images that were left out.", examples=[2])] | None = (
+        None
+    )
+    classes: Annotated[int, Meta(ge=0, description="Number of classes.", examples=[10])] | None = None
     parity: (
         Annotated[
             str,
@@ -148,17 +202,34 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    gates: Annotated[tuple[GateResult, ...], Meta(max_length=32, description="How the version did at each gate.")] = ()
-    times: Annotated[dict[str, Time], Meta(max_length=64, description="When each step was reached.")] = msgspec.field(
-        default_factory=dict
-    )
-    started_at: Annotated[Time, Meta(description="When its first Job was started.")] | None = None
-    finished_at: Annotated[Time, Meta(description="When it was published, rejected or had failed.")] | None = None
+    gates: Annotated[
+        tuple[GateResult, ...],
+        Meta(
+            max_length=32,
+            description="How the version did at each gate.",
+            examples=[[{"metric": "accuracy", "bound": ">= 0.85", "value": "0.912", "met": True}]],
+        ),
+    ] = ()
+    times: Annotated[
+        dict[str, Time],
+        Meta(max_length=64, description="When each step was reached.", examples=[{"trained": "2026-03-01T12:00:00Z"}]),
+    ] = msgspec.field(default_factory=dict)
+    started_at: (
+        Annotated[Time, Meta(description="When its first Job was started.", examples=["2026-03-01T12:00:00Z"])] | None
+    ) = None
+    finished_at: (
+        Annotated[
+            Time, Meta(description="When it was published, rejected or had failed.", examples=["2026-03-01T12:09:30Z"])
+        ]
+        | None
+    ) = None
     next_number: (
         Annotated[
             int,
             Meta(
-                ge=1, description="Lowest free number in the store, when this version's number was taken there already."
+                ge=1,
+                description="Lowest free number in the store, when this version's number was taken there already.",
+                examples=[7],
             ),
         ]
         | None

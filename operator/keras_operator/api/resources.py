@@ -17,8 +17,7 @@ _WRITTEN = re.compile(r"(?!.*[eE])[0-9.][0-9a-zA-Z.]{0,23}")
 _LARGEST, _SMALLEST = Decimal(2**63 - 1), Decimal("1e-9")
 _SUFFIXES = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _NOTHING = ("0", "0m", "0.0")
-_BYTES = ("memory", "ephemeral-storage")
-_MEBIBYTE = 1024**2
+_COUNTED = ("cpu", "memory", "ephemeral-storage")
 _BINARY_SUFFIXES = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 # The API server estimates what the rules below cost at most, takes every quantity for as long as a whole request, and
 # refuses a CRD above its limit. With 6 names the two `resources` of a model use half of it.
@@ -54,10 +53,23 @@ def _known_quantities(resources: "Resources", name: str) -> tuple[Decimal, Decim
     return (known[0], known[1]) if len(known) == 2 else None
 
 
-def _smallest(resources: dict[str, int | str]) -> bool:
-    """Whether what is counted in bytes is at least a mebibyte."""
-    sizes = [quantity for name, quantity in resources.items() if name in _BYTES and _is_quantity(quantity)]
-    return all(parse_quantity(size) >= _MEBIBYTE or str(size) in _NOTHING for size in sizes)
+def _enough_bytes(name: str, least: str) -> Rule:
+    def holds(resources: dict[str, int | str]) -> bool:
+        size = resources.get(name, least)
+        return not _is_quantity(size) or parse_quantity(size) >= parse_quantity(least) or str(size) in _NOTHING
+
+    return Rule(
+        cel=(
+            f"!('{name}' in self) || !isQuantity(string(self['{name}'])) || "
+            f"quantity(string(self['{name}'])).compareTo(quantity('{least}')) >= 0 || "
+            f"string(self['{name}']) in {[*_NOTHING]}"
+        ),
+        message=(
+            f"{name} is counted in bytes, and this is less than {least}: write 512Mi for 512 mebibytes (512 is 512 "
+            "bytes, and 512m is half a byte)"
+        ),
+        holds=holds,
+    )
 
 
 def _within_limit(name: str) -> Rule:
@@ -108,18 +120,7 @@ _NAMES = Rule(
         re.fullmatch(_NAME, name) and not re.match(_KUBERNETES_OWN, name) for name in quantities
     ),
 )
-_WHOLE_BYTES = Rule(
-    # Compared as text where it can be: the API server bills every quantity for as long as a whole request.
-    cel=(
-        f"{[*_BYTES]}.all(name, !(name in self) || !isQuantity(string(self[name])) || "
-        f"quantity(string(self[name])).compareTo(quantity('1Mi')) >= 0 || string(self[name]) in {[*_NOTHING]})"
-    ),
-    message=(
-        "memory and ephemeral-storage are counted in bytes, and this is less than 1Mi: write 512Mi for 512 mebibytes "
-        "(512 is 512 bytes, and 512m is half a byte)"
-    ),
-    holds=_smallest,
-)
+_ENOUGH = (_enough_bytes("memory", "1Mi"), _enough_bytes("ephemeral-storage", "1Ki"))
 _WHOLE_DEVICES = Rule(
     cel="self.all(name, !name.contains('/') || type(self[name]) == int || self[name].matches(r'^[0-9]+$'))",
     message="devices such as nvidia.com/gpu come in whole numbers: write 1 or 2",
@@ -137,7 +138,7 @@ _CORES = Rule(
     holds=lambda quantities: re.search("[kKMGTPi]$", str(quantities.get("cpu", ""))) is None,
 )
 _NOT_NOTHING = Rule(
-    cel=f"['cpu', 'memory', 'ephemeral-storage'].all(name, !(name in self) || !(string(self[name]) in {[*_NOTHING]}))",
+    cel=f"{[*_COUNTED]}.all(name, !(name in self) || !(string(self[name]) in {[*_NOTHING]}))",
     message="a limit of 0 is read as no limit by Kubernetes: leave it out, or write what may be used at most",
     holds=lambda quantities: all("/" in name or str(quantity) not in _NOTHING for name, quantity in quantities.items()),
 )
@@ -155,7 +156,7 @@ class Resources(Written, frozen=True, kw_only=True):
                 "ephemeral-storage in bytes. Left out: what is written in limits."
             ),
             examples=[{"cpu": "500m", "memory": "1Gi"}],
-            extra=ruled(_NAMES, _WHOLE_DEVICES, _CORES, _WHOLE_BYTES),
+            extra=ruled(_NAMES, _WHOLE_DEVICES, _CORES, *_ENOUGH),
         ),
     ] = msgspec.field(default_factory=dict)
     limits: Annotated[
@@ -167,12 +168,12 @@ class Resources(Written, frozen=True, kw_only=True):
                 "that uses more memory is killed. Left out: no limit."
             ),
             examples=[{"memory": "2Gi", "nvidia.com/gpu": 1}],
-            extra=ruled(_NAMES, _WHOLE_DEVICES, _CORES, _WHOLE_BYTES, _NOT_NOTHING),
+            extra=ruled(_NAMES, _WHOLE_DEVICES, _CORES, *_ENOUGH, _NOT_NOTHING),
         ),
     ] = msgspec.field(default_factory=dict)
 
     RULES: ClassVar[tuple[Rule, ...]] = (
-        *(_within_limit(name) for name in ("cpu", *_BYTES)),
+        *(_within_limit(name) for name in _COUNTED),
         Rule(
             cel=(
                 "!has(self.requests) || self.requests.all(name, !name.contains('/') || "

@@ -10,6 +10,7 @@ from keras_operator.kinds import MODEL
 from keras_operator.observation import Observer
 from keras_operator.plan.desired import Template
 from keras_operator.plan.observed import Identity, Model
+from keras_operator.projection import project
 
 from tests.unit.plan.observations import EARLIER, NOW, STORE, created, decide, kept, published, trained, version
 from tests.unit.plan.observations import condition as said
@@ -34,7 +35,7 @@ async def holder(mine: Model, *others: Model) -> str:
         who = model.identity
         key = (who.namespace, who.name)
         cache.put(Ref(MODEL, *key), key, model, uid=who.uid)
-    observed = await Observer(cache, None, ManualClock()).look(HERE)  # type: ignore[arg-type]
+    observed = await Observer(cache, None, ManualClock(), project).look(HERE)  # type: ignore[arg-type]
     return observed.store_holder
 
 

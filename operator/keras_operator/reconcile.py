@@ -287,8 +287,11 @@ class Reconciler:
     async def _write_status(
         self, ref: Ref, uid: str, status: KerasModelStatus | KerasModelVersionStatus, key: Key
     ) -> bool:
+        """Only onto the state that was seen: a request that was long on its way must not undo what was said since."""
+        entry = self._cache.entry(ref)
+        seen = entry.resource_version if entry is not None and entry.uid == uid else None
         try:
-            body = await self._client.apply_status(ref, uid, msgspec.to_builtins(status))
+            body = await self._client.apply_status(ref, uid, msgspec.to_builtins(status), seen)
         except NotFound:
             # Deleted since it was seen; its DELETED event is on its way.
             return False

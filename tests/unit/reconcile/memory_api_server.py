@@ -71,12 +71,16 @@ class MemoryApiServer:
             raise AlreadyExists(409, "AlreadyExists", f"{ref} already exists")
         return await self.apply(manifest)
 
-    async def apply_status(self, ref: Ref, uid: str, status: Mapping[str, Any]) -> Body:
+    async def apply_status(
+        self, ref: Ref, uid: str, status: Mapping[str, Any], resource_version: str | None = None
+    ) -> Body:
         request = f"status {ref.kind.kind} {ref.name}"
         self.before(request)
         if ref not in self.objects:
             raise NotFound(404, "NotFound", f"{ref} not found")
         self._check_uid(ref, uid)
+        if resource_version not in {None, self.objects[ref]["metadata"]["resourceVersion"]}:
+            raise Conflict(409, "Conflict", f"{ref} has changed since it was read")
         wanted: Body = {"status": msgspec.json.decode(msgspec.json.encode(status))}
         return self._done(request, self._merge(ref, FIELD_MANAGER, "status", wanted))
 

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from keras_operator.api import Autoscaling, Resources
-from keras_operator.cluster.failure import ServerUnavailable
+from keras_operator.cluster.failure import Conflict, ServerUnavailable
 from keras_operator.cluster.reference import JOB, POD, Ref
 
 from tests.unit.plan.observations import brought, trained
@@ -190,6 +190,20 @@ async def test_a_namesake_made_since_gets_no_status_of_the_old_one(operator, ser
     with pytest.raises(Exception, match="uid mismatch"):
         await operator.look()
     assert status(server) == {}
+
+
+@pytest.mark.parametrize("kind", ["KerasModel", "KerasModelVersion"])
+async def test_a_status_is_written_onto_the_state_that_was_seen_only(operator, server, kind):
+    """Otherwise a write that was long on its way would undo what was said since: metrics, or that it is published."""
+    await operator.look()
+    server.watch = lambda *_: None
+    ref = server.ref(kind, "dogs" if kind == "KerasModel" else "dogs-1")
+    metadata = server.objects[ref]["metadata"]
+    server.change(ref, metadata=metadata | {"labels": metadata.get("labels", {}) | {"team": "vision"}})
+    before = server.objects[ref]
+    with pytest.raises(Conflict):
+        await operator.look()
+    assert server.objects[ref] == before
 
 
 async def test_what_a_deleted_namesake_left_is_neither_used_nor_counted(serving, server, clock):

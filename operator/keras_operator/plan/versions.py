@@ -119,7 +119,9 @@ def _changes(before: Any, after: Any, path: str) -> list[str]:
     """The fields that differ, each as a few words: `training.epochs changed from 5 to 10`."""
     if isinstance(before, dict) and isinstance(after, dict):
         within = f"{path}." if path else ""
-        return [change for key in sorted(before) for change in _changes(before[key], after[key], within + key)]
+        # Maps that people write, such as requests, need not have the same keys.
+        keys = sorted({*before, *after})
+        return [change for key in keys for change in _changes(before.get(key), after.get(key), within + key)]
     if before == after:
         return []
     if before is None or after is None:

@@ -9,6 +9,7 @@ from keras_operator.api import (
     Data,
     EarlyStopping,
     KerasModelStatus,
+    Resources,
     VersionPhase,
     inputs_hash,
 )
@@ -233,6 +234,25 @@ CHANGES = {
 @pytest.mark.parametrize(("changes", "reason"), CHANGES.values(), ids=CHANGES.keys())
 def test_a_version_says_which_fields_made_it(changes, reason):
     assert due(decide(trained(**changes), published(1, EPOCHS_10))) == (2, reason)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        ({}, {"cpu": 2}, "training.resources.requests.cpu was added"),
+        ({"cpu": 2}, {}, "training.resources.requests.cpu was removed"),
+        ({"cpu": 2}, {"cpu": 1}, "training.resources.requests.cpu changed from 2 to 1"),
+        (
+            {"cpu": 2},
+            {"memory": "1Gi"},
+            "training.resources.requests.cpu was removed, training.resources.requests.memory was added",
+        ),
+    ],
+    ids=["added", "removed", "changed", "another"],
+)
+def test_a_version_says_which_resources_made_it(before, after, reason):
+    old, new = (trained(training_resources=Resources(requests=requests)) for requests in (before, after))
+    assert due(decide(new, published(1, old))) == (2, reason)
 
 
 def test_the_reason_stays_within_what_its_field_takes():

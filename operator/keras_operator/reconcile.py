@@ -278,6 +278,9 @@ class Reconciler:
             return
         ref = Ref(MODEL, *key)
         if await self._write_status(ref, model.identity.uid, todo.status, key):
+            if todo.status.phase:
+                # Nothing may wake this model again: the echo of its own write does not.
+                self._phases.saw(key, todo.status.phase)
             for notice in todo.notices:
                 level = logging.WARNING if notice.kind == "Warning" else logging.INFO
                 more = {"version": todo.status.latest_version, "generation": todo.status.observed_generation}

@@ -252,8 +252,9 @@ async def test_models_are_counted_by_phase(operator, server, clock):
     def count(phase: str) -> object:
         return operator.metrics.registry.get_sample_value("keras_operator_models", {"phase": phase})
 
-    await live(operator, server, clock)
     await operator.look()
+    assert count(status(server)["phase"]) == 1
+    await live(operator, server, clock)
     assert (count("Serving"), count("Training")) == (1, 0)
     server.drop(MODEL_REF)
     await operator.look()

@@ -57,11 +57,23 @@ def holds(value: float, bar: str) -> bool:
     return _COMPARE[sign](value, float(bound))
 
 
-def merged(before: Results | None, machine: str, command: str, measured: Sequence[Measured]) -> Results:
-    """The results after one more run. Runs of another machine or another command are not mixed in."""
+def merged(
+    before: Results | None, machine: str, command: str, measured: Sequence[Measured], *, keep_others: bool = False
+) -> Results:
+    """The results after one more run. Runs of another machine or another command are not mixed in.
+
+    Args:
+        before: what the file held.
+        machine: this one.
+        command: what was run.
+        measured: the figures of the run.
+        keep_others: keep figures that this run did not measure, in their places.
+    """
     same = before is not None and (before.machine, before.command) == (machine, command)
-    runs = {figure.name: figure.runs for figure in before.figures} if same and before else {}
-    return Results(machine, command, [_figure(one, runs.get(one.name, [])) for one in measured])
+    known = {figure.name: figure for figure in before.figures} if same and before else {}
+    runs = {name: figure.runs for name, figure in known.items()}
+    new = {one.name: _figure(one, runs.get(one.name, [])) for one in measured}
+    return Results(machine, command, list((known | new if keep_others else new).values()))
 
 
 def _figure(measured: Measured, before: Sequence[float]) -> Figure:
@@ -71,10 +83,12 @@ def _figure(measured: Measured, before: Sequence[float]) -> Figure:
     return Figure(measured.name, value, measured.unit, measured.bar, met, runs)
 
 
-def record(path: Path, machine: str, command: str, measured: Sequence[Measured]) -> Results:
+def record(
+    path: Path, machine: str, command: str, measured: Sequence[Measured], *, keep_others: bool = False
+) -> Results:
     """Add a run to the file, which is created where it is missing; returns what it holds now."""
     before = msgspec.json.decode(path.read_bytes(), type=Results) if path.exists() else None
-    results = merged(before, machine, command, measured)
+    results = merged(before, machine, command, measured, keep_others=keep_others)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(results), indent=2) + b"\n")
     return results

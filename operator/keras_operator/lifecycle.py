@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from keras_operator.cluster.audit import Audit, Auditor
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
-from keras_operator.cluster.clock import Clock, SystemClock
+from keras_operator.cluster.clock import Clock, ServerClock
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.debug import DebugServer
 from keras_operator.cluster.election import Election, LeadershipLostError
@@ -78,7 +78,7 @@ class Lifecycle:
         self._connection = connection
         self._project = project
         self._give_up = give_up
-        clock = SystemClock()
+        clock = ServerClock()
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self.metrics = Metrics()
         self.cache = Cache()
@@ -91,10 +91,11 @@ class Lifecycle:
             service_concurrency=settings.service_concurrency,
             timeout=settings.request_timeout,
             instance=identity,
+            clock=clock,
         )
         # Renewals and audits must not queue behind the workers' requests.
         self._aside = Client(
-            connection, (MODEL, VERSION), self.metrics, concurrency=4, timeout=settings.request_timeout
+            connection, (MODEL, VERSION), self.metrics, concurrency=4, timeout=settings.request_timeout, clock=clock
         )
         self._auditor = Auditor(
             [

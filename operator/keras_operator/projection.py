@@ -124,6 +124,7 @@ def _pod(body: Body) -> Pod:
         reason=status.get("reason", ""),
         message=status.get("message", ""),
         unschedulable=scheduled.get("message", "no node fits.") if stuck else "",
+        unready=ready.get("message", "") if ready.get("status") == "False" else "",
         gates=tuple(gate["name"] for gate in (body.get("spec") or {}).get("schedulingGates") or ()),
         containers=tuple(_container(one) for one in containers),
         job_uid=(who.owner_uid or "") if labels.get(COMPONENT_LABEL) != "serving" else "",

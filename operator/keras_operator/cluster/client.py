@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from keras_operator.cluster.clock import ServerClock
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.events import EventRecord, EventWriter, newest_first, record_of
 from keras_operator.cluster.failure import AlreadyExists, Conflict, Invalid, NotFound
@@ -51,6 +52,7 @@ class Client:
         service_concurrency: requests for Services at once.
         timeout: seconds for one request.
         instance: name of this replica, as Events carry it.
+        clock: learns the API server's time from its answers, and dates Events.
     """
 
     def __init__(
@@ -63,13 +65,20 @@ class Client:
         service_concurrency: int = SERVICE_CONCURRENCY,
         timeout: float = 30.0,
         instance: str = FIELD_MANAGER,
+        clock: ServerClock | None = None,
     ) -> None:
+        clock = clock or ServerClock()
         self.kinds = Kinds((*KUBERNETES_KINDS, *kinds))
         self._transport = Transport(
-            connection, metrics, concurrency=concurrency, service_concurrency=service_concurrency, timeout=timeout
+            connection,
+            metrics,
+            concurrency=concurrency,
+            service_concurrency=service_concurrency,
+            timeout=timeout,
+            heard=clock.heard,
         )
         self._pods = PodHttp()
-        self._events = EventWriter(self._transport, controller=FIELD_MANAGER, instance=instance)
+        self._events = EventWriter(self._transport, controller=FIELD_MANAGER, instance=instance, now=clock.now)
 
     async def close(self) -> None:
         """End all connections."""

@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Protocol
+
+logger = logging.getLogger(__name__)
 
 
 class Timer(Protocol):
@@ -45,6 +49,42 @@ class SystemClock:
     def call_later(self, seconds: float, callback: Callable[[], object]) -> Timer:
         """Call back once after so many seconds, on the running loop."""
         return asyncio.get_running_loop().call_later(seconds, callback)
+
+
+class ServerClock(SystemClock):
+    """The real time, where the wall clock is the API server's: its timestamps are what decisions compare with.
+
+    The server tells its time in whole seconds with every answer. Only a difference that no network explains counts.
+
+    Args:
+        own: this machine's wall clock.
+    """
+
+    _TOLERANCE = timedelta(seconds=5)
+
+    def __init__(self, own: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        self._own = own
+        self._ahead = timedelta()
+        self._last = ""
+
+    def now(self) -> datetime:
+        """Wall clock of the API server in UTC, as far as it is known."""
+        return self._own() - self._ahead
+
+    def heard(self, date: str) -> None:
+        """Take in the `Date` header of an answer; one that is no date is ignored."""
+        if date == self._last:
+            return
+        self._last = date
+        try:
+            ahead = self._own() - parsedate_to_datetime(date)
+        except (TypeError, ValueError):
+            return
+        if abs(ahead - self._ahead) > self._TOLERANCE:
+            self._ahead = ahead if abs(ahead) > self._TOLERANCE else timedelta()
+            logger.warning(
+                "this machine's clock is %.0f s ahead of the API server's: taken into account", ahead.total_seconds()
+            )
 
 
 class _ManualTimer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -36,9 +36,11 @@ class EventWriter:
         transport: to the API server.
         controller: who reports.
         instance: which replica of it.
+        now: the time.
     """
 
-    def __init__(self, transport: Transport, *, controller: str, instance: str) -> None:
+    def __init__(self, transport: Transport, *, controller: str, instance: str, now: Callable[[], datetime]) -> None:
+        self._now = now
         self._transport = transport
         self._controller = controller
         self._instance = instance
@@ -53,7 +55,7 @@ class EventWriter:
         digest = hashlib.sha256(repr((uid, severity, reason, action, note)).encode()).hexdigest()[:16]
         # A name of at most 253 characters, as Kubernetes' own recorders build it: the object's, a dot, a number.
         name = f"{regarding.name[:236]}.{digest}"
-        time = timestamp(at or datetime.now(UTC))
+        time = timestamp(at or self._now())
         count = self._counts.get(name, 0) + 1
         if count > 1 and await self._repeat(regarding.namespace, name, count, time):
             return

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -38,6 +38,7 @@ class Transport:
         concurrency: requests at once, without those for Services.
         service_concurrency: requests for Services at once.
         timeout: seconds for one request, from a free slot to the last byte of its answer.
+        heard: told the `Date` header of every answer.
     """
 
     def __init__(
@@ -48,7 +49,9 @@ class Transport:
         concurrency: int = DEFAULT_CONCURRENCY,
         service_concurrency: int = SERVICE_CONCURRENCY,
         timeout: float = 30.0,
+        heard: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self._heard = heard
         self._server = connection.server
         self._session = connection.session(connections=concurrency + service_concurrency)
         self._metrics = metrics
@@ -144,6 +147,7 @@ class Transport:
                 ):
                     answer = await response.read()
                     code = str(response.status)
+                    self._heard(response.headers.get("Date", ""))
                     self._pass_on_warnings(response, f"{method} {path}")
                     if response.status >= 300:
                         raise _failure(response, answer, f"{method} {path}")

@@ -167,11 +167,12 @@ def serving_cause(observed: Observed, number: int) -> Cause | None:
 
 def stuck_cause(observed: Observed, number: int) -> Cause:
     """Pods that are not ready when the Deployment's time for them is over, and nobody says why."""
-    late = [pod.identity for pod in observed.serving_pods() if pod.number == number and not pod.ready]
+    late = [pod for pod in observed.serving_pods() if pod.number == number and not pod.ready]
     if not late:
         return Cause(Reason.ROLLOUT_STUCK, "its pods are not created in time; see kubectl describe deployment")
-    look = f"kubectl describe pod -n {late[0].namespace} {late[0].name}"
-    return Cause(Reason.ROLLOUT_STUCK, f"pod {late[0].name} does not become ready and says nothing; see {look}")
+    who, said = late[0].identity, _one_line(late[0].unready).rstrip(".") or "nobody says why"
+    look = f"kubectl describe pod -n {who.namespace} {who.name}"
+    return Cause(Reason.ROLLOUT_STUCK, f"pod {who.name} is still not ready: {said}; see {look}")
 
 
 def autoscaler_trouble(autoscaler: Autoscaler, now: datetime) -> str:

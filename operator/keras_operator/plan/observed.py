@@ -103,7 +103,10 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A pod of a run or of the Deployment; `gates` are the scheduling gates that hold it back."""
+    """A pod of a run or of the Deployment.
+
+    `gates` are the scheduling gates that hold it back; `unready` is what Kubernetes says of a pod that is not ready.
+    """
 
     identity: Identity
     number: int
@@ -115,6 +118,7 @@ class Pod:
     message: str = ""
     unschedulable: str = ""
     gates: tuple[str, ...] = ()
+    unready: str = ""
     containers: tuple[Container, ...] = ()
     job_uid: str = ""
 

@@ -126,7 +126,7 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
     """The result of a Job that succeeded, or why there is none."""
     if job.failure_reason == "DeadlineExceeded":
         remedy = (
-            "raise training.activeDeadlineSeconds, or make the training smaller"
+            "raise spec.training.activeDeadlineSeconds, or make the training smaller"
             if job.stage is RunStage.TRAIN
             else "see why the store is so slow"
         )

@@ -96,8 +96,8 @@ FAILURES = {
         {"failure_reason": "DeadlineExceeded"},
         "DeadlineExceeded",
         (
-            "Job dogs-1-train did not end within 86400 s: raise training.activeDeadlineSeconds, or make the training "
-            "smaller"
+            "Job dogs-1-train did not end within 86400 s: raise spec.training.activeDeadlineSeconds, or make the "
+            "training smaller"
         ),
     ),
     "an answer without an error": (

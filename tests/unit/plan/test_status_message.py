@@ -428,8 +428,21 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         {"deployment": deployment(2, updated=1, total=2, stuck=True), "pods": (serving_pod(1), PENDING_POD)},
         "Deploying",
         (
-            "version 2 cannot serve: pod dogs-2-pod does not become ready and says nothing; see kubectl describe pod "
+            "version 2 cannot serve: pod dogs-2-pod is still not ready: nobody says why; see kubectl describe pod "
             "-n vision dogs-2-pod; version 1 serves on 1/1 pods"
+        ),
+    ),
+    "a rollout that is stuck for what Kubernetes says": (
+        ONE,
+        (published(1, ONE),),
+        {
+            "deployment": deployment(1, available=0, stuck=True),
+            "pods": (serving_pod(1, ready=False, unready="containers with unready status: [runtime]"),),
+        },
+        "Deploying",
+        (
+            "version 1 cannot serve: pod dogs-1-pod is still not ready: containers with unready status: [runtime]; see "
+            "kubectl describe pod -n vision dogs-1-pod"
         ),
     ),
     "a rollout that is stuck without pods": (

@@ -1,0 +1,113 @@
+"""Who may talk to whom by the NetworkPolicies, as Kubernetes defines them; whether it is enforced is the network's.
+
+Kubernetes itself enforces nothing: that takes a network plug-in that does. So the objects are judged here by the rules
+of the API (networking.k8s.io/v1), for every pair that matters.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from keras_operator.plan.desired import Template
+from keras_operator.render import Renderer
+
+from tests.unit.plan.observations import decide, kept, published, trained
+
+MODEL = "keras-operator.dev/model"
+BASE = Path(__file__).parents[3] / "manifests/base"
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A pod, or somebody outside (without a namespace)."""
+
+    namespace: str = ""
+    labels: Mapping[str, str] | None = None
+
+
+def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    assert set(selector) <= {"matchLabels"}, "a selector that this test does not understand"
+    return all(labels.get(key) == value for key, value in selector.get("matchLabels", {}).items())
+
+
+def admits(
+    policy: Mapping[str, Any], source: Peer, labels: Mapping[str, str], port: int, names: Mapping[str, int]
+) -> bool:
+    """Whether a policy lets `source` reach `port` of a pod with `labels`; a pod that it does not select is open."""
+    spec = policy["spec"]
+    assert spec["policyTypes"] == ["Ingress"]
+    if not selects(spec["podSelector"], labels):
+        return True
+    return any(_from(rule, source) and _port(rule, port, names) for rule in spec["ingress"])
+
+
+def _from(rule: Mapping[str, Any], source: Peer) -> bool:
+    if "from" not in rule:
+        return True
+    for peer in rule["from"]:
+        assert set(peer) <= {"namespaceSelector", "podSelector"}
+        labels = {"kubernetes.io/metadata.name": source.namespace} if source.namespace else {}
+        if (
+            labels
+            and selects(peer["namespaceSelector"], labels)
+            and selects(peer.get("podSelector", {}), source.labels or {})
+        ):
+            return True
+    return False
+
+
+def _port(rule: Mapping[str, Any], port: int, names: Mapping[str, int]) -> bool:
+    return "ports" not in rule or any(names.get(one["port"], one["port"]) == port for one in rule["ports"])
+
+
+def model_policy() -> dict[str, Any]:
+    desired = kept(decide(trained(), published(1, trained())), Template.NETWORK_POLICY)
+    assert desired is not None
+    return Renderer().render(desired)
+
+
+OPERATOR = Peer("keras-operator-system", {"app.kubernetes.io/name": "keras-operator"})
+NEIGHBOUR = Peer("vision", {"app": "shop"})
+ELSEWHERE = Peer("audio", {"app": "shop"})
+OUTSIDE = Peer()
+SERVING = {MODEL: "dogs", "app.kubernetes.io/component": "serving"}
+TRAINING = {MODEL: "dogs", "app.kubernetes.io/component": "train"}
+
+REACH = [
+    (NEIGHBOUR, 8501, True),
+    (ELSEWHERE, 8500, True),
+    (OUTSIDE, 8501, True),
+    (OPERATOR, 8501, True),
+    (OPERATOR, 8502, True),
+    (OPERATOR, 8080, True),
+    (NEIGHBOUR, 8502, False),
+    (NEIGHBOUR, 8080, False),
+    (ELSEWHERE, 8080, False),
+    (OUTSIDE, 8502, False),
+    (OPERATOR, 22, False),
+    (NEIGHBOUR, 22, False),
+]
+
+
+@pytest.mark.parametrize(("source", "port", "may"), REACH)
+@pytest.mark.parametrize("labels", [SERVING, TRAINING], ids=["serving", "training"])
+def test_predictions_are_open_and_what_pods_say_is_for_the_operator_alone(source, port, may, labels):
+    assert admits(model_policy(), source, labels, port, {}) is may
+
+
+def test_a_models_policy_is_about_its_own_pods_only():
+    policy = model_policy()
+    assert policy["metadata"]["namespace"] == "vision"
+    assert admits(policy, OUTSIDE, {MODEL: "cats"}, 22, {})
+
+
+@pytest.mark.parametrize(("port", "may"), [(8081, True), (8082, False), (6443, False)])
+@pytest.mark.parametrize("source", [NEIGHBOUR, OUTSIDE, OPERATOR], ids=["a pod", "outside", "the operator"])
+def test_the_operator_answers_probes_and_nothing_else(source, port, may):
+    policy = yaml.safe_load((BASE / "network-policy.yaml").read_text())
+    (container,) = yaml.safe_load((BASE / "deployment.yaml").read_text())["spec"]["template"]["spec"]["containers"]
+    names = {one["name"]: one["containerPort"] for one in container["ports"]}
+    assert admits(policy, source, OPERATOR.labels or {}, port, names) is may

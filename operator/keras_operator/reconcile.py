@@ -172,11 +172,18 @@ class Reconciler:
             return Outcome()
         try:
             try:
-                body = await (self._client.apply_new(manifest) if child is None else self._client.apply(manifest))
+                body = await (
+                    self._client.apply_new(manifest)
+                    if child is None
+                    else self._client.apply(_only(manifest, child.identity.uid))
+                )
             except AlreadyExists:
-                if outcome := await self._in_the_way(ref, model.identity.uid):
-                    return outcome
-                body = await self._client.apply(manifest)
+                found = await self._client.get(ref)
+                if found is None:
+                    raise
+                if _is_somebody_elses(found, model.identity.uid):
+                    return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
+                body = await self._client.apply(_only(manifest, found["metadata"]["uid"]))
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
         made = self._remember(ref, (ref.namespace, model.identity.name), body)
@@ -193,17 +200,6 @@ class Reconciler:
             return False
         self._accepted[ref] = (_digest(wanted), child.content)
         return True
-
-    async def _in_the_way(self, ref: Ref, owner_uid: str) -> Outcome | None:
-        """Apply would take over an object of this name that belongs to somebody else: look whose it is."""
-        body = await self._client.get(ref)
-        if body is None:
-            return None
-        owner = identity(body).owner_uid
-        ours = (body["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "keras-operator"
-        if owner == owner_uid or (owner is None and ours):
-            return None
-        return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
 
     async def _create(self, desired: Desired) -> Outcome:
         try:
@@ -318,6 +314,17 @@ def _outcome(what: str, failure: ApiFailure) -> Outcome:
     if isinstance(failure, Invalid | Forbidden):
         return Outcome(refusal=refusal_sentence(what, failure.message), again=_REFUSED_SECONDS)
     return Outcome(failure=failure)
+
+
+def _only(manifest: Mapping[str, Any], uid: str) -> dict[str, Any]:
+    """The manifest for the object with this uid, and for no other that has its name by the time it is applied."""
+    return {**manifest, "metadata": {**manifest["metadata"], "uid": uid}}
+
+
+def _is_somebody_elses(body: Mapping[str, Any], owner_uid: str) -> bool:
+    owner = identity(body).owner_uid
+    ours = (body["metadata"].get("labels") or {}).get("app.kubernetes.io/managed-by") == "keras-operator"
+    return owner != owner_uid and not (owner is None and ours)
 
 
 def _in_the_way_sentence(ref: Ref) -> str:

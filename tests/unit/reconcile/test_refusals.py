@@ -190,6 +190,19 @@ async def test_what_this_operator_once_made_and_nobody_owns_is_taken_back(operat
     assert server.body("Service")["metadata"]["ownerReferences"][0]["name"] == "dogs"
 
 
+async def test_what_takes_the_place_of_a_child_is_not_changed_in_its_stead(serving, server):
+    """Deleted and made by somebody else since it was seen."""
+    put_model(server, trained(model_name="Dogs"))
+    server.watch = lambda *_: None
+    ref = server.ref("Deployment", "dogs")
+    spec = server.body("Deployment")["spec"]
+    server.drop(ref)
+    theirs = server.put(ref, {"spec": spec})
+    with pytest.raises(Conflict, match="uid mismatch"):
+        await serving.look()
+    assert server.objects[ref] == theirs
+
+
 async def test_somebody_elses_job_of_the_same_name_is_never_taken_over(operator, server):
     ref = Ref(JOB, "vision", "dogs-1-train")
     before = server.put(ref, {"spec": {"mine": True}})

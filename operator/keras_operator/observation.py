@@ -176,9 +176,11 @@ class Observer:
             and now - _remembered(self._read, job.identity.uid, job.finished) >= _LATE
         ]
         for uid in late:
-            self._read[uid] = now
             selector = f"batch.kubernetes.io/controller-uid={uid}"
-            for body in await self._client.list_objects(reference.POD, namespace=key[0], selector=selector):
+            bodies = await self._client.list_objects(reference.POD, namespace=key[0], selector=selector)
+            # Not before: while it cannot be read nothing is decided.
+            self._read[uid] = now
+            for body in bodies:
                 metadata = body["metadata"]
                 ref = Ref(reference.POD, key[0], metadata["name"])
                 pod = self._project(reference.POD, body)

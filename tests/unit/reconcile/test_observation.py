@@ -1,9 +1,11 @@
 """What a look brings: everything of one model, and what its own pods say, asked at a bounded rate."""
 
+import contextlib
 from typing import Any
 
 import pytest
 from keras_operator.api import ProgressStage
+from keras_operator.cluster.failure import ServerUnavailable
 from keras_operator.cluster.reference import POD, Ref
 
 from tests.unit.plan.observations import train_result
@@ -222,6 +224,24 @@ async def test_a_pod_whose_end_is_not_seen_is_read_before_its_result_counts_as_l
         f"list Pod of {server.body('Job', 'dogs-1-train')['metadata']['uid']}"
     ]
     assert server.body("KerasModelVersion", "dogs-1")["status"]["metrics"] == {"accuracy": "0.91", "loss": "0.3"}
+
+
+async def test_while_the_pod_cannot_be_read_its_result_does_not_count_as_lost(training, server, clock):
+    run_pod(server)
+    told, server.watch = server.watch, lambda kind, *event: None if kind == POD else told(kind, *event)
+    end_job(server, "dogs-1-train", train_result())
+    await training.look()
+
+    def unwell(request: str) -> None:
+        if request.startswith("list"):
+            raise ServerUnavailable(503, "Unavailable", "not now")
+
+    server.before = unwell
+    for _ in range(40):
+        clock.advance(1)
+        with contextlib.suppress(ServerUnavailable):
+            await training.look()
+    assert server.body("KerasModelVersion", "dogs-1")["status"]["phase"] == "Training"
 
 
 async def test_a_result_that_is_recorded_is_not_read_again(serving, server, clock):

@@ -2,6 +2,9 @@ module keras-operator.dev/devcluster/flux
 
 go 1.26.0
 
+// As in kustomize-controller's own go.mod: BLAKE3 is in no release.
+replace github.com/opencontainers/go-digest => github.com/opencontainers/go-digest v1.0.1-0.20220411205349-bde1400a84be
+
 tool github.com/fluxcd/kustomize-controller
 
 // Nothing is compiled from it: the CRDs of Flux's sources are in its folder config/crd/bases. (`go mod tidy` drops this.)

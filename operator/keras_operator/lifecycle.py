@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import os
 import signal
 import socket
@@ -32,6 +33,10 @@ from keras_operator.settings import Settings
 from keras_operator.watches import Watches
 
 logger = logging.getLogger(__name__)
+
+# A model that failed while the API server was in trouble is tried again within a minute of its recovery, however long
+# the trouble lasted. What a person has to mend is not tried by these delays: it is no failure, but a refusal.
+_LONGEST_DELAY = 45.0
 
 
 class Reconciles(Protocol):
@@ -82,7 +87,15 @@ class Lifecycle:
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
         self.metrics = Metrics()
         self.cache = Cache()
-        self.queue: KeyedQueue[Key] = KeyedQueue(clock, on_wait=self.metrics.queue_wait_seconds.observe)
+        self.queue: KeyedQueue[Key] = KeyedQueue(
+            clock, longest_delay=_LONGEST_DELAY, on_wait=self.metrics.queue_wait_seconds.observe
+        )
+        # Renewals and audits must not queue behind the workers' requests.
+        self._aside = Client(
+            connection, (MODEL, VERSION), self.metrics, concurrency=4, timeout=settings.request_timeout, clock=clock
+        )
+        lease = Ref(LEASE, settings.lease_namespace, settings.lease_name)
+        self._election = Election(self._aside, lease, identity, metrics=self.metrics)
         self.client = Client(
             connection,
             (MODEL, VERSION),
@@ -92,10 +105,7 @@ class Lifecycle:
             timeout=settings.request_timeout,
             instance=identity,
             clock=clock,
-        )
-        # Renewals and audits must not queue behind the workers' requests.
-        self._aside = Client(
-            connection, (MODEL, VERSION), self.metrics, concurrency=4, timeout=settings.request_timeout, clock=clock
+            may_write=self._election.remaining if settings.leader_elect else lambda: math.inf,
         )
         self._auditor = Auditor(
             [
@@ -112,8 +122,6 @@ class Lifecycle:
             ],
             interval=settings.audit_interval,
         )
-        lease = Ref(LEASE, settings.lease_namespace, settings.lease_name)
-        self._election = Election(self._aside, lease, identity, metrics=self.metrics)
         self._reconciler = make_reconciler(self.cache, self.client, settings, self.metrics, clock)
         self._workers = Workers(self.queue, self._reconciler, self.metrics)
         self._stopping = asyncio.Event()

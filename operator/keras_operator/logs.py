@@ -50,6 +50,11 @@ class ConsoleFormatter(logging.Formatter):
         return super().format(record)
 
 
+def _is_no_retry(record: logging.LogRecord) -> bool:
+    """False for kopf's line about a watch that it opens again: of an outage there is one line, not one a watch."""
+    return "; will retry: " not in record.getMessage()
+
+
 def configure_logging(log_format: str, level: str) -> None:
     """Log to standard error.
 
@@ -63,3 +68,5 @@ def configure_logging(log_format: str, level: str) -> None:
     # kopf writes a line for each event that it hands over, and one for each task that it starts.
     logging.getLogger("kopf.objects").setLevel(logging.WARNING)
     logging.getLogger("kopf._core").setLevel(logging.WARNING)
+    logging.getLogger("kopf._cogs.clients.watching").addFilter(_is_no_retry)
+    logging.getLogger("kopf._cogs.clients.fetching").addFilter(_is_no_retry)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import aiohttp
 import kopf
+from kopf._cogs.clients import watching
 
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.metrics import Metrics
@@ -25,6 +26,10 @@ _NO_FINALIZER = "none, this operator has no finalizer"
 
 # Streaming the first list instead of reading it in pages needs WatchList, which is on by default from here on.
 _INITIAL_STREAMING_SINCE = (1, 34)
+
+
+# A watch is answered before anything happens, so this is only the time in which a connection counts as dead.
+_ANSWER_SECONDS = 10.0
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -103,9 +108,11 @@ def watch_settings(server_version: tuple[int, int]) -> kopf.OperatorSettings:
         settings.watching.initial_streaming = True
     else:
         settings.watching.chunk_size = 500
-    # A watch is ended by the server before a load balancer would cut it, and by the client if the server forgot it.
-    settings.watching.server_timeout = 570
-    settings.watching.client_timeout = 600
+    # A watch that went silent, as when a firewall forgot its connection, is known by that the server did not end it in
+    # time. Two seconds before that the server sends a bookmark, so a quiet watch goes on from there and lists nothing.
+    settings.watching.server_timeout = 40
+    settings.watching.inactivity_timeout = 45
+    settings.watching.client_timeout = 50
     settings.watching.connect_timeout = 5
     settings.networking.request_timeout = 30
     settings.networking.connect_timeout = 5
@@ -117,6 +124,27 @@ def watch_settings(server_version: tuple[int, int]) -> kopf.OperatorSettings:
     for kind in CHILDREN:
         settings.watching.label_selectors[kind.group, kind.version, kind.plural] = MANAGED_SELECTOR
     return settings
+
+
+def _whole(watch_objs: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """kopf's watch, which begins again when a first list that is streamed breaks off.
+
+    kopf 1.45 goes on from the last object that it was sent, and so never sees those that were still to come.
+    """
+
+    async def watch(*, settings: kopf.OperatorSettings, since: str | None = None, **rest: Any) -> AsyncIterator[Any]:
+        whole = since is not None or not settings.watching.initial_streaming
+        async for event in watch_objs(settings=settings, since=since, **rest):
+            whole = whole or event["type"] == "BOOKMARK"
+            yield event
+        if not whole:
+            # What the API server says when a watch has to list anew.
+            yield {"type": "ERROR", "object": {"code": 410, "message": "the first list broke off"}}
+
+    return watch
+
+
+watching.watch_objs = _whole(watching.watch_objs)
 
 
 def _counting(metrics: Metrics) -> aiohttp.TraceConfig:
@@ -159,7 +187,7 @@ class Watches:
         register(self._registry)
 
         async def login(**_: Any) -> kopf.AiohttpSession:
-            session = connection.session(traces=[_counting(metrics)])
+            session = connection.session(traces=[_counting(metrics)], answer_within=_ANSWER_SECONDS)
             return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
 
         kopf.on.login(id="login", registry=self._registry, errors=kopf.ErrorsMode.TEMPORARY, backoff=5)(login)

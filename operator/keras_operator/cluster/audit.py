@@ -228,7 +228,8 @@ class Auditor:
             await audit.once()
         except ApiFailure as failure:
             pause = self._confirmation
-            logger.warning("%s could not be listed for the audit, again in %.0f s: %s", audit.kind, pause, failure)
+            level = logging.DEBUG if failure.unanswered else logging.WARNING
+            logger.log(level, "%s could not be listed for the audit, again in %.0f s: %s", audit.kind, pause, failure)
         else:
             if audit.suspicious:
                 pause = self._confirmation if audit.synced else self._confirmation / 5

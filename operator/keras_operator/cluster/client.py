@@ -5,7 +5,8 @@ One method a verb; the file is long by what each says of itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -53,6 +54,7 @@ class Client:
         timeout: seconds for one request.
         instance: name of this replica, as Events carry it.
         clock: learns the API server's time from its answers, and dates Events.
+        may_write: seconds for which this replica surely still leads; by default it may write for ever.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Client:
         timeout: float = 30.0,
         instance: str = FIELD_MANAGER,
         clock: ServerClock | None = None,
+        may_write: Callable[[], float] = lambda: math.inf,
     ) -> None:
         clock = clock or ServerClock()
         self.kinds = Kinds((*KUBERNETES_KINDS, *kinds))
@@ -76,6 +79,7 @@ class Client:
             service_concurrency=service_concurrency,
             timeout=timeout,
             heard=clock.heard,
+            may_write=may_write,
         )
         self._pods = PodHttp()
         self._events = EventWriter(self._transport, controller=FIELD_MANAGER, instance=instance, now=clock.now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import ssl
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from pathlib import Path
 import aiohttp
 from kubernetes.aio.client import Configuration
 from kubernetes.aio.config import ConfigException, load_incluster_config, load_kube_config
+
+from keras_operator.cluster.outage import Outage
 
 _HOME_KUBECONFIG = str(Path("~/.kube/config").expanduser())
 
@@ -23,10 +26,14 @@ class Connection:
 
     Args:
         configuration: filled by `kubernetes.aio.config`; its refresh hook re-reads a service account's token.
+
+    Attributes:
+        outage: hears of every request, whether it was answered.
     """
 
     def __init__(self, configuration: Configuration) -> None:
         self._configuration = configuration
+        self.outage = Outage()
         self.server: str = configuration.host.rstrip("/")
         self.ssl_context: ssl.SSLContext | None = (
             _ssl_context(configuration) if self.server.startswith("https") else None
@@ -41,19 +48,33 @@ class Connection:
             return {"Authorization": self._configuration.get_basic_auth_token()}
         return {}
 
-    def session(self, *, connections: int = 0, traces: Sequence[aiohttp.TraceConfig] = ()) -> aiohttp.ClientSession:
+    def session(
+        self,
+        *,
+        connections: int = 0,
+        traces: Sequence[aiohttp.TraceConfig] = (),
+        answer_within: float | None = None,
+    ) -> aiohttp.ClientSession:
         """A new session on this server, every request of it authorized with the token of its moment.
 
         Args:
             connections: at most so many at once; 0 sets no bound.
             traces: told of the session's requests.
+            answer_within: seconds until an answer must begin, however long it may then go on; None sets no bound.
         """
 
         async def authorize(
             request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
         ) -> aiohttp.ClientResponse:
             request.headers.update(await self.authorization())
-            return await handler(request)
+            try:
+                async with asyncio.timeout(answer_within):
+                    response = await handler(request)
+            except (aiohttp.ClientError, OSError) as error:
+                self.outage.failed(f"{request.method} {request.url.path}: {str(error) or type(error).__name__}")
+                raise
+            self.outage.answered()
+            return response
 
         connector = aiohttp.TCPConnector(limit=connections, ssl=self.ssl_context or True)
         return aiohttp.ClientSession(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -89,7 +90,9 @@ class Election:
         self._timing = timing or Timing()
         self._clock: Clock = clock or SystemClock()
         self._observed: tuple[str, float] | None = None
+        self._ends: float | None = None
         self._held = False
+        self._until = -math.inf
         self.leading = asyncio.Event()
 
     async def run(self) -> None:
@@ -107,6 +110,14 @@ class Election:
         finally:
             self.leading.clear()
             self._metrics.leader.set(0)
+            self._until = -math.inf
+
+    def remaining(self) -> float:
+        """Seconds for which no other replica can lead, by this one's own clock; not above 0 where it does not lead.
+
+        A process that was frozen knows by it at once that its time is over, before it has asked anybody.
+        """
+        return self._until - self._clock.monotonic()
 
     async def release(self) -> None:
         """Give the Lease up, so that another replica need not wait for its end; call it after all work has ended."""
@@ -141,58 +152,72 @@ class Election:
                 logger.debug("another replica was quicker with %s", self._ref)
             except (ApiFailure, TimeoutError) as error:
                 if str(error) != reported:
-                    logger.warning("%s cannot be asked for, trying again: %s", self._ref, error or "no answer")
+                    logger.warning("%s cannot be asked for, trying again: %s", self._ref, str(error) or "no answer")
                 reported = str(error)
-            await sleep(self._clock, self._timing.retry_period)
+            await sleep(self._clock, self._until_next_look())
+
+    def _until_next_look(self) -> float:
+        """Seconds: the retry period, or less where the Lease ends before, if nobody renews it."""
+        if self._ends is None:
+            return self._timing.retry_period
+        return min(self._timing.retry_period, max(self._ends - self._clock.monotonic(), self._timing.retry_period / 8))
 
     async def _try_acquire(self) -> dict[str, Any] | None:
         """The Lease as ours, or None while another replica holds it."""
         lease = await self._api.get(self._ref)
         now = timestamp(self._clock.now())
         if lease is None:
-            return await self._api.create(self._manifest({"acquireTime": now, "renewTime": now, "leaseTransitions": 0}))
+            manifest = self._manifest({"acquireTime": now, "renewTime": now, "leaseTransitions": 0})
+            return await self._take(self._api.create(manifest))
         spec = lease.get("spec") or {}
         holder = spec.get("holderIdentity") or ""
         if holder and holder != self._identity and not self._expired(lease["metadata"]["resourceVersion"], spec):
             return None
         transitions = int(spec.get("leaseTransitions") or 0) + (holder != self._identity)
         manifest = self._manifest({"acquireTime": now, "renewTime": now, "leaseTransitions": transitions})
-        return await self._api.replace({**manifest, "metadata": lease["metadata"]})
+        return await self._take(self._api.replace({**manifest, "metadata": lease["metadata"]}))
+
+    async def _take(self, write: Awaitable[dict[str, Any]]) -> dict[str, Any]:
+        """Write the Lease; it holds from the moment before that, for the answer may take long."""
+        before = self._clock.monotonic()
+        lease = await write
+        self._until = before + self._timing.renew_deadline
+        return lease
 
     def _expired(self, resource_version: str, spec: Mapping[str, Any]) -> bool:
         now = self._clock.monotonic()
         if self._observed is None or self._observed[0] != resource_version:
             self._observed = (resource_version, now)
-        return now - self._observed[1] >= float(spec.get("leaseDurationSeconds") or self._timing.lease_duration)
+        self._ends = self._observed[1] + float(spec.get("leaseDurationSeconds") or self._timing.lease_duration)
+        return now >= self._ends
 
     async def _hold(self, lease: dict[str, Any]) -> None:
-        deadline = self._clock.monotonic() + self._timing.renew_deadline
+        told = False
         while True:
             # Near the deadline more often: a server that comes back in the last two seconds is still asked in time.
-            left = deadline - self._clock.monotonic()
+            left = self.remaining()
             await sleep(self._clock, min(self._timing.retry_period, max(left / 2, self._timing.retry_period / 8)))
-            # The Lease is as old as the moment before the request: its answer may take long.
-            before = self._clock.monotonic()
-            left = deadline - before
+            left = self.remaining()
             if left <= 0:
                 raise LeadershipLostError(f"{self._ref} could not be renewed within {self._timing.renew_deadline:g} s")
             try:
                 async with asyncio.timeout(left):
                     lease = await self._renew(lease)
-                deadline = before + self._timing.renew_deadline
+                told = False
             except (ApiFailure, TimeoutError) as error:
-                logger.warning("%s was not renewed, %.1f s are left: %s", self._ref, left, error or "no answer")
+                level, told = logging.DEBUG if told else logging.WARNING, True
+                logger.log(level, "%s was not renewed, %.1f s are left: %s", self._ref, left, str(error) or "no answer")
 
     async def _renew(self, lease: dict[str, Any]) -> dict[str, Any]:
         try:
-            return await self._api.replace(self._renewed(lease))
+            return await self._take(self._api.replace(self._renewed(lease)))
         except (Conflict, NotFound):
             # Either it is lost, or somebody annotated it, or it is our own write whose answer was lost: look.
             current = await self._api.get(self._ref)
             holder = "" if current is None else (current.get("spec") or {}).get("holderIdentity") or ""
             if current is None or holder != self._identity:
                 raise LeadershipLostError(f"{self._ref} is held by {holder or 'nobody'} now") from None
-            return await self._api.replace(self._renewed(current))
+            return await self._take(self._api.replace(self._renewed(current)))
 
     def _renewed(self, lease: Mapping[str, Any]) -> dict[str, Any]:
         return {**lease, "spec": {**lease["spec"], "renewTime": timestamp(self._clock.now())}}

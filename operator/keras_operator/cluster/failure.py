@@ -19,6 +19,11 @@ class ApiFailure(Exception):  # noqa: N818 - a tree of what happened, not of "er
 
     permanent = False
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether nothing was heard of the API server: an :class:`Outage` tells of that, once for all requests."""
+        return self.status == 0
+
     def __init__(self, status: int, reason: str, message: str, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.status = status
@@ -65,6 +70,10 @@ class ServerUnavailable(ApiFailure):
 
 class TimedOut(ApiFailure):
     """No answer in time; the request may have been carried out."""
+
+
+class NotLeading(ApiFailure):
+    """It was not sent: this replica's Lease has ended, and another may be writing."""
 
 
 _BY_STATUS: Mapping[int, type[ApiFailure]] = {

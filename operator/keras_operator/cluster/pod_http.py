@@ -36,7 +36,7 @@ class PodHttp:
         except TimeoutError as error:
             raise TimedOut(0, "TimedOut", f"{url} gave no answer within {timeout:g} s") from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ServerUnavailable(0, "Unreachable", f"{url}: {error or type(error).__name__}") from error
+            raise ServerUnavailable(0, "Unreachable", f"{url}: {str(error) or type(error).__name__}") from error
         try:
             answer = None if data is None else msgspec.json.decode(data)
         except msgspec.DecodeError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -13,7 +14,7 @@ import aiohttp
 import msgspec
 
 from keras_operator.cluster.connection import Connection
-from keras_operator.cluster.failure import ApiFailure, ServerUnavailable, TimedOut, failure_of
+from keras_operator.cluster.failure import ApiFailure, NotLeading, ServerUnavailable, TimedOut, failure_of
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.reference import SERVICE, Kind
 
@@ -39,6 +40,8 @@ class Transport:
         service_concurrency: requests for Services at once.
         timeout: seconds for one request, from a free slot to the last byte of its answer.
         heard: told the `Date` header of every answer.
+        may_write: seconds for which this replica surely still leads; what is not known to be written by then is given
+            up. By default it may write for ever.
     """
 
     def __init__(
@@ -50,8 +53,11 @@ class Transport:
         service_concurrency: int = SERVICE_CONCURRENCY,
         timeout: float = 30.0,
         heard: Callable[[str], object] = lambda _: None,
+        may_write: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._heard = heard
+        self._may_write = may_write
+        self._outage = connection.outage
         self._server = connection.server
         self._session = connection.session(connections=concurrency + service_concurrency)
         self._metrics = metrics
@@ -138,6 +144,10 @@ class Transport:
         async with self._slot(kind):
             started = time.perf_counter()
             code = "none"
+            if method != "GET":
+                seconds = min(seconds, self._may_write())
+                if seconds <= 0:
+                    raise NotLeading(0, "NotLeading", f"{method} {path} was not sent: this replica does not lead")
             try:
                 async with (
                     asyncio.timeout(seconds),
@@ -153,10 +163,11 @@ class Transport:
                         raise _failure(response, answer, f"{method} {path}")
                     return answer
             except TimeoutError as error:
+                self._outage.failed(f"{method} {path} got no answer within {seconds:g} s")
                 raise TimedOut(0, "TimedOut", f"{method} {path} got no answer within {seconds:g} s") from error
             except (aiohttp.ClientError, OSError) as error:
                 raise ServerUnavailable(
-                    0, "Unreachable", f"{method} {path}: {error or type(error).__name__}"
+                    0, "Unreachable", f"{method} {path}: {str(error) or type(error).__name__}"
                 ) from error
             finally:
                 self._metrics.api_requests.labels(verb, kind.kind, code).inc()

@@ -98,7 +98,8 @@ class Workers:
         except ApiFailure as failure:
             result = "error"
             delay = self._retry(key, failure.retry_after or 0.0)
-            self._report(key, f"{failure.reason}: {failure.message}", delay, None)
+            if not failure.unanswered:
+                self._report(key, f"{failure.reason}: {failure.message}", delay, None)
         except TimeoutError:
             result = "error"
             delay = self._retry(key)

@@ -15,6 +15,7 @@ from keras_operator.cluster.failure import (
     Forbidden,
     Invalid,
     NotFound,
+    NotLeading,
     ServerUnavailable,
     TimedOut,
     TooManyRequests,
@@ -398,3 +399,40 @@ async def test_requests_are_counted_by_verb_kind_and_code(client, server, metric
     assert count(name, {"verb": "apply", "kind": "Widget", "code": "200"}) == 1
     assert count(name, {"verb": "get", "kind": "Job", "code": "404"}) == 1
     assert count("keras_operator_api_requests_waiting") == 0
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda client: client.apply(manifest()),
+        lambda client: client.create(manifest()),
+        lambda client: client.replace(manifest()),
+        lambda client: client.delete(WHEEL, "u1"),
+        lambda client: client.apply_status(WHEEL, "u1", {}),
+        lambda client: client.event(WHEEL, "u1", reason="Made", note="made", action="Make"),
+    ],
+)
+async def test_who_does_not_lead_any_more_sends_no_write(connection, metrics, server, write):
+    server.always({"metadata": {"uid": "u1"}})
+    left = 5.0
+    client = Client(connection, [WIDGET], metrics, may_write=lambda: left)
+    await write(client)
+    assert len(server.received) == 1
+    left = 0.0
+    with pytest.raises(NotLeading, match="was not sent"):
+        await write(client)
+    await client.get(WHEEL)
+    assert [request.method for request in server.received[1:]] == ["GET"]
+    await client.close()
+
+
+async def test_a_write_is_given_up_when_the_time_of_the_leader_ends(connection, metrics, server):
+    async def hang(_: object) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError("the request is ended before")
+
+    server.answer = hang
+    client = Client(connection, [WIDGET], metrics, timeout=30, may_write=lambda: 0.1)
+    with pytest.raises(TimedOut, match=r"within 0\.1 s"):
+        await client.apply(manifest())
+    await client.close()

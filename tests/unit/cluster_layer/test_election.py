@@ -153,6 +153,19 @@ async def test_after_a_crash_another_leads_when_the_lease_ends_and_not_before(re
     assert second.leading.is_set()
 
 
+async def test_who_waits_looks_at_the_very_moment_when_the_lease_ends(replica, leases, clock):
+    _, task = replica("a")
+    await pass_time(clock, 1)
+    second, _ = replica("b")
+    await pass_time(clock, 0.5)
+    task.cancel()
+    # It first saw the Lease at 1 s, and so takes it at 16 s, not with the look that would come at 17 s.
+    await pass_time(clock, 14.5)
+    assert not second.leading.is_set()
+    await pass_time(clock, 0.5)
+    assert second.leading.is_set()
+
+
 async def test_a_wrong_wall_clock_of_the_leader_does_not_end_its_lease(replica, leases, clock):
     replica("a")
     await pass_time(clock, 1)
@@ -184,6 +197,22 @@ async def test_an_outage_beyond_the_deadline_ends_leadership_before_anybody_else
     await pass_time(clock, 0.5)
     assert not first.leading.is_set(), "ten seconds after the last renewal"
     with pytest.raises(LeadershipLostError, match="within 10 s"):
+        await task
+
+
+async def test_who_leads_knows_for_how_long_and_needs_to_ask_nobody(replica, leases, clock):
+    first, task = replica("a")
+    assert first.remaining() <= 0
+    await pass_time(clock, 1)
+    leases.down = True
+    before = first.remaining()
+    assert 8 < before <= 10
+    await pass_time(clock, 4)
+    assert first.remaining() == before - 4
+    # Frozen for a minute: nothing of it has run since, and it knows all the same.
+    clock.advance(60)
+    assert first.remaining() <= 0
+    with pytest.raises(LeadershipLostError):
         await task
 
 

@@ -88,3 +88,12 @@ def test_the_console_is_short(logging_as_before, capsys):
     configure_logging("console", "info")
     logging.getLogger("keras_operator").info("hello")
     assert capsys.readouterr().err.rstrip().endswith("INFO    hello")
+
+
+def test_of_kopfs_retries_there_is_no_line_and_of_its_failures_there_is(logging_as_before, capsys):
+    configure_logging("json", "info")
+    kopfs = logging.getLogger("kopf._cogs.clients.watching")
+    kopfs.error("Request attempt #3 failed; will retry: GET https://x -> TimeoutError()")
+    kopfs.error("Request attempt #3 failed; escalating: GET https://x -> TimeoutError()")
+    [written] = capsys.readouterr().err.splitlines()
+    assert "escalating" in written

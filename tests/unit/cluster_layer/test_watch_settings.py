@@ -6,7 +6,8 @@ import itertools
 
 import pytest
 from keras_operator.kinds import CHILDREN
-from keras_operator.watches import watch_settings
+from keras_operator.watches import _whole, watch_settings
+from kopf._cogs.clients import watching
 
 
 @pytest.fixture
@@ -55,3 +56,34 @@ def test_a_watch_outlives_any_outage_and_each_of_its_requests_starts_patiently_a
     backoffs = settings.networking.error_backoffs
     assert sum(itertools.islice(backoffs, 1000)) > 4 * 3600
     assert next(iter(backoffs)) == next(iter(backoffs)) == 0.5
+
+
+def test_a_silent_watch_is_known_within_the_time_in_which_the_server_ends_every_watch(settings):
+    watching = settings.watching
+    assert watching.server_timeout < watching.inactivity_timeout < watching.client_timeout <= 50
+
+
+@pytest.mark.parametrize(
+    ("since", "streams", "events", "begins_again"),
+    [
+        (None, True, ["ADDED", "ADDED"], True),
+        (None, True, [], True),
+        (None, True, ["ADDED", "BOOKMARK", "MODIFIED"], False),
+        ("7", True, ["MODIFIED"], False),
+        (None, False, ["ADDED"], False),
+    ],
+)
+async def test_a_first_list_that_broke_off_begins_again(since, streams, events, begins_again):
+    """As kopf itself would not: see the test on a real API server in tests/chaos."""
+    settings = watch_settings((1, 36) if streams else (1, 33))
+
+    async def broken_off(**_):
+        for event in events:
+            yield {"type": event, "object": {}}
+
+    told = [event["type"] async for event in _whole(broken_off)(settings=settings, since=since)]
+    assert told == [*events, *(["ERROR"] if begins_again else [])]
+
+
+def test_kopf_watches_by_what_begins_again():
+    assert watching.watch_objs.__qualname__.startswith("_whole.")

@@ -109,7 +109,8 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-    replicas: Annotated[int, Meta(ge=0, description="Pods that serve or are about to.", examples=[2])] = 0
+    # None and not 0 where nothing is said: a default is left out of what is written, and 0 pods are worth a column.
+    replicas: Annotated[int, Meta(ge=0, description="Pods that serve or are about to.", examples=[2])] | None = None
     selector: (
         Annotated[
             str,

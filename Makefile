@@ -58,6 +58,10 @@ e2e: setup cluster images ## Test end to end on the real node
 test: setup cluster lint images ## Test everything, from static checks to end to end
 	@$(PYTEST) tests --durations=15
 
+.PHONY: documents
+documents: setup cluster ## Try N=100000 generated models (SEED=2) on the real API server, and their children
+	@GENERATED_DOCUMENTS=$(or $(N),100000) GENERATED_SEED=$(or $(SEED),2) $(PYTEST) tests/cluster/test_crds_generated.py -s
+
 .PHONY: mutation
 mutation: setup ## Break plan line by line and see whether a test notices (takes a while)
 	@$(RUN)python -m benchmarks.mutation

@@ -1,0 +1,268 @@
+"""KerasModels made at random from the CRD's own schema: right ones, nearly right ones, and broken ones.
+
+Document `index` of seed `seed` is always the same, whatever came before it, so that a failing one is made again alone.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+Json = Any
+Schema = dict[str, Any]
+
+# What breaks templates, shells, YAML and addresses when it is printed unquoted.
+_NASTY = ["$(HOME)", "${x}", "{{x}}", "{%x%}", "a:b", "-a", "'", '"', "\\", "\\n", "%2e%2e", "null", "yes", "1e5"]
+_NASTY += [
+    "&a",
+    "*a",
+    "|",
+    ">",
+    "@",
+    "`",
+    "ü",
+    "日本",
+    "😀",
+    "\u200b",
+    "\u2028",
+    "\ufeff",
+    "~",
+    "0x10",
+    "!tag",
+    "%s",
+    ",",
+]
+_BROKEN_TEXT = ["", " ", "{{ x }}", "a: b", "\t", "\n", "\x7f", "..", "//", "?", "#", "-", ".", "A" * 5000]
+_BROKEN_TEXT += [
+    "S3://a/b",
+    "gs://data/x",
+    "file:///x",
+    "http://",
+    "s3://",
+    "s3:///x",
+    "s3://a..b/x",
+    "s3://10.0.0.1/x",
+]
+_QUANTITIES: list[int | str] = [
+    1,
+    2,
+    "1",
+    "500m",
+    "2Gi",
+    "1.5Gi",
+    "512Mi",
+    "1e9",
+    ".5",
+    "1.",
+    "100k",
+    "1Ei",
+    "0.1",
+    2**31,
+]
+_BROKEN_QUANTITIES: list[int | str] = [
+    0,
+    -1,
+    "0",
+    "-1",
+    "+1",
+    "512m",
+    "1Ki",
+    "2 Gi",
+    "1GB",
+    "",
+    "1e99",
+    "1E",
+    "0m",
+    "1e-15",
+]
+_NAMES = ["cpu", "memory", "ephemeral-storage", "nvidia.com/gpu", "example.com/device-1"]
+_BROKEN_NAMES = [
+    "gpu",
+    "mem",
+    "hugepages-2Mi",
+    "kubernetes.io/x",
+    "requests.nvidia.com/gpu",
+    "a..b/c",
+    "/x",
+    "x/",
+    "A.b/c",
+]
+_ENDPOINTS = [
+    "http://minio.minio.svc:9000",
+    "https://s3.example.com",
+    "http://10.0.0.7:65535/",
+    "http://[fd00::1]:9000",
+]
+_BROKEN_ENDPOINTS = [
+    "minio:9000",
+    "http://localhost:9000",
+    "http://127.1:1",
+    "http://a:70000",
+    "http://a_b",
+    "http://a/b",
+]
+_SECRETS = ["minio", "minio-credentials", "a.b-c.d", "0", "s" * 63]
+_BROKEN_SECRETS = ["Minio", "a..b", "-a", "a-", "a/b", "s" * 254]
+_SERVED = ["dogs", "DogClassifier", "a.b_c-d", "7", "m" * 63]
+_BROKEN_SERVED = ["my dogs", "-a", "a/b", "ü", "m" * 64, "a:predict"]
+_WRONG_TYPES: list[Json] = [None, True, 0, -1, 1.5, 2**40, "text", "", [], ["text"], {}, {"text": 1}]
+
+
+class Documents:
+    """Makes documents from the schema of a KerasModel.
+
+    Args:
+        schema: `openAPIV3Schema` of the CRD.
+        seed: what decides every choice.
+    """
+
+    def __init__(self, schema: Schema, seed: str) -> None:
+        self._spec: Schema = schema["properties"]["spec"]
+        self._seed = seed
+
+    def spec(self, index: int) -> Json:
+        """The spec of document `index`: every third as the schema alone makes it, every third broken after that."""
+        rng = random.Random(f"{self._seed}/{index}")
+        spec = self._object(self._spec, rng, "")
+        spec.pop(rng.choice(["training", "source"]), None)
+        if "source" not in spec:
+            spec.setdefault("training", self._value(self._spec["properties"]["training"], rng, ".training"))
+        if index % 3:
+            _mend(spec, rng)
+        if index % 3 == 2:
+            for _ in range(rng.randint(1, 3)):
+                _break(spec, rng)
+        return spec
+
+    def _value(self, schema: Schema, rng: random.Random, path: str) -> Json:
+        if "enum" in schema:
+            return rng.choice(schema["enum"])
+        if schema.get("x-kubernetes-int-or-string"):
+            return rng.choice(_QUANTITIES if rng.random() < 0.9 else _BROKEN_QUANTITIES)
+        kinds: dict[str, Callable[[], Json]] = {
+            "object": lambda: self._object(schema, rng, path),
+            "array": lambda: self._array(schema, rng, path),
+            "boolean": lambda: rng.random() < 0.5,
+            "integer": lambda: _whole_number(schema, rng),
+            "number": lambda: _number(schema, rng),
+            "string": lambda: _text(path.rpartition(".")[2], rng),
+        }
+        return kinds[schema["type"]]()
+
+    def _object(self, schema: Schema, rng: random.Random, path: str) -> dict[str, Json]:
+        if "additionalProperties" in schema:
+            names = rng.sample(_NAMES, rng.randint(0, 3)) + rng.sample(_BROKEN_NAMES, rng.random() < 0.02)
+            return {name: self._value(schema["additionalProperties"], rng, path) for name in names}
+        required = schema.get("required", ())
+        often = rng.choice([0.15, 0.4, 0.8])
+        return {
+            name: self._value(field, rng, f"{path}.{name}")
+            for name, field in schema["properties"].items()
+            if name in required or rng.random() < often
+        }
+
+    def _array(self, schema: Schema, rng: random.Random, path: str) -> list[Json]:
+        two = path.endswith("imageSize") and rng.random() < 0.97
+        count = 2 if two else rng.choice([0, 1, 1, 2, 3, schema["maxItems"]])
+        return [self._value(schema["items"], rng, path) for _ in range(count)]
+
+
+def _whole_number(schema: Schema, rng: random.Random) -> int:
+    low, high = schema.get("minimum", 0), schema.get("maximum", 2**31)
+    number: int = rng.choice([low, high, rng.randint(low, min(high, low + 300)), rng.randint(low, high)])
+    return number
+
+
+def _number(schema: Schema, rng: random.Random) -> float:
+    low = schema.get("minimum", 0) + (1e-6 if "exclusiveMinimum" in schema else 0)
+    high = schema.get("maximum", 1) - (1e-6 if "exclusiveMaximum" in schema else 0)
+    number: float = rng.choice([low, high, 1e-7, 0.1, 0.5, round(rng.uniform(low, high), 3), rng.uniform(0, 1)])
+    return number
+
+
+def _text(field: str, rng: random.Random) -> str:
+    right = rng.random() < 0.97
+    match field:
+        case "uri":
+            return _address(rng) if right else rng.choice(_BROKEN_TEXT)
+        case "endpoint":
+            return rng.choice(_ENDPOINTS if right else _BROKEN_ENDPOINTS)
+        case "secretName":
+            return rng.choice(_SECRETS if right else _BROKEN_SECRETS)
+        case "modelName":
+            return rng.choice(_SERVED if right else _BROKEN_SERVED)
+    raise AssertionError(f"the schema has a new text, {field}: say here what people write there")
+
+
+def _address(rng: random.Random) -> str:
+    parts = [rng.choice(["dogs", "v1", "a.b", "x" * 60, *_NASTY]) for _ in range(rng.randint(1, 4))]
+    return "/".join([f"s3://{rng.choice(['models', 'datasets', 'my.bucket-7'])}", *parts]) + rng.choice(["", "", "/"])
+
+
+def _mend(spec: dict[str, Json], rng: random.Random) -> None:
+    """Do what the rules about several fields ask for, which choices made one by one seldom do."""
+    serving, training = spec.get("serving", {}), spec.get("training")
+    for owner in (serving, training or {}):
+        for part in owner.get("resources", {}).values():
+            part |= {
+                name: rng.choice(["1Gi", "2Gi", 2**31]) for name in part if name in {"memory", "ephemeral-storage"}
+            }
+            part |= {name: rng.choice([1, "500m", "0.25"]) for name in part if name == "cpu"}
+            part |= {name: 1 for name in part if "/" in name}
+        resources = owner.get("resources", {})
+        if "requests" in resources and rng.random() < 0.8:
+            resources["limits"] = resources["requests"] | resources.get("limits", {})
+            resources["requests"] = {name: resources["limits"][name] for name in resources["requests"]}
+    if "autoscaling" in serving:
+        serving.pop("replicas", None)
+        serving["resources"] = {"requests": {"cpu": "250m"}}
+        bounds = serving["autoscaling"]
+        if bounds.get("minReplicas", 1) > bounds.get("maxReplicas", 5):
+            bounds["maxReplicas"] = bounds["minReplicas"]
+    if training is None:
+        spec.pop("evaluation", None)
+    else:
+        data = training["data"]
+        data |= {part: rng.choice([0.05, 0.2, 0.45]) for part in data if part.endswith("Fraction")}
+        if training.get("architecture"):
+            data["imageSize"] = rng.choice([[75, 80], [224, 224], [1024, 1024]])
+        if "earlyStopping" in training:
+            training["earlyStopping"] |= {"restoreBestWeights": True, "minDelta": 0.01}
+        for gate in spec.get("evaluation", {}).get("gates", ()):
+            gate.pop("max", None)
+            gate["min"] = rng.choice([0, 0.5, 1])
+    spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
+
+
+def _places(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """The paths of everything in a document."""
+    if path:
+        yield path
+    pairs = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in pairs:
+        yield from _places(inner, (*path, key))
+
+
+def _break(spec: Json, rng: random.Random) -> None:
+    """Make one mistake somewhere."""
+    places = list(_places(spec))
+    if not places:
+        return
+    *way, last = rng.choice(places)
+    owner = spec
+    for step in way:
+        owner = owner[step]
+    match rng.randint(0, 5):
+        case 0:
+            owner[last] = rng.choice(_WRONG_TYPES)
+        case 1:
+            del owner[last]
+        case 2 if isinstance(owner, dict):
+            owner[f"{last}s"] = owner.pop(last)
+        case 3 if isinstance(owner[last], int | float):
+            owner[last] = rng.choice([-owner[last], owner[last] * 1000, owner[last] + 0.5, -1, 0, 2**63, 1e300])
+        case 4 if isinstance(owner[last], str):
+            owner[last] = rng.choice([*_BROKEN_TEXT, *_BROKEN_ENDPOINTS, owner[last] + rng.choice(_NASTY)])
+        case _:
+            owner[last] = rng.choice([owner[last], [owner[last]], str(owner[last])])

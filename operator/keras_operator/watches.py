@@ -17,6 +17,7 @@ from kopf._cogs.clients import watching
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR
+from keras_operator.streams import StraightRegistry
 
 logger = logging.getLogger(__name__)
 
@@ -182,7 +183,7 @@ class Watches:
     ) -> None:
         self._namespaces = tuple(namespaces)
         self._settings = watch_settings(server_version)
-        self._registry = kopf.OperatorRegistry()
+        self._registry = StraightRegistry()
         self._stop = asyncio.Event()
         register(self._registry)
 

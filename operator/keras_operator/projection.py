@@ -5,6 +5,7 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -37,6 +38,7 @@ from keras_operator.plan.observed import (
 VERSION_LABEL = "keras-operator.dev/version"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 FIELD_MANAGER = "keras-operator"
+_SPECS = 1024
 
 Body = Mapping[str, Any]
 
@@ -66,14 +68,18 @@ def identity(body: Body) -> Identity:
 
 
 def _model(body: Body) -> Model:
-    spec: KerasModelSpec | None = None
-    error = None
-    try:
-        spec = decode_model(body.get("spec") or {})
-    except ApiError as refused:
-        error = str(refused)
+    spec, error = _model_spec(msgspec.json.encode(body.get("spec") or {}))
     status = msgspec.convert(body.get("status") or {}, KerasModelStatus)
     return Model(identity(body), spec, status, error)
+
+
+@lru_cache(maxsize=_SPECS)
+def _model_spec(spec: bytes) -> tuple[KerasModelSpec | None, str | None]:
+    """A spec, or what is wrong with it. A model is seen again with each change of its status, its spec is the same."""
+    try:
+        return decode_model(msgspec.json.decode(spec)), None
+    except ApiError as refused:
+        return None, str(refused)
 
 
 def _version(body: Body) -> Version:

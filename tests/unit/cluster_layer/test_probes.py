@@ -42,6 +42,13 @@ async def test_an_answer_follows_the_moment(get):
     )
 
 
+async def test_metrics_can_be_asked_for_by_name(get):
+    status, text = await get("/metrics?name[]=keras_operator_leader")
+    assert status == 200
+    assert "keras_operator_leader 0.0" in text
+    assert "process_" not in text
+
+
 async def test_metrics_are_prometheus_text(get):
     status, text = await get("/metrics")
     assert status == 200

@@ -110,7 +110,7 @@ def _requeue(observed: Observed, status: KerasModelStatus, step: Step | None, no
     if observed.store_holder:
         # Nothing wakes this model when the other one goes.
         return _STORE_POLL_SECONDS
-    if status.phase is Phase.DEPLOYING:
+    if status.phase is Phase.DEPLOYING and not observed.refusals:
         return _ROLLOUT_POLL_SECONDS
     # Nothing wakes the model when the time is over that an autoscaler without metrics is given.
     return autoscaler_patience(observed.autoscaler, now) if observed.autoscaler else None

@@ -47,7 +47,7 @@ def model_status(
 ) -> KerasModelStatus:
     """The whole status. `current` carries the status that this plan gives it; `hold_up` is what its Job waits for."""
     serving = serving_number(observed, model)
-    outlook = _outlook(observed, model, spec, current, wanted, hold_up, serving, now)
+    outlook = _outlook(observed, spec, current, wanted, hold_up, serving, now)
     deployment = observed.deployment
     name = spec.serving.model_name or model.identity.name
     return KerasModelStatus(
@@ -104,7 +104,25 @@ def serving_number(observed: Observed, model: Model) -> int | None:
 
 def _outlook(
     observed: Observed,
-    model: Model,
+    spec: KerasModelSpec,
+    current: Version | None,
+    wanted: Wanted,
+    hold_up: Cause | None,
+    serving: int | None,
+    now: datetime,
+) -> Outlook:
+    course = _course(observed, spec, current, wanted, hold_up, serving, now)
+    if not observed.refusals:
+        return course
+    # How far it is stays so; what is refused stands in the way of the next step.
+    message = _join(observed.refusals[0], _serves(observed, serving))
+    if observed.refusals[0].endswith(NAMESPACE_ENDS):
+        return Outlook(course.phase, message, Reason.NAMESPACE_TERMINATING)
+    return Outlook(course.phase, message, Reason.CHILD_REFUSED, Cause(Reason.CHILD_REFUSED, message))
+
+
+def _course(
+    observed: Observed,
     spec: KerasModelSpec,
     current: Version | None,
     wanted: Wanted,
@@ -113,12 +131,6 @@ def _outlook(
     now: datetime,
 ) -> Outlook:
     serves = _serves(observed, serving)
-    if observed.refusals:
-        phase = model.status.phase or Phase.PENDING
-        message = _join(observed.refusals[0], serves)
-        if observed.refusals[0].endswith(NAMESPACE_ENDS):
-            return Outlook(phase, message, Reason.NAMESPACE_TERMINATING)
-        return Outlook(phase, message, Reason.CHILD_REFUSED, Cause(Reason.CHILD_REFUSED, message))
     if observed.store_holder:
         message = _join(
             f"KerasModel {observed.store_holder} publishes in {spec.store.uri} too, and was there first: "

@@ -551,9 +551,16 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
     "refused while serving": (
         ONE,
         (published(1, ONE),),
-        SERVES_ONE | {"refusals": ("Service dogs is in the way",), "status": KerasModelStatus(phase=Phase.DEPLOYING)},
-        "Deploying",
+        SERVES_ONE | {"refusals": ("Service dogs is in the way",), "status": KerasModelStatus(phase=Phase.SUSPENDED)},
+        "Serving",
         "Service dogs is in the way; version 1 serves on 1/1 pods",
+    ),
+    "refused before the first rollout": (
+        ONE,
+        (published(1, ONE),),
+        {"refusals": ("Deployment dogs is in the way",)},
+        "Deploying",
+        "Deployment dogs is in the way",
     ),
 }
 

@@ -1,5 +1,6 @@
 """The generated CRDs: up to date, small, described, and safe for kubectl and GitOps tools."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,15 +62,87 @@ def test_crd_fits_into_an_annotation(kind):
     assert len(msgspec.json.encode(CRDS[kind.name])) < 200_000
 
 
+def fields(kind: Kind) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Path, schema and parent's schema of every field below spec and status."""
+    for path, node in walk(schema(kind)):
+        for name, inner in node.get("properties", {}).items():
+            if path.startswith((".spec", ".status")):
+                yield f"{path}.{name}", inner, node
+
+
+EXAMPLE = re.compile(r"Example: (.*?)\.(?: Default: .*\.| Required\.)?$")
+# What a number counts, or what it is a part or a multiple of.
+UNITS = re.compile(
+    r"\b(seconds|microseconds|pixels|degrees|bytes|percent|fraction|epochs|pods|images|rows|classes|times"
+    r"|number|factor)\b",
+    re.IGNORECASE,
+)
+
+
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
-def test_every_field_is_described(kind):
-    undescribed = [
-        path
-        for path, node in walk(schema(kind))
-        if not path.endswith(("[]", "{}")) and path not in {".apiVersion", ".kind", ".metadata"}
-        if not re.search(r"[.:]( Example: .*\.)?( Default: .*\.)?$", node.get("description", ""))
-    ]
-    assert undescribed == []
+def test_every_field_is_described_by_a_sentence_and_an_example(kind):
+    assert len(list(fields(kind))) > 60
+    for path, node, _ in fields(kind):
+        description = node.get("description", "")
+        assert re.match(r"[A-Za-z].{5,}[.] Example: ", description), path
+        assert EXAMPLE.search(description), path
+
+
+def fits(example: Any, node: dict[str, Any]) -> bool:
+    """Whether an example is of the type, one of the words and within the bounds of its field."""
+    if "x-kubernetes-int-or-string" in node:
+        return isinstance(example, int | str)
+    kinds: dict[str, Any] = {
+        "object": dict,
+        "array": list,
+        "string": str,
+        "boolean": bool,
+        "integer": int,
+        "number": (int, float),
+    }
+    if not isinstance(example, kinds[node["type"]]) or (node["type"] != "boolean" and isinstance(example, bool)):
+        return False
+    if isinstance(example, dict):
+        inner = node.get("properties", {})
+        return all(
+            fits(value, inner[key]) if key in inner else fits(value, node["additionalProperties"])
+            for key, value in example.items()
+        )
+    if isinstance(example, list):
+        return len(example) <= node["maxItems"] and all(fits(value, node["items"]) for value in example)
+    if isinstance(example, str):
+        return example in node.get("enum", [example]) and len(example) <= node.get("maxLength", len(example))
+    return bool(node.get("minimum", example) <= example <= node.get("maximum", example))
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_example_is_one(kind):
+    for path, node, _ in fields(kind):
+        found = EXAMPLE.search(node["description"])
+        assert found, path
+        assert fits(json.loads(found[1]), node), path
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_number_has_a_unit(kind):
+    for path, node, _ in fields(kind):
+        counted = node["items"] if node["type"] == "array" else node
+        if counted.get("type") in {"integer", "number"}:
+            assert UNITS.search(node["description"]), path
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
+def test_every_field_says_what_holds_where_it_is_left_out(kind):
+    for path, node, parent in fields(kind):
+        if path.startswith(".status"):
+            continue
+        name, description = path.rpartition(".")[2], node["description"]
+        if name in parent.get("required", ()):
+            assert description.endswith(" Required."), path
+        elif "default" in node and not isinstance(node["default"], dict):
+            assert description.endswith(f" Default: {json.dumps(node['default'])}."), path
+        elif "default" not in node:
+            assert "Left out: " in description, path
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)

@@ -1,0 +1,262 @@
+"""What must never happen, checked at every change and every request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from keras_operator.api import inputs_hash
+from keras_operator.cluster.reference import (
+    DEPLOYMENT,
+    HORIZONTAL_POD_AUTOSCALER,
+    JOB,
+    LEASE,
+    POD,
+    POD_DISRUPTION_BUDGET,
+    Kind,
+    Ref,
+)
+from keras_operator.kinds import MODEL, VERSION
+from keras_operator.plan.serving import least_replicas
+
+from tests.simulation import people
+from tests.simulation.memory_store import ObjectStorage
+from tests.simulation.network import Request
+from tests.simulation.object_table import Body, Change, ObjectTable, controller_uid, labels
+from tests.simulation.operator_process import LEASE_REF
+from tests.simulation.truth import Truth, VersionFacts, deployment_facts, wants
+
+# A request is answered or given up after 30 s; a look and its writes take a little longer.
+_DECIDED_BEFORE_SECONDS = 60.0
+# How long a write that nobody waits for any more may still be on its way.
+_LATE_SECONDS = 62.0
+
+
+class InvariantError(AssertionError):
+    """Something happened that must never happen."""
+
+
+class Invariants:
+    """Listens to every change, after the truth has.
+
+    Args:
+        table: what there is.
+        truth: what was.
+        storage: what is published.
+        meddler: what people broke.
+        seen_until: the moment up to which a process knew everything about some kinds.
+    """
+
+    def __init__(
+        self,
+        table: ObjectTable,
+        truth: Truth,
+        storage: ObjectStorage,
+        meddler: people.People,
+        seen_until: Callable[..., float],
+    ) -> None:
+        self._table = table
+        self._truth = truth
+        self._storage = storage
+        self._people = meddler
+        self._seen_until = seen_until
+
+    def sent(self, request: Request) -> None:
+        """A request of an operator leaves it: only the leader writes."""
+        lease = self._table.get(LEASE_REF)
+        if not request.writes or lease is None:
+            return
+        holder = lease["spec"]["holderIdentity"]
+        _hold(holder == request.sender, "only the leader writes", f"{request.sender} writes while {holder} leads")
+
+    def saw(self, change: Change) -> None:
+        """Check a change that an operator made."""
+        if not change.actor.startswith("operator") or change.ref.kind == LEASE:
+            return
+        if change.before is not None:
+            self._belongs(change)
+        if change.after is None:
+            self._removal(change)
+        elif change.ref.kind == VERSION:
+            self._version_made(change) if change.before is None else self._version_status(change)
+        elif change.ref.kind == JOB and change.before is None:
+            self._job_made(change)
+        elif change.ref.kind == DEPLOYMENT:
+            self._deployment(change)
+        elif change.ref.kind == MODEL:
+            self._model_status(change)
+
+    def _belongs(self, change: Change) -> None:
+        """Nothing of anybody else is ever written to."""
+        if change.ref.kind in {MODEL, VERSION} or change.before is None:
+            return
+        owner = controller_uid(change.before)
+        ours = labels(change.before).get(people.MANAGED_BY) == "keras-operator"
+        known = owner in self._truth.specs or owner in self._truth.versions
+        _hold(
+            known or (owner is None and ours), "nothing is taken over", f"{change.ref} belongs to {owner or 'people'}"
+        )
+        if change.after is not None and owner is not None:
+            _hold(controller_uid(change.after) == owner, "nothing is taken over", f"{change.ref} changed its owner")
+
+    def _version_made(self, change: Change) -> None:
+        number, model = change.body["spec"]["number"], controller_uid(change.body) or ""
+        if self._table.named(model) is None:
+            # Made for a model that is gone, which the writer had not heard of; the garbage collector takes it.
+            return
+        before = [one for one in self._truth.versions.values() if one.model_uid == model and one.uid != change.uid]
+        for one in before:
+            forgotten = one.uid in self._people.deleted and self._truth.spoken.get(model, 0) < one.number
+            _hold(
+                number > one.number or forgotten,
+                "a number is never used again",
+                f"{change.ref} was made, and version {one.number} of that model was there before",
+            )
+        self._known_spec(change, model, lambda spec: inputs_hash(spec) == change.body["spec"]["inputsHash"])
+
+    def _job_made(self, change: Change) -> None:
+        owner, stage = controller_uid(change.body) or "", change.ref.name.rpartition("-")[2]
+        earlier = self._truth.jobs[owner, stage][:-1]
+        if self._table.named(owner) is None:
+            # A request that was late; the garbage collector takes what it made.
+            return
+        again = [uid for uid in earlier if uid not in self._people.deleted]
+        _hold(not again, "one Job for each run", f"{change.ref} is the {len(earlier) + 1}. Job of its run")
+
+    def _version_status(self, change: Change) -> None:
+        assert change.before is not None
+        before, after = change.before.get("status") or {}, (change.after or {}).get("status") or {}
+        if before.get("phase") == "Published":
+            same = all(before.get(part) == after.get(part) for part in ("phase", "servable", "metrics"))
+            _hold(same, "a published version stays as it is", f"{change.ref} became {after.get('phase')}")
+        if before.get("metrics"):
+            kept = before["metrics"] == after.get("metrics")
+            _hold(kept, "what was measured stays", f"{change.ref} had {before['metrics']}, has {after.get('metrics')}")
+        self._claims_of_version(change, after)
+
+    def _claims_of_version(self, change: Change, status: Body) -> None:
+        uid, spec = change.uid, change.body["spec"]
+        metrics = status.get("metrics") or {}
+        if metrics:
+            measured = self._storage.accuracy.get(uid)
+            true = measured is not None and float(metrics["accuracy"]) == measured
+            _hold(true, "a status says what is so", f"{change.ref} claims {metrics}, and {measured} was measured")
+        phase = status.get("phase")
+        if phase == "Published":
+            found = self._storage.published.get((spec["store"]["uri"], spec["number"]))
+            said = (status.get("servable") or {}).get("digest")
+            _hold(found == (uid, said), "a status says what is so", f"{change.ref} claims {said}, {found} is published")
+        elif phase == "Rejected":
+            unmet = [gate for gate in status.get("gates") or () if not gate["met"]]
+            _hold(bool(unmet), "a status says what is so", f"{change.ref} is rejected, and no gate is unmet")
+        elif phase == "Failed" and _reason(status) not in {"Superseded", "DeadlineExceeded"}:
+            stage = "export" if metrics or "source" in spec else "train"
+            for job in self._truth.jobs[uid, stage]:
+                done = [pod for _, pod in self._table.owned(job, POD) if pod["status"]["phase"] == "Succeeded"]
+                _hold(
+                    not done, "a status says what is so", f"{change.ref} failed ({_reason(status)}), its run went well"
+                )
+
+    def _deployment(self, change: Change) -> None:
+        assert change.after is not None
+        facts = deployment_facts(change.after)
+        model = controller_uid(change.after) or ""
+        version = self._truth.numbers(model).get(facts.number)
+        self._may_serve(change, version, facts.number)
+        assert version is not None
+        was = change.before and deployment_facts(change.before).number
+        # One that people deleted is made again with any version that may serve.
+        if was not in {None, facts.number}:
+            self._known_spec(change, model, lambda spec: wants(spec, version))
+
+    def _may_serve(self, change: Change, version: VersionFacts | None, number: int) -> None:
+        rule = "only a published version serves"
+        _hold(version is not None, rule, f"{change.ref} names version {number}, which that model never had")
+        assert version is not None
+        owners = {owner for (_, published), (owner, _) in self._storage.published.items() if published == number}
+        _hold(version.uid in owners, rule, f"{change.ref} names version {number}, which is not published")
+        body = self._table.named(version.uid)
+        phase = ((body or {}).get("status") or {}).get("phase")
+        _hold(phase not in {"Rejected", "Failed"}, rule, f"{change.ref} names version {number}, which is {phase}")
+
+    def _removal(self, change: Change) -> None:
+        rule = "only what is not wanted is removed"
+        removable: tuple[Kind, ...] = (JOB, HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET)
+        _hold(change.ref.kind in removable, rule, f"{change.ref} was removed")
+        owner = controller_uid(change.body) or ""
+        if change.ref.kind == JOB:
+            version = self._truth.versions[owner]
+            newer = [one for one in self._truth.numbers(version.model_uid).values() if one.number > version.number]
+            if not newer:
+                self._known_spec(change, version.model_uid, lambda spec: inputs_hash(spec) != version.inputs)
+        elif change.ref.kind == POD_DISRUPTION_BUDGET:
+            self._known_spec(change, owner, lambda spec: least_replicas(spec) < 2)
+        else:
+            self._known_spec(change, owner, lambda spec: spec.serving.autoscaling is None)
+
+    def _known_spec(self, change: Change, model: str, fits: Callable[..., bool]) -> None:
+        """What is written follows from the spec, or from one that the writer could still believe in."""
+        since = self._seen_until(change.actor, MODEL) - _LATE_SECONDS
+        known = self._truth.specs_since(model, since)
+        rule = "what is written follows from the spec"
+        _hold(any(fits(spec) for _, spec in known), rule, f"{change.ref} follows from no spec since {since:.1f} s")
+
+    def _model_status(self, change: Change) -> None:
+        assert change.before is not None
+        assert change.after is not None
+        status, uid, rule = change.after.get("status") or {}, change.uid, "a status says what is so"
+        latest, made = status.get("latestVersion") or 0, self._truth.numbers(uid)
+        _hold(
+            latest == 0 or latest in made, rule, f"{change.ref} claims version {latest} as its newest: {sorted(made)}"
+        )
+        before = (change.before.get("status") or {}).get("latestVersion") or 0
+        _hold(latest >= before, "the newest version stays known", f"{change.ref} went from {before} to {latest}")
+        self._truth.spoken[uid] = max(latest, self._truth.spoken.get(uid, 0))
+        generation = status["observedGeneration"]
+        _hold(
+            generation <= change.after["metadata"]["generation"], rule, f"{change.ref} claims generation {generation}"
+        )
+        said = {one["type"]: one for one in status["conditions"]}
+        ready = said["Ready"]["status"] == "True"
+        _hold(ready == (status["phase"] == "Serving" and "Stalled" not in said), rule, f"{change.ref}: Ready, {status}")
+        both = ready and ("Reconciling" in said or "Stalled" in said)
+        _hold(not both, rule, f"{change.ref} is ready, and yet {sorted(said)}")
+        since = (
+            self._seen_until(change.actor, MODEL, VERSION, DEPLOYMENT, POD) - _DECIDED_BEFORE_SECONDS - _LATE_SECONDS
+        )
+        self._claims_of_serving(change.ref, status, since)
+        if ready:
+            self._claims_of_ready(change.ref, uid, generation, since)
+
+    def _claims_of_serving(self, ref: Ref, status: Body, since: float) -> None:
+        serving = status.get("servingVersion")
+        if serving is None:
+            return
+        pods = self._truth.serving[ref.namespace, ref.name]
+        answers = {spell.what for spell in pods if spell.overlaps(since)}
+        text = f"{ref} claims that version {serving} serves; since {since:.1f} s {sorted(answers)} did"
+        _hold(serving in answers, "a status says what is so", text)
+
+    def _claims_of_ready(self, ref: Ref, uid: str, generation: int, since: float) -> None:
+        """Ready: some Deployment that could be believed in was rolled out, and was what that generation asks for."""
+        spec = next(spell.what[1] for spell in self._truth.specs[uid] if spell.what[0] == generation)
+        name = spec.serving.model_name
+        for spell in self._truth.deployments[uid]:
+            facts = spell.what
+            version = self._truth.numbers(uid).get(facts.number)
+            fits = facts.served_name == name and version is not None and wants(spec, version)
+            counted = spec.serving.autoscaling is not None or facts.replicas == spec.serving.replicas
+            if spell.overlaps(since) and facts.rolled_out and fits and counted:
+                return
+        raise InvariantError(
+            f"a status says what is so: {ref} claims Ready for generation {generation}, and no Deployment since "
+            f"{since:.1f} s was that and rolled out"
+        )
+
+
+def _reason(status: Body) -> str:
+    return next((one["reason"] for one in status.get("conditions") or () if one["type"] == "Ready"), "")
+
+
+def _hold(holds: bool, rule: str, otherwise: str) -> None:
+    if not holds:
+        raise InvariantError(f"{rule}: {otherwise}")

@@ -100,6 +100,7 @@ class Reconciler:
         if model.status.phase:
             self._phases.saw(key, model.status.phase)
         todo = self._plan(observed)
+        observed = await self._record_publications(key, observed, todo)
         outcomes = await self._write_objects(model, observed, todo)
         if wrote := [outcome.wrote for outcome in outcomes if outcome.wrote]:
             logger.info("wrote %s", ", ".join(wrote))
@@ -260,6 +261,21 @@ class Reconciler:
         self._cache.put(ref, key, value, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
         return value
 
+    async def _record_publications(self, key: Key, observed: Observed, todo: Plan) -> Observed:
+        """Say that a version is published before it starts to serve.
+
+        Should that be lost, a gate that is raised in the same moment would reject a version that serves.
+        """
+        versions = []
+        for version in observed.versions:
+            status = todo.version_statuses.get(version.identity.name, version.status)
+            if status.phase is VersionPhase.PUBLISHED and status != version.status:
+                await self._write_status(Ref(VERSION, key[0], version.identity.name), version.identity.uid, status, key)
+                logger.info("version %d %s", version.number, status.message, extra={"version": version.number})
+                version = dataclasses.replace(version, status=status)  # noqa: PLW2901 - as it is said now
+            versions.append(version)
+        return dataclasses.replace(observed, versions=tuple(versions))
+
     async def _write_statuses(self, model: Model, observed: Observed, todo: Plan) -> None:
         """First the versions': a model never claims what its version does not say yet. Then the model's, then news."""
         key = (model.identity.namespace, model.identity.name)
@@ -268,8 +284,6 @@ class Reconciler:
             version = before[name]
             if status != version.status:
                 await self._write_status(Ref(VERSION, key[0], name), version.identity.uid, status, key)
-                if status.phase is VersionPhase.PUBLISHED:
-                    logger.info("version %d %s", version.number, status.message, extra={"version": version.number})
         if todo.status is None or todo.status == model.status:
             return
         ref = Ref(MODEL, *key)

@@ -50,6 +50,19 @@ async def test_the_versions_status_is_written_before_the_models(operator, server
     assert server.writes == ["create Job dogs-1-train", "status KerasModelVersion dogs-1", "status KerasModel dogs"]
 
 
+async def test_a_version_is_said_to_be_published_before_it_serves(operator, server, clock):
+    """Should that be lost, a gate that is raised in the same moment would reject a version that serves."""
+    phases = []
+
+    def look(request):
+        if request == "apply Deployment dogs":
+            phases.append(server.body("KerasModelVersion", "dogs-1")["status"]["phase"])
+
+    server.before = look
+    await live(operator, server, clock)
+    assert phases == ["Published"]
+
+
 async def test_at_rest_nothing_is_asked_and_nothing_written(serving, server):
     assert await serving.look() is None
     assert (server.writes, server.reads) == ([], [])

@@ -61,6 +61,7 @@ test: setup cluster lint images ## Test everything, from static checks to end to
 .PHONY: documents
 documents: setup cluster ## Try N=100000 generated models (SEED=2) on the real API server, and their children
 	@GENERATED_DOCUMENTS=$(or $(N),100000) GENERATED_SEED=$(or $(SEED),2) $(PYTEST) tests/cluster/test_crds_generated.py -s
+
 .PHONY: simulation
 simulation: setup ## Live simulated worlds in which everything goes wrong: STEPS=1000000 in all, from world SEED=0 on
 	@$(RUN)python -m tests.simulation --steps $(or $(STEPS),1000000) --seed $(or $(SEED),0)

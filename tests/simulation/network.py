@@ -74,6 +74,7 @@ class Network:
         server: who answers.
         random: decides about each request.
         later: calls back after so many seconds.
+        date: the API server's wall clock, as a `Date` header.
 
     Attributes:
         weather: of each sender; calm where none is named.
@@ -81,13 +82,14 @@ class Network:
         arrived: told of each request when it was carried out, with the answer's status.
     """
 
-    def __init__(self, server: ApiServer, random: Random, later: Later) -> None:
+    def __init__(self, server: ApiServer, random: Random, later: Later, date: Callable[[], str]) -> None:
         self.weather: dict[str, Weather] = {}
         self.sent: Callable[[Request], object] = lambda _request: None
         self.arrived: Callable[[Request, int], object] = lambda _request, _status: None
         self._server = server
         self._random = random
         self._later = later
+        self._date = date
 
     def session(self, sender: str) -> Session:
         """A session of one process."""
@@ -108,7 +110,7 @@ class Network:
         elif self._random.random() < weather.refused:
             status, reason, headers = self._random.choice(_REFUSALS)
             body = {"kind": "Status", "reason": reason, "message": f"{reason}, says the weather"}
-            self._answer(answered, delay, Answer(status, msgspec.json.encode(body), Headers(headers)))
+            self._answer(answered, delay, self._made(status, body, headers))
         else:
             if self._random.random() < weather.late:
                 delay += self._random.uniform(5, 60)
@@ -126,7 +128,10 @@ class Network:
         if self._random.random() < max(weather.unanswered, weather.lost):
             self._break(answered, self._delay(weather))
             return
-        self._answer(answered, self._delay(weather), Answer(status, msgspec.json.encode(body), Headers()))
+        self._answer(answered, self._delay(weather), self._made(status, body, {}))
+
+    def _made(self, status: int, body: Mapping[str, Any], headers: Mapping[str, str]) -> Answer:
+        return Answer(status, msgspec.json.encode(body), Headers({**headers, "Date": self._date()}))
 
     def _break(self, answered: asyncio.Future[Answer], delay: float) -> None:
         """The connection is reset, or goes silent: then nothing ever comes."""

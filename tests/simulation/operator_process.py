@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import math
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, cast
@@ -15,11 +16,13 @@ from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.election import Election, LeadershipLostError
 from keras_operator.cluster.failure import ApiFailure
 from keras_operator.cluster.metrics import Metrics
+from keras_operator.cluster.outage import Outage
 from keras_operator.cluster.queue import KeyedQueue
 from keras_operator.cluster.reference import LEASE, Key, Kind, Ref
 from keras_operator.cluster.worker import Workers
 from keras_operator.handlers import Handlers
 from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR, MODEL, VERSION
+from keras_operator.lifecycle import _LONGEST_DELAY
 from keras_operator.projection import project
 from keras_operator.reconcile import Reconciler
 from keras_operator.render import Renderer
@@ -85,11 +88,14 @@ class OperatorProcess:
         clock = LoopClock(loop, skew=random.uniform(-300, 300))
         metrics = Metrics()
         self.cache = Cache()
-        self.queue: KeyedQueue[Key] = KeyedQueue(clock, jitter=random.random)
+        self.outage = Outage(clock)
+        self.queue: KeyedQueue[Key] = KeyedQueue(clock, longest_delay=_LONGEST_DELAY, jitter=random.random)
         connection = cast("Connection", self)
-        client = Client(connection, (MODEL, VERSION), metrics, instance=name)
+        aside = Client(connection, (MODEL, VERSION), metrics, concurrency=4, clock=clock)
+        self._election = Election(aside, LEASE_REF, name, metrics=metrics, clock=clock) if elect else None
+        may_write = self._election.remaining if self._election else lambda: math.inf
+        client = Client(connection, (MODEL, VERSION), metrics, instance=name, clock=clock, may_write=may_write)
         client._pods = cast("Any", _Pods(ask_pod))
-        aside = Client(connection, (MODEL, VERSION), metrics, concurrency=4)
         self.auditor = Auditor(
             [
                 Audit(
@@ -106,7 +112,6 @@ class OperatorProcess:
             ],
             clock=clock,
         )
-        self._election = Election(aside, LEASE_REF, name, metrics=metrics, clock=clock) if elect else None
         self._reconciler = Reconciler(self.cache, client, SETTINGS, metrics, clock)
         # Each process compiles its templates once; here hundreds of processes share them.
         self._reconciler._renderer = _renderer()
@@ -126,7 +131,7 @@ class OperatorProcess:
 
     server = SERVER
 
-    def session(self, *, connections: int = 0) -> Session:
+    def session(self, **_: Any) -> Session:
         """A session for requests to the API server."""
         session = self._network.session(self.name)
         self._sessions.append(session)

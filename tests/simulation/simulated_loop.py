@@ -7,6 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from keras_operator.cluster.clock import ServerClock
+
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -43,8 +45,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """Nobody else runs who could need to be woken."""
 
 
-class LoopClock:
-    """The operator's clock (`keras_operator.cluster.clock.Clock`) on a loop's time.
+class LoopClock(ServerClock):
+    """The operator's clock on a loop's time.
 
     Args:
         loop: whose time.
@@ -52,16 +54,13 @@ class LoopClock:
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, skew: float = 0.0) -> None:
+        start = START + timedelta(seconds=skew)
+        super().__init__(lambda: start + timedelta(seconds=loop.time()))
         self._loop = loop
-        self._start = START + timedelta(seconds=skew)
 
     def monotonic(self) -> float:
         """Seconds since the beginning."""
         return self._loop.time()
-
-    def now(self) -> datetime:
-        """Wall clock in UTC."""
-        return self._start + timedelta(seconds=self._loop.time())
 
     def call_later(self, seconds: float, callback: Callable[[], object]) -> asyncio.TimerHandle:
         """Call back once after so many seconds."""

@@ -12,7 +12,8 @@ import logging
 import random as global_random
 from collections import deque
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
+from email.utils import format_datetime
 from random import Random
 from typing import Any
 
@@ -66,7 +67,7 @@ class World:
         self.server.admit = self._admit
         self.storage = ObjectStorage(Random(self._random.random()))
         self.truth = Truth()
-        self.network = Network(self.server, self._branch(), self.later)
+        self.network = Network(self.server, self._branch(), self.later, self._date)
         self.controllers = Controllers(self.server, self.table, self._branch(), self.later, self.step, self._timestamp)
         self.kubelet = Kubelet(self.table, self.storage, self._branch(), self.later, self.step)
         names = ("dogs", "cats", "birds", "fish")
@@ -281,8 +282,14 @@ class World:
         """A generator of its own for each part, so that a change in one does not shift all others."""
         return Random(self._random.random())
 
+    def _now(self) -> datetime:
+        return START + timedelta(seconds=self._loop.time())
+
     def _timestamp(self) -> str:
-        return (START + timedelta(seconds=self._loop.time())).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return self._now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _date(self) -> str:
+        return format_datetime(self._now(), usegmt=True)
 
 
 class FoundError(AssertionError):

@@ -7,6 +7,8 @@ import os
 import ssl
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from kubernetes.aio.client import Configuration
@@ -38,6 +40,8 @@ class Connection:
         self.ssl_context: ssl.SSLContext | None = (
             _ssl_context(configuration) if self.server.startswith("https") else None
         )
+        # Not aiohttp's trust_env: for each request it reads the environment and ~/.netrc anew, in a thread.
+        self._proxy = configuration.proxy or _proxy_of_environment(self.server)
 
     async def authorization(self) -> dict[str, str]:
         """The `Authorization` header of this moment; empty with client certificates."""
@@ -80,8 +84,7 @@ class Connection:
         return aiohttp.ClientSession(
             connector=connector,
             middlewares=(authorize,),
-            trust_env=True,
-            proxy=self._configuration.proxy or None,
+            proxy=self._proxy,
             headers={"User-Agent": "keras-operator"},
             trace_configs=list(traces),
         )
@@ -108,6 +111,14 @@ async def connect(kubeconfig: str | None = None, context: str | None = None) -> 
         remedy = "name a kubeconfig with --kubeconfig or $KUBECONFIG"
         raise NoClusterError(f"{source} does not lead to a cluster: {error}; {remedy}") from error
     return Connection(configuration)
+
+
+def _proxy_of_environment(server: str) -> str | None:
+    """What HTTPS_PROXY, HTTP_PROXY and NO_PROXY say about this server."""
+    parts = urlsplit(server)
+    if parts.hostname is None or proxy_bypass(parts.hostname):
+        return None
+    return getproxies().get(parts.scheme)
 
 
 def _ssl_context(configuration: Configuration) -> ssl.SSLContext:

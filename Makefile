@@ -54,8 +54,16 @@ test-cluster: setup cluster ## Test against the real API server
 e2e: setup cluster images ## Test end to end on the real node
 	@$(PYTEST) tests/e2e
 
+.PHONY: judges
+judges: ## Build what judges models in tests: kstatus, Argo CD's Lua, Flux
+	@$(DEVCLUSTER) build kstatus argocd-health flux
+
+.PHONY: test-gitops
+test-gitops: setup cluster judges images ## Test with Flux, and what kstatus and Argo CD make of every phase
+	@$(PYTEST) tests/gitops tests/e2e/test_gitops.py
+
 .PHONY: test
-test: setup cluster lint images ## Test everything, from static checks to end to end
+test: setup cluster judges lint images ## Test everything, from static checks to end to end
 	@$(PYTEST) tests --durations=15
 
 .PHONY: documents

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
@@ -21,6 +22,7 @@ class Request:
     namespace: str
     name: str
     code: int
+    dry_run: bool = False
 
     def __str__(self) -> str:
         """As one line: `patch apps/deployments default/dogs -> 200`."""
@@ -47,11 +49,15 @@ class AuditLog:
                     yield _request(json.loads(line))
 
     def writes(self, place: int, user: str) -> list[Request]:
-        """What a user changed, or tried to, after `place`."""
-        return [request for request in self.since(place) if request.user == user and request.verb in WRITES]
+        """What a user changed, or tried to, after `place`; a dry run changes nothing."""
+        return [
+            request
+            for request in self.since(place)
+            if request.user == user and request.verb in WRITES and not request.dry_run
+        ]
 
 
-def _request(record: dict[str, dict[str, str]]) -> Request:
+def _request(record: dict[str, Any]) -> Request:
     about = record.get("objectRef", {})
     group = about.get("apiGroup", "")
     resource = about.get("resource", "")
@@ -63,4 +69,5 @@ def _request(record: dict[str, dict[str, str]]) -> Request:
         namespace=about.get("namespace", ""),
         name=about.get("name", ""),
         code=int(record.get("responseStatus", {}).get("code", 0)),
+        dry_run="dryRun=" in record["requestURI"],
     )

@@ -51,7 +51,7 @@ class ObjectStore:
         for key in there.keys() - wanted.keys():
             self._s3.delete_object(Bucket=bucket, Key=key)
         with ThreadPoolExecutor(UPLOADS_AT_ONCE) as pool:
-            for done in [pool.submit(self._put, bucket, key, wanted[key]) for key in missing]:
+            for done in [pool.submit(self.put, bucket, key, wanted[key]) for key in missing]:
                 done.result()
 
     def listing(self, bucket: str, prefix: str) -> dict[str, int]:
@@ -67,8 +67,14 @@ class ObjectStore:
         data: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         return data
 
-    def _put(self, bucket: str, key: str, data: bytes) -> None:
+    def put(self, bucket: str, key: str, data: bytes) -> None:
+        """Write one object."""
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
+
+    def link(self, bucket: str, key: str) -> str:
+        """A URL that gives one object to whoever has it, for an hour."""
+        url: str = self._s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})
+        return url
 
     def _items(self, bucket: str, prefix: str) -> Iterator[dict[str, Any]]:
         for page in self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/"):

@@ -8,6 +8,7 @@ import msgspec
 from keras_operator.api import (
     KerasModelSpec,
     KerasModelStatus,
+    Phase,
     RunReason,
     RunStage,
     VersionPhase,
@@ -128,6 +129,9 @@ REJECTED_BESIDE_ONE_THAT_SERVES = decide(
 )
 INVALID = plan(Observed(model(None, KerasModelStatus(), spec_error="epochs is 0")), INSTALLATION, NOW)
 SUSPENDED_BETWEEN_JOBS = decide(SUSPENDED, TRAINED_WELL)
+REFUSED = decide(
+    SUSPENDED, refusals=("the API server refuses Service dogs: no",), status=KerasModelStatus(phase=Phase.SUSPENDED)
+)
 STUCK_ROLLOUT = decide(
     ONE,
     published(1, ONE),
@@ -158,6 +162,7 @@ MODELS = (
     State("failed beside one that serves", _model(FAILED_BESIDE_ONE_THAT_SERVES), "Failed", "Degraded"),
     State("a spec that cannot be used", _model(INVALID), "Failed", "Degraded"),
     State("suspended before its first version", _model(decide(SUSPENDED)), "InProgress", "Suspended"),
+    State("suspended, with a child that is refused", _model(REFUSED), "Failed", "Degraded"),
     State("suspended between two Jobs", _model(SUSPENDED_BETWEEN_JOBS), "InProgress", "Suspended"),
 )
 

@@ -109,6 +109,20 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             field=".store.uri",
         ),
         Rule(
+            cel="!has(self.training) || self.training.data.uri == self.store.uri || "
+            "!self.training.data.uri.startsWith(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')",
+            message=(
+                "must not lie below store.uri, where folders are versions and belong to the operator: name a folder "
+                "elsewhere"
+            ),
+            holds=lambda spec: (
+                spec.training is None
+                or spec.training.data.uri == spec.store.uri
+                or not spec.training.data.uri.startswith(_as_folder(spec.store.uri))
+            ),
+            field=".training.data.uri",
+        ),
+        Rule(
             cel="!has(self.source) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"
             ".startsWith(self.source.uri.endsWith('/') ? self.source.uri : self.source.uri + '/')",
             message=(

@@ -124,7 +124,10 @@ class Serving(Written, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=1000,
-            description="Pods, from 1 to 1000, that serve when there is no autoscaling; kubectl scale sets it.",
+            description=(
+                "Pods, from 1 to 1000, that serve; kubectl scale sets it. With autoscaling it stays 1, which is the "
+                "same as leaving it out."
+            ),
             examples=[2],
         ),
     ] = 1

@@ -171,7 +171,14 @@ class Lifecycle:
 
     async def _operate(self, server_version: tuple[int, int]) -> None:
         handlers = Handlers(self.cache, self.queue, self._project, self._auditor.relisted, self.metrics)
-        watches = Watches(self._connection, handlers.register, self._settings.namespaces, server_version, self.metrics)
+        watches = Watches(
+            self._connection,
+            handlers.register,
+            self._settings.namespaces,
+            server_version,
+            self.metrics,
+            self._auditor.relisted,
+        )
         work = self._start("workers", self._work())
         if self._settings.leader_elect:
             self._start("election", self._lead())

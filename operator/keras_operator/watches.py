@@ -13,10 +13,12 @@ from typing import Any
 import aiohttp
 import kopf
 from kopf._cogs.clients import watching
+from kopf._cogs.clients.errors import APIError
 
 from keras_operator.cluster.connection import Connection
 from keras_operator.cluster.metrics import Metrics
-from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR
+from keras_operator.cluster.reference import Kind
+from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR, MODEL, VERSION
 from keras_operator.streams import StraightRegistry
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,10 @@ _INITIAL_STREAMING_SINCE = (1, 34)
 
 # A watch is answered before anything happens, so this is only the time in which a connection counts as dead.
 _ANSWER_SECONDS = 10.0
+# Between two beginnings of a watch that the API server answers with an error.
+_AGAIN_SECONDS = 2.0
+# The HTTP status of a watch that cannot go on from where it was.
+_GONE = 410
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
@@ -127,38 +133,64 @@ def watch_settings(server_version: tuple[int, int]) -> kopf.OperatorSettings:
     return settings
 
 
-def _whole(watch_objs: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
-    """kopf's watch, which begins again when a first list that is streamed breaks off.
+def _unbroken(watch_objs: Callable[..., AsyncIterator[Any]]) -> Callable[..., AsyncIterator[Any]]:
+    """kopf's watch, which begins again where kopf 1.45 would go wrong.
 
-    kopf 1.45 goes on from the last object that it was sent, and so never sees those that were still to come.
+    * After a first streamed list that broke off kopf goes on from the last object that it was sent, and so never sees
+      those that were still to come.
+    * Any error but a 410, in a stream or in its place (the kind is gone for a while), ends kopf's watch for good; its
+      way out then waits for the other watches, and takes a minute.
     """
+    troubles: dict[object, str] = {}
 
-    async def watch(*, settings: kopf.OperatorSettings, since: str | None = None, **rest: Any) -> AsyncIterator[Any]:
+    async def watch(
+        *, settings: kopf.OperatorSettings, resource: object, since: str | None = None, **rest: Any
+    ) -> AsyncIterator[Any]:
         whole = since is not None or not settings.watching.initial_streaming
-        async for event in watch_objs(settings=settings, since=since, **rest):
-            whole = whole or event["type"] == "BOOKMARK"
-            yield event
-        if not whole:
+        trouble = ""
+        try:
+            async for event in watch_objs(settings=settings, resource=resource, since=since, **rest):
+                if event["type"] == "ERROR" and event["object"].get("code") != _GONE:
+                    trouble = str(event["object"].get("message") or event["object"])
+                    break
+                whole = whole or event["type"] == "BOOKMARK"
+                troubles.pop(resource, None)
+                yield event
+        except APIError as error:
+            trouble = str(error)
+        if trouble:
+            if trouble != troubles.get(resource):
+                logger.warning("the watch of %s broke off, and begins anew until it does not: %s", resource, trouble)
+            troubles[resource] = trouble
+            await asyncio.sleep(_AGAIN_SECONDS)
+        if trouble or not whole:
             # What the API server says when a watch has to list anew.
-            yield {"type": "ERROR", "object": {"code": 410, "message": "the first list broke off"}}
+            yield {"type": "ERROR", "object": {"code": _GONE, "message": "begin anew"}}
 
     return watch
 
 
-watching.watch_objs = _whole(watching.watch_objs)
+watching.watch_objs = _unbroken(watching.watch_objs)
 
 
-def _counting(metrics: Metrics) -> aiohttp.TraceConfig:
-    """Counts the watches that a session opens: kopf tells nobody that it began one anew."""
+def _hearing(metrics: Metrics, relisted: Callable[[Kind], object]) -> aiohttp.TraceConfig:
+    """Counts the watches that a session opens, and tells of those that list anew: kopf does neither.
 
-    async def count(
+    What was deleted before such a list is in no event, and a list that has become empty brings no event at all.
+    """
+    kinds = {kind.plural: kind for kind in (MODEL, VERSION, *CHILDREN)}
+
+    async def hear(
         _session: aiohttp.ClientSession, _context: SimpleNamespace, request: aiohttp.TraceRequestStartParams
     ) -> None:
+        kind = kinds.get(request.url.name)
         if "watch" in request.url.query:
             metrics.watch_requests.labels(request.url.name).inc()
+        if kind is not None and "resourceVersion" not in request.url.query:
+            relisted(kind)
 
     trace = aiohttp.TraceConfig()
-    trace.on_request_start.append(count)
+    trace.on_request_start.append(hear)
     return trace
 
 
@@ -171,6 +203,7 @@ class Watches:
         namespaces: where to watch; none for everywhere.
         server_version: major and minor version of the API server.
         metrics: where watches are counted as they are opened.
+        relisted: told the kind of each watch that lists anew.
     """
 
     def __init__(
@@ -180,6 +213,7 @@ class Watches:
         namespaces: Iterable[str],
         server_version: tuple[int, int],
         metrics: Metrics,
+        relisted: Callable[[Kind], object] = lambda _kind: None,
     ) -> None:
         self._namespaces = tuple(namespaces)
         self._settings = watch_settings(server_version)
@@ -188,7 +222,7 @@ class Watches:
         register(self._registry)
 
         async def login(**_: Any) -> kopf.AiohttpSession:
-            session = connection.session(traces=[_counting(metrics)], answer_within=_ANSWER_SECONDS)
+            session = connection.session(traces=[_hearing(metrics, relisted)], answer_within=_ANSWER_SECONDS)
             return kopf.AiohttpSession(aiohttp_session=session, server=connection.server)
 
         kopf.on.login(id="login", registry=self._registry, errors=kopf.ErrorsMode.TEMPORARY, backoff=5)(login)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import pytest
+from keras_operator import watches
+from keras_operator.cluster.metrics import Metrics
 from keras_operator.kinds import CHILDREN
-from keras_operator.watches import _whole, watch_settings
+from keras_operator.watches import _hearing, _unbroken, watch_settings
 from kopf._cogs.clients import watching
+from kopf._cogs.clients.errors import APINotFoundError
 
 
 @pytest.fixture
@@ -81,9 +85,72 @@ async def test_a_first_list_that_broke_off_begins_again(since, streams, events, 
         for event in events:
             yield {"type": event, "object": {}}
 
-    told = [event["type"] async for event in _whole(broken_off)(settings=settings, since=since)]
+    told = [event["type"] async for event in _unbroken(broken_off)(settings=settings, resource="widgets", since=since)]
     assert told == [*events, *(["ERROR"] if begins_again else [])]
 
 
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda: {"type": "ERROR", "object": {"code": 500, "message": "etcd is away"}},
+        lambda: {"type": "ERROR", "object": {"code": 403, "message": "etcd is away"}},
+        APINotFoundError("etcd is away", status=404, headers={}),
+    ],
+)
+async def test_an_error_makes_a_watch_begin_again_and_is_told_of_once(end, monkeypatch, caplog):
+    monkeypatch.setattr(watches, "_AGAIN_SECONDS", 0.0)
+    works = False
+
+    async def broken(**_):
+        if works:
+            yield {"type": "MODIFIED", "object": {}}
+        elif isinstance(end, Exception):
+            raise end
+        else:
+            yield end()
+            raise AssertionError("nobody listens any more")
+
+    watch = functools.partial(_unbroken(broken), settings=watch_settings((1, 36)), resource="widgets", since="7")
+    for _ in range(3):
+        assert [(event["type"], event["object"]["code"]) async for event in watch()] == [("ERROR", 410)]
+    [line] = [record.getMessage() for record in caplog.records]
+    assert line.startswith("the watch of widgets broke off")
+    assert "etcd is away" in line
+    works = True
+    assert [event["type"] async for event in watch()] == ["MODIFIED"]
+    works = False
+    assert [event["type"] async for event in watch()] == ["ERROR"]
+    assert len(caplog.records) == 2
+
+
+async def test_a_410_goes_through_as_it_is():
+    async def gone(**_):
+        yield {"type": "ERROR", "object": {"code": 410, "message": "too old"}}
+
+    settings = watch_settings((1, 36))
+    told = [event["object"] async for event in _unbroken(gone)(settings=settings, resource="widgets", since="7")]
+    assert told == [{"code": 410, "message": "too old"}]
+
+
 def test_kopf_watches_by_what_begins_again():
-    assert watching.watch_objs.__qualname__.startswith("_whole.")
+    assert watching.watch_objs.__qualname__.startswith("_unbroken.")
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("/api/v1/services?watch=true&sendInitialEvents=true", ["Service"]),
+        ("/api/v1/namespaces/vision/services?watch=true", ["Service"]),
+        ("/api/v1/services?limit=500", ["Service"]),
+        ("/api/v1/services?watch=true&resourceVersion=7", []),
+        ("/apis/apps/v1", []),
+    ],
+)
+async def test_a_watch_that_lists_anew_is_told_of(path, told, server, connection):
+    """Also where it finds nothing, and so brings no event."""
+    server.always({})
+    kinds: list[str] = []
+    trace = _hearing(Metrics(), lambda kind: kinds.append(kind.kind))
+    async with connection.session(traces=[trace]) as session:
+        (await session.get(f"{server.url}{path}")).close()
+    assert kinds == told

@@ -104,8 +104,11 @@ class Invariants:
             # Made for a model that is gone, which the writer had not heard of; the garbage collector takes it.
             return
         before = [one for one in self._truth.versions.values() if one.model_uid == model and one.uid != change.uid]
+        since = self._seen_until(change.actor, MODEL) - _LATE_SECONDS
         for one in before:
-            forgotten = one.uid in self._people.deleted and self._truth.spoken.get(model, 0) < one.number
+            # Deleted by people before the writer could read of it in the model's status; the claim in the store stands.
+            known = max((said for time, said in self._truth.spoken[model] if time < since), default=0)
+            forgotten = one.uid in self._people.deleted and known < one.number
             _hold(
                 number > one.number or forgotten,
                 "a number is never used again",
@@ -210,7 +213,7 @@ class Invariants:
         )
         before = (change.before.get("status") or {}).get("latestVersion") or 0
         _hold(latest >= before, "the newest version stays known", f"{change.ref} went from {before} to {latest}")
-        self._truth.spoken[uid] = max(latest, self._truth.spoken.get(uid, 0))
+        self._truth.spoken[uid].append((self._table.time, latest))
         generation = status["observedGeneration"]
         _hold(
             generation <= change.after["metadata"]["generation"], rule, f"{change.ref} claims generation {generation}"

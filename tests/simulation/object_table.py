@@ -56,6 +56,11 @@ class ObjectTable:
         self._owned: dict[str, dict[Ref, None]] = {}
         self._uids = 0
 
+    @property
+    def time(self) -> float:
+        """Seconds since the beginning."""
+        return self._elapsed()
+
     def get(self, ref: Ref) -> Body | None:
         """An object, or None."""
         return self._kinds.get(ref.kind, {}).get((ref.namespace, ref.name))

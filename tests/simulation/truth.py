@@ -51,6 +51,7 @@ class Truth:
         versions: by uid.
         jobs: uids of the Jobs of each run (uid of the version, stage), oldest first.
         removed: who removed what, by uid.
+        spoken: when each model's status (by uid) said which version was its newest.
     """
 
     specs: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
@@ -59,7 +60,7 @@ class Truth:
     versions: dict[str, VersionFacts] = field(default_factory=dict)
     jobs: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     removed: dict[str, str] = field(default_factory=dict)
-    spoken: dict[str, int] = field(default_factory=dict)
+    spoken: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
     _ready: dict[str, Spell] = field(default_factory=dict)
 
     def saw(self, change: Change) -> None:

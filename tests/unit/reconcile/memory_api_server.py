@@ -1,7 +1,6 @@
 """An API server in memory: server-side apply by manager, uids, resource versions, conflicts, watch events, refusals.
 
-What of server-side apply is left out: lists are merged by `name` where every item has one, and replaced otherwise;
-managedFields say of a Deployment's fields only who set `replicas`.
+One request after the other, for tests of a single look; `tests/simulation` has the one with time, watches and weather.
 """
 
 import copy
@@ -15,7 +14,8 @@ from keras_operator.cluster.failure import AlreadyExists, Conflict, Invalid, Not
 from keras_operator.cluster.reference import DEPLOYMENT, KUBERNETES_KINDS, Kind, Kinds, Ref
 from keras_operator.kinds import MODEL, VERSION
 
-Body = dict[str, Any]
+from tests.simulation.server_side_apply import Body, managed_fields, merged
+
 FIELD_MANAGER = "keras-operator"
 _KIND_LIST = (*KUBERNETES_KINDS, MODEL, VERSION)
 
@@ -211,25 +211,15 @@ class MemoryApiServer:
         applied = self._applied.setdefault(ref, {})
         before = applied.get((manager, part), {})
         others = [manifest for who, manifest in applied.items() if who != (manager, part)]
-        live = copy.deepcopy(self.objects.get(ref, {}))
-        _take_back(live, before, wanted, others)
-        _merge_into(live, wanted, before)
+        live = merged(self.objects.get(ref), before, wanted, others)
         applied[manager, part] = copy.deepcopy(wanted)
         self.put(ref, live)
         self._say_who_manages(ref)
         return copy.deepcopy(self.objects[ref])
 
     def _say_who_manages(self, ref: Ref) -> None:
-        fields = [
-            {
-                "manager": manager,
-                "operation": "Apply",
-                "fieldsV1": {"f:spec": {"f:replicas": {}} if "replicas" in manifest.get("spec", {}) else {}},
-            }
-            for (manager, part), manifest in self._applied.get(ref, {}).items()
-            if not part
-        ]
-        self.objects[ref]["metadata"]["managedFields"] = fields
+        applied = {manager: manifest for (manager, part), manifest in self._applied.get(ref, {}).items() if not part}
+        self.objects[ref]["metadata"]["managedFields"] = managed_fields(applied)
         self.watch(ref.kind, "MODIFIED", copy.deepcopy(self.objects[ref]))
 
     def _check_uid(self, ref: Ref, uid: str | None) -> None:
@@ -264,42 +254,3 @@ def _default(ref: Ref, body: Body) -> None:
             container.setdefault("imagePullPolicy", "IfNotPresent")
     if ref.kind.kind == "Service":
         body["spec"].setdefault("sessionAffinity", "None")
-
-
-def _take_back(live: Body, before: Body, wanted: Body, others: Sequence[Body]) -> None:
-    """Remove the fields that a manager had set, sets no longer, and that nobody else has set."""
-    for name, old in before.items():
-        theirs = [other[name] for other in others if name in other]
-        if name not in wanted:
-            if not theirs:
-                live.pop(name, None)
-        elif isinstance(old, dict) and isinstance(wanted[name], dict) and isinstance(live.get(name), dict):
-            _take_back(live[name], old, wanted[name], [their for their in theirs if isinstance(their, dict)])
-
-
-def _merge_into(live: Body, wanted: Body, before: Body) -> None:
-    for name, value in wanted.items():
-        if isinstance(value, dict) and isinstance(live.get(name), dict):
-            _merge_into(live[name], value, before.get(name) or {})
-        elif _is_named(value) and _is_named(live.get(name)):
-            live[name] = _merged_list(live[name], value, before.get(name) or [])
-        else:
-            live[name] = copy.deepcopy(value)
-
-
-def _is_named(value: Any) -> bool:
-    return isinstance(value, list) and bool(value) and all(isinstance(one, dict) and "name" in one for one in value)
-
-
-def _merged_list(live: list[Body], wanted: list[Body], before: list[Body]) -> list[Body]:
-    ours = {one["name"] for one in before}
-    known = {one["name"]: one for one in live}
-    merged = []
-    for item in wanted:
-        old = next((one for one in before if one.get("name") == item["name"]), {})
-        target = copy.deepcopy(known.get(item["name"], {}))
-        _take_back(target, old, item, [])
-        _merge_into(target, item, old)
-        merged.append(target)
-    named = {one["name"] for one in wanted}
-    return merged + [one for one in live if one["name"] not in named | ours]

@@ -18,8 +18,9 @@ from keras_operator.reconcile import Reconciler
 from keras_operator.render import Renderer
 from keras_operator.settings import Settings
 
+from tests.simulation.server_side_apply import Body
 from tests.unit.plan.observations import export_result, failed_result, train_result
-from tests.unit.reconcile.memory_api_server import Body, MemoryApiServer
+from tests.unit.reconcile.memory_api_server import MemoryApiServer
 
 KEY: Key = ("vision", "dogs")
 MODEL_REF = Ref(MODEL, *KEY)

@@ -29,13 +29,25 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = "keras-operator.dev/e2e"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Everything in this folder needs a node."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.e2e)
-            # A first version takes half a minute, and several on a machine that others use too.
-            item.add_marker(pytest.mark.timeout(600))
+# Judges by what the operator has asked for in the course of all the others.
+_LAST = "test_rights_in_use.py"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Everything in this folder needs a node; one file needs all the others to have run."""
+    here = Path(__file__).parent
+    ours = [item for item in items if item.path.is_relative_to(here)]
+    for item in ours:
+        item.add_marker(pytest.mark.e2e)
+        # A first version takes half a minute, and several on a machine that others use too.
+        item.add_marker(pytest.mark.timeout(600))
+    last = [item for item in ours if item.path.name == _LAST]
+    rest = [item for item in items if item not in last]
+    whole = {item.path for item in ours} == set(here.glob("test_*.py"))
+    if last and not whole:
+        config.hook.pytest_deselected(items=last)
+    end = max((rest.index(item) + 1 for item in ours if item not in last), default=len(rest))
+    items[:] = rest[:end] + (last if whole else []) + rest[end:]
 
 
 def _devcluster(*words: str) -> None:
@@ -89,8 +101,15 @@ def s3(cluster: Surroundings) -> ObjectStore:
 
 
 @pytest.fixture(scope="session")
-def operator(api: ApiServer, kubectl: Kubectl, s3: ObjectStore) -> Operator:
+def suite_start(cluster: Surroundings) -> int:
+    """Where the audit log ended before this session's operator was started."""
+    return AuditLog(cluster.audit_log).end() if cluster.audit_log else 0
+
+
+@pytest.fixture(scope="session")
+def operator(api: ApiServer, kubectl: Kubectl, s3: ObjectStore, suite_start: int) -> Operator:
     """The operator, installed from the manifests and started anew, as its image may have been built anew."""
+    del suite_start  # a place in the audit log from before this
     install_operator(kubectl)
     return Operator(api)
 

@@ -62,6 +62,12 @@ class ObjectStore:
         """Entity tag and time of writing by key of everything below `prefix`: equal only where nothing was written."""
         return {item["Key"]: f"{item['ETag']} {item['LastModified']}" for item in self._items(bucket, prefix)}
 
+    def copy(self, bucket: str, prefix: str, to: str) -> None:
+        """Put a copy of everything below `prefix` below `to`."""
+        for key in self.listing(bucket, prefix):
+            source = {"Bucket": bucket, "Key": key}
+            self._s3.copy_object(Bucket=bucket, Key=to + key.removeprefix(prefix), CopySource=source)
+
     def read(self, bucket: str, key: str) -> bytes:
         """One object."""
         data: bytes = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()

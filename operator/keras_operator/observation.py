@@ -196,12 +196,7 @@ class Observer:
         return None
 
     async def _agent_troubles(self, pods: tuple[Pod, ...]) -> tuple[AgentTrouble, ...]:
-        waiting = [
-            pod
-            for pod in pods
-            if pod.component == "serving" and not pod.ready and not pod.identity.deleting and pod.ip
-            if any(one.name == "agent" and one.running for one in pod.containers)
-        ]
+        waiting = [pod for pod in pods if pod.knows_what_it_waits_for]
         answers = await asyncio.gather(
             *(self._ask(pod, f"http://{_host(pod.ip)}:{AGENT_PORT}/status") for pod in waiting)
         )

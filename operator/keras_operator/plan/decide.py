@@ -14,8 +14,10 @@ from keras_operator.plan.serving import serving_children, wanted_number
 from keras_operator.plan.status import invalid_status, model_status
 from keras_operator.plan.versions import lineage
 
-# While pods are on their way their agents are asked what they wait for.
+# While pods are on their way their agents are asked what they wait for. Where there is no agent to ask, events tell of
+# every step: thousands of models that wait for nodes must not be looked at all the time.
 _ROLLOUT_POLL_SECONDS = 3.0
+_SILENT_ROLLOUT_POLL_SECONDS = 30.0
 _STORE_POLL_SECONDS = 2.0
 
 
@@ -111,6 +113,7 @@ def _requeue(observed: Observed, status: KerasModelStatus, step: Step | None, no
         # Nothing wakes this model when the other one goes.
         return _STORE_POLL_SECONDS
     if status.phase is Phase.DEPLOYING and not observed.refusals:
-        return _ROLLOUT_POLL_SECONDS
+        asked = any(pod.knows_what_it_waits_for for pod in observed.pods)
+        return _ROLLOUT_POLL_SECONDS if asked else _SILENT_ROLLOUT_POLL_SECONDS
     # Nothing wakes the model when the time is over that an autoscaler without metrics is given.
     return autoscaler_patience(observed.autoscaler, now) if observed.autoscaler else None

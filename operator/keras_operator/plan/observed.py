@@ -127,6 +127,13 @@ class Pod:
         """Whether it will never run again: it succeeded, or failed, or was evicted."""
         return self.phase in ("Succeeded", "Failed")
 
+    @property
+    def knows_what_it_waits_for(self) -> bool:
+        """Whether it is a serving pod that is not ready and has an agent to ask why."""
+        if self.component != "serving" or self.ready or self.identity.deleting or not self.ip:
+            return False
+        return any(container.name == "agent" and container.running for container in self.containers)
+
 
 @dataclass(frozen=True, slots=True)
 class Child:

@@ -15,7 +15,7 @@ from keras_operator.api import (
 )
 from keras_operator.plan import Observed, Plan, plan
 from keras_operator.plan.desired import Notice
-from keras_operator.plan.observed import JobState
+from keras_operator.plan.observed import Container, Identity, JobState, Pod
 
 from tests.unit.plan.observations import (
     EARLIER,
@@ -156,14 +156,28 @@ def test_only_transitions_are_worth_an_event(before, versions, seen, notice):
 
 PROGRESS = Progress(stage=ProgressStage.TRAINING, epoch=1, epochs=10)
 
+
+def waiting_pod(*, container: str = "agent", running: bool = True, **more: Any) -> Pod:
+    """A serving pod that is not ready, with one container."""
+    identity = Identity("vision", "dogs-x", "uid-x", NOW)
+    whole = {"component": "serving", "ip": "10.0.0.1"} | more
+    return Pod(identity, 1, phase="Running", containers=(Container(container, running=running),), **whole)
+
+
 WAITS: dict[str, tuple[tuple[Any, ...], dict[str, Any], float | None]] = {
     "a version is due": ((), {}, None),
     "a job was created": ((version(1, ONE),), {}, None),
     "a job runs": ((version(1, ONE, VersionPhase.TRAINING),), {"jobs": (job(1),), "progress": PROGRESS}, 10.0),
     "a result is late": ((version(1, ONE),), {"jobs": (job(1, state=JobState.COMPLETE),)}, 1.0),
     "a version failed": ((version(1, ONE, VersionPhase.FAILED),), {}, None),
-    "pods are on their way": ((published(1, ONE),), {}, 3.0),
-    "pods do not come": ((published(1, ONE),), {"deployment": deployment(1, available=0, stuck=True)}, 3.0),
+    "pods are on their way": ((published(1, ONE),), {}, 30.0),
+    "pods do not come": ((published(1, ONE),), {"deployment": deployment(1, available=0, stuck=True)}, 30.0),
+    "a pod's agent can be asked": ((published(1, ONE),), {"pods": (waiting_pod(),)}, 3.0),
+    "its agent has not started": ((published(1, ONE),), {"pods": (waiting_pod(running=False),)}, 30.0),
+    "it is a neighbour that runs": ((published(1, ONE),), {"pods": (waiting_pod(container="runtime"),)}, 30.0),
+    "the pod has no address yet": ((published(1, ONE),), {"pods": (waiting_pod(ip=""),)}, 30.0),
+    "the pod is ready": ((published(1, ONE),), {"pods": (waiting_pod(ready=True),)}, 30.0),
+    "the pod is another one": ((published(1, ONE),), {"pods": (waiting_pod(component="train"),)}, 30.0),
     "it serves": ((published(1, ONE),), SERVES_ONE, None),
 }
 

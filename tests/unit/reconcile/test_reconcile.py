@@ -104,7 +104,7 @@ async def test_a_serving_change_applies_the_deployment_and_nothing_else(serving,
 async def test_a_deployment_that_was_changed_just_now_is_not_called_ready(serving, server):
     """kubectl wait and GitOps tools trust Ready of the newest observedGeneration."""
     put_model(server, trained(serving_resources=Resources(requests={"cpu": "1"})))
-    assert await serving.look() == 3.0
+    assert await serving.look() == 30.0
     ready = condition(server, "Ready")
     assert ready is not None
     assert (status(server)["observedGeneration"], ready["status"]) == (2, "False")

@@ -5,6 +5,7 @@ Document `index` of seed `seed` is always the same, whatever came before it, so 
 
 from __future__ import annotations
 
+import copy
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -255,7 +256,7 @@ def _break(spec: Json, rng: random.Random) -> None:
         owner = owner[step]
     match rng.randint(0, 5):
         case 0:
-            owner[last] = rng.choice(_WRONG_TYPES)
+            owner[last] = copy.deepcopy(rng.choice(_WRONG_TYPES))
         case 1:
             del owner[last]
         case 2 if isinstance(owner, dict):

@@ -136,7 +136,7 @@ class Optimizer(Written, frozen=True, kw_only=True):
         Meta(
             gt=0,
             le=10,
-            description="Factor of each step, a number above 0 and at most 10.",
+            description="Learning rate: the factor of each step, above 0 and at most 10.",
             examples=[0.0005],
         ),
     ] = 0.001

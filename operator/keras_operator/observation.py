@@ -72,21 +72,25 @@ class Observer:
         self._answers: OrderedDict[str, tuple[float, Progress | AgentTrouble | None]] = OrderedDict()
         self._ended: OrderedDict[str, datetime] = OrderedDict()
         self._read: OrderedDict[str, datetime] = OrderedDict()
+        self._requests = 0
 
     async def look(self, key: Key) -> Observed:
         """Everything of one model that is known now, and what its pods say."""
-        observed = self.seen(key)
-        if await self._read_late_pods(key, observed):
-            observed = self.seen(key)
-        if observed.model is None:
-            return observed
-        jobs, pods = observed.jobs, observed.pods
+        before = self.seen(key)
+        if before.model is None:
+            return before
+        jobs, pods, requests = before.jobs, before.pods, self._requests
         progress, troubles, warnings = await asyncio.gather(
             self._progress(jobs, pods), self._agent_troubles(pods), self._job_warnings(jobs, pods)
         )
-        told = dataclasses.replace(observed, progress=progress, agent_troubles=troubles, job_warnings=warnings)
-        # Asking took a moment, in which the watches may have brought other children.
-        return self.with_children(told, observed.model)
+        now = before
+        if self._requests != requests or jobs:
+            # Asking may have taken half a minute: what the watches brought meanwhile decides, not what was before.
+            await self._read_late_pods(key, self.seen(key))
+            now = self.seen(key)
+        if now.model is None:
+            return now
+        return dataclasses.replace(now, progress=progress, agent_troubles=troubles, job_warnings=warnings)
 
     def seen(self, key: Key) -> Observed:
         """What the cache holds of one model, without asking anybody.
@@ -158,12 +162,8 @@ class Observer:
         seen = _remembered(self._ended, job.identity.uid, self._clock.now())
         return dataclasses.replace(job, finished=seen)
 
-    async def _read_late_pods(self, key: Key, observed: Observed) -> bool:
-        """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end.
-
-        Returns:
-            Whether any pods were read.
-        """
+    async def _read_late_pods(self, key: Key, observed: Observed) -> None:
+        """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end."""
         running = {version.number for version in observed.versions if version.status.finished_at is None}
         told = {pod.job_uid for pod in observed.pods if any(one.exit_code is not None for one in pod.containers)}
         now = self._clock.now()
@@ -185,7 +185,6 @@ class Observer:
                 ref = Ref(reference.POD, key[0], metadata["name"])
                 pod = self._project(reference.POD, body)
                 self._cache.put(ref, key, pod, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
-        return bool(late)
 
     async def _progress(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> Progress | None:
         active = {job.identity.uid for job in jobs if job.state is JobState.ACTIVE}
@@ -208,6 +207,7 @@ class Observer:
         now = self._clock.monotonic()
         if now - asked < _ASK_EVERY_SECONDS:
             return last
+        self._requests += 1
         try:
             answer = _read(pod, await self._client.http_json(url))
         except (ApiFailure, msgspec.ValidationError):
@@ -227,6 +227,7 @@ class Observer:
             podless = job.state is JobState.ACTIVE and not job.suspended and job.identity.uid not in with_pods
             if podless and now - job.identity.created > _PODLESS:
                 ref = Ref(reference.JOB, job.identity.namespace, job.identity.name)
+                self._requests += 1
                 events = await self._client.events_for(ref, job.identity.uid)
                 if words := next((event.message for event in events if event.type == "Warning"), ""):
                     warnings[job.identity.name] = words

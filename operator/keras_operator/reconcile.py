@@ -9,6 +9,7 @@ import dataclasses
 import hashlib
 import logging
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -99,7 +100,9 @@ class Reconciler:
             return None
         if model.status.phase:
             self._phases.saw(key, model.status.phase)
-        todo = self._plan(observed)
+        # One moment for both plans: a later one would judge what was seen by a clock that it knows nothing of.
+        now = self._clock.now()
+        todo = self._plan(observed, now)
         observed = await self._record_publications(key, observed, todo)
         outcomes = await self._write_objects(model, observed, todo)
         if wrote := [outcome.wrote for outcome in outcomes if outcome.wrote]:
@@ -110,7 +113,7 @@ class Reconciler:
             # The status is about what is there after these writes: a Deployment that changed is not rolled out yet.
             observed = dataclasses.replace(observed, refusals=refusals, behind=behind)
             observed = self._observer.with_children(observed, model)
-            todo = self._plan(observed)
+            todo = self._plan(observed, now)
         await self._write_statuses(model, observed, todo)
         if failure := next((outcome.failure for outcome in outcomes if outcome.failure), None):
             raise failure
@@ -122,10 +125,10 @@ class Reconciler:
         observed = self._observer.seen(key)
         if observed.model is None:
             return None
-        return {"observed": observed, "plan": self._plan(observed)}
+        return {"observed": observed, "plan": self._plan(observed, self._clock.now())}
 
-    def _plan(self, observed: Observed) -> Plan:
-        return plan(observed, self._installation, self._clock.now().replace(microsecond=0))
+    def _plan(self, observed: Observed, now: datetime) -> Plan:
+        return plan(observed, self._installation, now.replace(microsecond=0))
 
     def _forget(self, key: Key) -> None:
         self._phases.forget(key)

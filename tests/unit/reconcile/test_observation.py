@@ -7,6 +7,7 @@ import pytest
 from keras_operator.api import ProgressStage
 from keras_operator.cluster.failure import ServerUnavailable
 from keras_operator.cluster.reference import POD, Ref
+from keras_operator.plan.observed import JobState
 
 from tests.unit.plan.observations import train_result
 from tests.unit.reconcile.operator_run import KEY, SETTINGS, Operator, end_job, play, start_pod
@@ -242,6 +243,22 @@ async def test_while_the_pod_cannot_be_read_its_result_does_not_count_as_lost(tr
         with contextlib.suppress(ServerUnavailable):
             await training.look()
     assert server.body("KerasModelVersion", "dogs-1")["status"]["phase"] == "Training"
+
+
+async def test_what_came_while_a_pod_was_asked_is_seen(training, server):
+    """An answer may take half a minute; a decision must not be about the world from before it."""
+    run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
+    server.pods_say[URL] = PROGRESS
+    ask = server.http_json
+
+    async def slow(url: str) -> object:
+        end_job(server, "dogs-1-train", train_result())
+        return await ask(url)
+
+    server.http_json = slow
+    seen = await observed(training)
+    assert [job.state for job in seen.jobs] == [JobState.COMPLETE]
+    assert [one.exit_code for pod in seen.pods for one in pod.containers] == [0]
 
 
 async def test_a_result_that_is_recorded_is_not_read_again(serving, server, clock):

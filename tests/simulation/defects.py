@@ -29,10 +29,11 @@ Change = Callable[[], contextlib.AbstractContextManager[Any]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Defect:
-    """A way to be wrong, and words of the rules of which one must catch it."""
+    """A way to be wrong, words of the rules of which one must catch it, and whether a world or two are enough."""
 
     change: Change
     caught_by: tuple[str, ...]
+    quick: bool = True
 
 
 def _replaced(owner: object, name: str, value: object) -> Change:
@@ -151,16 +152,18 @@ _NONE = run._RESULT_GRACE * 0
 
 DEFECTS = {
     "reuses numbers": Defect(_reuses_numbers, ("a number is never used again", "the newest version stays known")),
-    "creates a Job again": Defect(_creates_again, ("one Job for each run", "only what is not wanted is removed")),
+    "creates a Job again": Defect(
+        _creates_again, ("one Job for each run", "only what is not wanted is removed"), quick=False
+    ),
     "drops the owner check": Defect(_takes_over, ("nothing is taken over",)),
     "checks neither uid nor state": Defect(
-        _checks_no_state, ("a status says what is so", "what was measured stays", "stays")
+        _checks_no_state, ("a status says what is so", "what was measured stays", "stays"), quick=False
     ),
     "claims Ready early": Defect(_ready_early, ("a status says what is so",)),
     "serves before it is published": Defect(_serves_unpublished, ("only a published version serves",)),
-    "takes no audit's word": Defect(_replaced(Audit, "_heal", lambda *_: None), ("every model arrives",)),
-    "buries for ever what lost its label": Defect(_buries_for_ever, ("every model arrives", "at rest")),
-    "tries nothing again": Defect(_forgets_failures, ("every model arrives",)),
+    "takes no audit's word": Defect(_replaced(Audit, "_heal", lambda *_: None), ("every model arrives",), quick=False),
+    "buries for ever what lost its label": Defect(_buries_for_ever, ("every model arrives", "at rest"), quick=False),
+    "tries nothing again": Defect(_forgets_failures, ("every model arrives",), quick=False),
     "applies at each look": Defect(_writes_at_rest, ("at rest nothing is written", "a restart at rest")),
     "hurries results": Defect(_hurries_results, ("a status says what is so",)),
 }

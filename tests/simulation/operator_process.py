@@ -124,7 +124,7 @@ class OperatorProcess:
         for watch in self.watches.values():
             watch.break_off(random.uniform(0.01, 1.0))
         self._tasks = [
-            loop.create_task(coroutine) for coroutine in (self._work(), self._lead(), self.auditor.run(tick=0.5))
+            loop.create_task(coroutine) for coroutine in (self._work(), self._lead(), self.auditor.run(tick=2.0))
         ]
 
     # What the operator's Client asks of its Connection.

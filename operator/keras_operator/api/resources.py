@@ -43,7 +43,9 @@ def parse_quantity(quantity: int | str) -> Decimal:
 
 
 def _is_quantity(quantity: int | str) -> bool:
-    return _WRITTEN.fullmatch(str(quantity)) is not None and _QUANTITY.fullmatch(str(quantity)) is not None
+    if isinstance(quantity, int):
+        return 0 <= quantity <= _LARGEST
+    return _WRITTEN.fullmatch(quantity) is not None and _QUANTITY.fullmatch(quantity) is not None
 
 
 def _known_quantities(resources: "Resources", name: str) -> tuple[Decimal, Decimal] | None:

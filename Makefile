@@ -62,6 +62,18 @@ judges: ## Build what judges models in tests: kstatus, Argo CD's Lua, Flux
 test-gitops: setup cluster judges images ## Test with Flux, and what kstatus and Argo CD make of every phase
 	@$(PYTEST) tests/gitops tests/e2e/test_gitops.py
 
+.PHONY: takeovers
+takeovers: setup cluster ## Kill, cut off and freeze the leader of two replicas 50 times
+	@CHAOS_TAKEOVERS=50 $(PYTEST) tests/chaos/test_takeovers.py -s
+
+.PHONY: partition
+partition: setup cluster ## Cut the operator off from its API server for ten minutes
+	@CHAOS_PARTITION_SECONDS=600 $(PYTEST) tests/chaos/test_faults.py -k partition
+
+.PHONY: upgrade-test
+upgrade-test: setup cluster ## Upgrade the operator under 100 models (UPGRADE_FROM=COMMIT)
+	@UPGRADE_MODELS=100 $(PYTEST) tests/chaos/test_upgrade.py -s
+
 .PHONY: test
 test: setup cluster judges lint images ## Test everything, from static checks to end to end
 	@$(PYTEST) tests --durations=15

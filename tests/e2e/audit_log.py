@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,10 @@ class Request:
     name: str
     code: int
     dry_run: bool = False
+    agent: str = ""
+    """The client's name for itself."""
+    received: datetime | None = None
+    answered: datetime | None = None
 
     def __str__(self) -> str:
         """As one line: `patch apps/deployments default/dogs -> 200`."""
@@ -70,4 +75,7 @@ def _request(record: dict[str, Any]) -> Request:
         name=about.get("name", ""),
         code=int(record.get("responseStatus", {}).get("code", 0)),
         dry_run="dryRun=" in record["requestURI"],
+        agent=str(record.get("userAgent", "")),
+        received=datetime.fromisoformat(str(record["requestReceivedTimestamp"])),
+        answered=datetime.fromisoformat(str(record["stageTimestamp"])),
     )

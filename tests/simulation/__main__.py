@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from tests.simulation.world import CHAOS_STEPS, FoundError, simulate
+from tests.simulation.run import CHAOS_STEPS, FoundError, simulate
 
 
 def main() -> int:

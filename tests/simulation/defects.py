@@ -22,7 +22,7 @@ from keras_operator.plan import decide, run, serving, versions
 from keras_operator.plan.observed import Deployment
 from keras_operator.reconcile import Reconciler
 
-from tests.simulation.world import CHAOS_STEPS, FoundError, simulate
+from tests.simulation.run import CHAOS_STEPS, FoundError, simulate
 
 Change = Callable[[], contextlib.AbstractContextManager[Any]]
 

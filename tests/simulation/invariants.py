@@ -167,8 +167,12 @@ class Invariants:
         self._may_serve(change, version, facts.number)
         assert version is not None
         was = change.before and deployment_facts(change.before).number
-        # One that people deleted is made again with any version that may serve.
-        if was not in {None, facts.number}:
+        # One that people deleted is made again with any version that may serve, and a request that was long on its way
+        # brings back for a moment what was right when it was sent.
+        since = self._seen_until(change.actor, MODEL) - _LATE_SECONDS
+        spells = [one for one in self._truth.deployments[model] if one.since < change.time and one.overlaps(since)]
+        served = {spell.what.number for spell in spells}
+        if was is not None and facts.number not in served:
             self._known_spec(change, model, lambda spec: wants(spec, version))
 
     def _may_serve(self, change: Change, version: VersionFacts | None, number: int) -> None:

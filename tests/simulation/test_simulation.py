@@ -12,7 +12,7 @@ import sys
 import pytest
 
 from tests.simulation.defects import DEFECTS, first_found
-from tests.simulation.world import simulate
+from tests.simulation.run import simulate
 
 WORLDS = 40
 STEPS_EACH = 2_600
@@ -40,7 +40,7 @@ def test_an_operator_that_is_broken_is_found_out(name):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_seed_replays_exactly_in_another_process(seed):
     """Whatever Python's hashes of strings are there: sets must not decide about anything."""
-    program = f"from tests.simulation.world import simulate; print(simulate({seed}, 800).digest)"
+    program = f"from tests.simulation.run import simulate; print(simulate({seed}, 800).digest)"
     digests = {
         subprocess.run(
             [sys.executable, "-c", program],

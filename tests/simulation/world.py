@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import random as global_random
 from collections import deque
 from collections.abc import Callable
@@ -33,7 +32,6 @@ from tests.simulation.people import People
 from tests.simulation.simulated_loop import START, SimulatedLoop
 from tests.simulation.truth import Truth
 
-CHAOS_STEPS = 2_500
 _ARRIVAL_SECONDS = 3_000.0
 _REST_SECONDS = 700.0
 _RESTART_SECONDS = 60.0
@@ -41,7 +39,7 @@ _LAST_STEPS = 60
 
 
 class World:
-    """Made and lived by :func:`simulate`.
+    """Made and lived by :func:`tests.simulation.run.simulate`.
 
     Args:
         loop: whose time it is.
@@ -290,50 +288,3 @@ class World:
 
     def _date(self) -> str:
         return format_datetime(self._now(), usegmt=True)
-
-
-class FoundError(AssertionError):
-    """A seed with which something is wrong; the message tells how to see it again."""
-
-
-def simulate(seed: int, chaos_steps: int = CHAOS_STEPS) -> World:
-    """Live a whole world.
-
-    Args:
-        seed: from which everything follows.
-        chaos_steps: for how many steps things go wrong.
-
-    Returns:
-        It, at its end.
-
-    Raises:
-        FoundError: an invariant did not hold.
-    """
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    loop = SimulatedLoop()
-    asyncio.set_event_loop(loop)
-    world: World | None = None
-    try:
-        world = World(loop, seed, chaos_steps)
-        loop.run_until_complete(world.live())
-    except Exception as error:
-        story = "\n".join(world.trace if world else [])
-        steps = world.steps if world else 0
-        raise FoundError(
-            f"{story}\nseed {seed}, step {steps}: {error}\n"
-            f"to see it again: make simulation SEED={seed} STEPS={chaos_steps}"
-        ) from error
-    finally:
-        logging.disable(before)
-        _end(loop)
-    return world
-
-
-def _end(loop: SimulatedLoop) -> None:
-    tasks = asyncio.all_tasks(loop)
-    for task in tasks:
-        task.cancel()
-    loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-    asyncio.set_event_loop(None)
-    loop.close()

@@ -26,6 +26,7 @@ BARS = {
     1000: Bars(deployments=25, ready=62, restart=8, resident=200, deleted=35),
     5000: Bars(deployments=150, ready=390, restart=30, resident=500, deleted=180),
 }
+_WORTH_SAYING = 0.5
 REQUESTS_A_MODEL, CHANGE_MEDIAN_MS, CHANGE_P99_MS, TIMES_THE_LIMIT = 11, 25, 70, 1.3
 
 
@@ -51,6 +52,11 @@ def of_scale(found: Found) -> list[Measured]:
         ("peak memory", found.peak, "MiB", None),
         ("operator CPU a model, apply to Ready", 1000 * found.cpu / found.count, "ms", None),
         ("models applied by 20 clients", found.applied, "s", None),
+    ]
+    figures += [
+        (f"CPU of {name}, apply to Ready", seconds, "s", None)
+        for name, seconds in sorted(found.cpu_of_others.items())
+        if seconds >= _WORTH_SAYING
     ]
     if found.limit:
         figures += [

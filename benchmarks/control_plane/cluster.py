@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.control_plane.errors import BenchmarkError
 from benchmarks.demo.kubectl import Kubectl
 from benchmarks.demo.surroundings import exports
+from devcluster.places import here
+from devcluster.processes import of_cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "keras-operator-system"
@@ -55,6 +57,15 @@ def start(folder: Path) -> Cluster:
 def stop() -> None:
     """End the cluster and remove what it wrote."""
     _devcluster("down", _STOP_SECONDS)
+
+
+def cpu_seconds() -> dict[str, float]:
+    """User and system time of each component of the control plane since its start."""
+    seconds: dict[str, float] = {}
+    for process in of_cluster(replace(here(), fake_nodes=True).name):
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+        seconds[process.name] = (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return seconds
 
 
 def _install(kubectl: Kubectl) -> None:

@@ -61,7 +61,8 @@ class Request(msgspec.Struct, frozen=True):
     @property
     def upkeep(self) -> bool:
         """Whether it is one that an operator at rest may send: a watch, its Lease, the audit's list of metadata."""
-        return self.verb == "watch" or self.resource == "leases" or (self.verb == "list" and "limit=" in self.uri)
+        audit = self.verb == "list" and not self.namespace and "fieldSelector" not in self.uri
+        return audit or self.verb == "watch" or self.resource == "leases"
 
 
 class AuditLog:

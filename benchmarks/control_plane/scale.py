@@ -18,7 +18,7 @@ from keras_operator.kinds import MODEL
 
 from benchmarks.control_plane import limit, operator
 from benchmarks.control_plane.api import MERGE_PATCH, Api, opened, until
-from benchmarks.control_plane.cluster import NAMESPACE, USER, Cluster
+from benchmarks.control_plane.cluster import NAMESPACE, USER, Cluster, cpu_seconds
 from benchmarks.control_plane.errors import BenchmarkError
 from benchmarks.control_plane.operator import Operator
 from benchmarks.control_plane.population import Population, check_ready, delete_all, populate
@@ -43,6 +43,7 @@ class Found:
     requests: Counter[str] = field(default_factory=Counter)
     reads: int = 0
     cpu: float = 0.0
+    cpu_of_others: dict[str, float] = field(default_factory=dict)
     resident: float = 0.0
     peak: float = 0.0
     at_rest: Counter[str] = field(default_factory=Counter)
@@ -127,7 +128,7 @@ async def _serving(
     async with operator.running(cluster, folder) as process:
         await process.wait_ready(patience)
         log.new()
-        cpu = process.cpu_seconds()
+        cpu, others = process.cpu_seconds(), cpu_seconds()
         held = await api.json("GET", f"{LEASE_PATH}/{LEASE_NAME}")
         await api.json("PUT", f"{LEASE_PATH}/{LEASE_NAME}", {**held, "spec": _lease("", 1)["spec"]})
 
@@ -138,6 +139,7 @@ async def _serving(
         await until(all_serve, f"{found.count} models serve", patience)
         requests = await _quiet(log, process, patience)
         found.cpu = process.cpu_seconds() - cpu
+        found.cpu_of_others = {name: seconds - others.get(name, 0.0) for name, seconds in cpu_seconds().items()}
         begun = _took_the_lease(requests)
         found.deployments = (_last(requests, "deployments") - begun).total_seconds()
         found.ready = (_last(requests, "kerasmodels/status") - begun).total_seconds()

@@ -56,7 +56,7 @@ def test_a_log_that_was_rotated_is_read_to_its_end(tmp_path):
         ("watch", "pods", "/api/v1/pods?watch=true", True),
         ("update", "leases", "/x", True),
         ("list", "pods", "/api/v1/pods?limit=500", True),
-        ("list", "events", "/api/v1/events", False),
+        ("list", "events", "/api/v1/events?fieldSelector=involvedObject.uid%3Du", False),
         ("get", "pods", "/x", False),
         ("patch", "deployments", "/x", False),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import random
 import signal
 import socket
 import sys
@@ -226,7 +227,10 @@ def _kubeconfig(path: Path, server: str) -> Path:
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
+    """A port that nobody listens on, and that no connection is given while its operator is down."""
+    lowest_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    while True:
+        port = random.randrange(10_000, min(lowest_given, 32_768))
+        with socket.socket() as taken, contextlib.suppress(OSError):
+            taken.bind(("0.0.0.0", port))
+            return port

@@ -34,7 +34,7 @@ def applied(api: ApiServer, make_namespace: MakeNamespace, digits_model: Served)
 def test_an_example_is_served_and_answers(api: ApiServer, kubectl: Kubectl, applied: Applied, file: str) -> None:
     document = applied[file]
     namespace, name, spec = document["metadata"]["namespace"], document["metadata"]["name"], document["spec"]
-    api.wait_for(MODEL, namespace, name, is_ready, f"{file} that serves", seconds=420)
+    api.wait_for(MODEL, namespace, name, is_ready, f"{file} that serves", seconds=540)
 
     digits = image_sets.known_and_held_out()[1][:100]
     url = model_url(api, namespace, name).replace(f"/{name}", f"/{spec['serving'].get('modelName', name)}")
@@ -52,7 +52,7 @@ def test_what_an_example_asks_of_serving_is_there(api: ApiServer, applied: Appli
     document = applied[file]
     namespace, name = document["metadata"]["namespace"], document["metadata"]["name"]
     serving = document["spec"]["serving"]
-    api.wait_for(MODEL, namespace, name, is_ready, f"{file} that serves", seconds=420)
+    api.wait_for(MODEL, namespace, name, is_ready, f"{file} that serves", seconds=540)
     deployment = api.get("Deployment", namespace, name)
     autoscaler = api.get("HorizontalPodAutoscaler", namespace, name)
     assert deployment is not None

@@ -196,7 +196,8 @@ def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, no
     if deployment is not None and deployment.number != number:
         # What is there is of another version; what its controller says of it is no news about this one.
         deployment = None
-    if deployment is not None and deployment.rolled_out and not observed.behind:
+    # Its controller may know of ready pods before their own watch has brought them: until then nothing says who answers.
+    if deployment is not None and deployment.rolled_out and serving == number and not observed.behind:
         message = f"version {number} serves on {deployment.available}/{deployment.replicas} pods"
         if observed.autoscaler and (trouble := autoscaler_trouble(observed.autoscaler, now)):
             message += f"; {trouble}"

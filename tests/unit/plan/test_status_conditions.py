@@ -301,3 +301,16 @@ def test_a_transition_time_moves_only_when_the_status_does():
     assert since["Available"] == NOW
     again = decide(ONE, published(1, ONE), status=status, at=NOW + timedelta(hours=1), **SERVES_ONE).status
     assert again == status
+
+
+@pytest.mark.parametrize("pods", [(), (serving_pod(1, ready=False),)], ids=["not seen", "not seen ready"])
+def test_a_model_is_ready_only_once_the_pods_that_answer_are_seen(pods):
+    """The Deployment's watch may be ahead of the pods': Ready beside "no pod answers" would contradict itself."""
+    assert summary(decide(ONE, published(1, ONE), deployment=deployment(1), pods=pods)) == {
+        "Ready": ("False", "RollingOut"),
+        "Reconciling": ("True", "RollingOut"),
+        "Trained": ("True", "Trained"),
+        "GatesMet": ("True", "NoGates"),
+        "Published": ("True", "Published"),
+        "Available": NOTHING_SERVES,
+    }

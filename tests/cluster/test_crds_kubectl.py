@@ -175,10 +175,6 @@ VERSION_ROWS = {
         version_status(VersionPhase.TRAINING, "is being trained"),
         ["Training", "", "", "is being trained"],
     ),
-    VersionPhase.EVALUATED: (
-        version_status(VersionPhase.EVALUATED, "was evaluated", **MEASURED),
-        ["Evaluated", "0.912", "", "was evaluated"],
-    ),
     VersionPhase.EXPORTING: (
         version_status(VersionPhase.EXPORTING, "is being exported", **MEASURED),
         ["Exporting", "0.912", "", "is being exported"],

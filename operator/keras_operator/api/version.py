@@ -19,7 +19,6 @@ class VersionPhase(StrEnum):
 
     PENDING = "Pending"
     TRAINING = "Training"
-    EVALUATED = "Evaluated"
     EXPORTING = "Exporting"
     PUBLISHED = "Published"
     REJECTED = "Rejected"

@@ -181,7 +181,7 @@ def _run_outlook(
         case VersionPhase.PENDING if spec.suspend:
             message = _join(f"suspended: version {number} waits", serves)
             return Outlook(Phase.SUSPENDED, message, Reason.SUSPENDED)
-    exporting = status.phase in (VersionPhase.EXPORTING, VersionPhase.EVALUATED)
+    exporting = status.phase is VersionPhase.EXPORTING
     phase, reason = (Phase.EXPORTING, Reason.EXPORTING) if exporting else (Phase.TRAINING, Reason.TRAINING)
     if hold_up:
         verb = "exported" if exporting else "trained"
@@ -196,7 +196,7 @@ def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, no
     if deployment is not None and deployment.number != number:
         # What is there is of another version; what its controller says of it is no news about this one.
         deployment = None
-    # Its controller may know of ready pods before their own watch has brought them: until then nothing says who answers.
+    # Its controller may know of ready pods before their own watch has brought them: then nothing says who answers.
     if deployment is not None and deployment.rolled_out and serving == number and not observed.behind:
         message = f"version {number} serves on {deployment.available}/{deployment.replicas} pods"
         if observed.autoscaler and (trouble := autoscaler_trouble(observed.autoscaler, now)):

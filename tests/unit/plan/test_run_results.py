@@ -83,7 +83,7 @@ def test_a_long_training_leaves_out_epochs_that_the_status_cannot_hold():
 
 
 def test_what_was_trained_is_not_trained_again_when_its_job_is_gone():
-    todo = decide(SPEC, version(1, SPEC, VersionPhase.EVALUATED, metrics=GOOD_METRICS))
+    todo = decide(SPEC, version(1, SPEC, VersionPhase.PENDING, metrics=GOOD_METRICS))
     assert jobs_created(todo) == ["dogs-1-export"]
 
 

@@ -28,7 +28,7 @@ TAKEOVERS = int(os.environ.get("CHAOS_TAKEOVERS", "6"))
 """`make takeovers` sets 50."""
 PAIRS = min(6, TAKEOVERS)
 PATIENCE = 90.0
-"""Seconds in which the other must act; how many it took is printed, and `make takeovers` holds it against its bar."""
+"""Seconds in which the other must act at all; how many it took is printed, beside its bar."""
 _LEASES = "coordination.k8s.io/leases"
 
 

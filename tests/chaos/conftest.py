@@ -37,9 +37,12 @@ def api(cluster_env: dict[str, str]) -> CrdServer:
     return CrdServer(cluster_env["KUBECONFIG"])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def surroundings(cluster_env: dict[str, str], crds: object) -> Iterator[Surroundings]:
-    """The API server with this tree's CRDs and a pretended node, on which every pod of these tests is."""
+    """The API server with this tree's CRDs and a pretended node, on which every pod of these tests is.
+
+    Not for the session: tests elsewhere count the nodes that refuse a pod.
+    """
     kubeconfig = Path(cluster_env["KUBECONFIG"])
     upstream = Upstream(kubeconfig)
     assert "DEVCLUSTER_AUDIT_LOG" in cluster_env, "this cluster has no audit log to read: use devcluster's own"

@@ -80,6 +80,13 @@ _SETUP = (
 _AGAIN = "To try again, delete kerasmodelversion {name}-1, or change spec.training"
 
 CAUSES = {
+    # First, because this sentence does not stay: it is about a Job that has attempts left.
+    "init-failure": Cause(
+        "version 1 is tried again after <words> of its train Job: container setup of pod <pod> ended with exit code 1: "
+        "asking for a licence | no licence is left",
+        "Training",
+        policies=(Policy("pods", _first_item("/spec/initContainers", _SETUP)),),
+    ),
     "image-pull": Cause(
         "version 1 cannot be trained: container train of pod <pod> cannot start: "
         "<words>registry.invalid/trainer:1<words>; check the image's name in the operator's flags and the "
@@ -158,12 +165,6 @@ CAUSES = {
         "the namespace",
         "PodRefused",
         policies=(Policy("pods", [_patch("/spec/hostNetwork", "true")]),),
-    ),
-    "init-failure": Cause(
-        "version 1 is tried again after <words> of its train Job: container setup of pod <pod> ended with exit code 1: "
-        "asking for a licence | no licence is left",
-        "Training",
-        policies=(Policy("pods", _first_item("/spec/initContainers", _SETUP)),),
     ),
     "out-of-memory": Cause(
         "version 1 failed: container train of pod <pod> was killed for memory: raise "

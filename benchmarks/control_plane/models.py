@@ -14,7 +14,7 @@ from keras_operator.cluster.reference import KUBERNETES_KINDS, Kinds
 from keras_operator.kinds import MODEL, VERSION
 from keras_operator.plan import Plan, plan
 from keras_operator.plan.images import Images, Installation
-from keras_operator.plan.observed import Deployment, Identity, Model, Observed
+from keras_operator.plan.observed import Deployment, Identity, Model, Observed, Pod
 from keras_operator.plan.observed import Version as ObservedVersion
 from keras_operator.projection import project
 from keras_operator.render import Renderer
@@ -145,7 +145,9 @@ class Author:
         observed = Observed(model=_projected_model(model), versions=(_projected_version(version),))
         first = self._plan(observed)
         children = tuple(self._renderer.render(desired) for desired in first.keep)
-        serves = dataclasses.replace(observed, deployment=_rolled_out(model["metadata"]))
+        serves = dataclasses.replace(
+            observed, deployment=_rolled_out(model["metadata"]), pods=(_ready_pod(model["metadata"]),)
+        )
         statuses = tuple(msgspec.to_builtins(todo.status) for todo in (first, self._plan(serves)))
         return Writes(children, statuses)
 
@@ -163,6 +165,11 @@ def _projected_version(body: Mapping[str, Any]) -> ObservedVersion:
     version = project(VERSION, body)
     assert isinstance(version, ObservedVersion)
     return version
+
+
+def _ready_pod(metadata: Mapping[str, Any]) -> Pod:
+    who = Identity(metadata["namespace"], f"{metadata['name']}-pod", "a pod's", datetime.now(UTC))
+    return Pod(who, number=1, component="serving", phase="Running", ready=True)
 
 
 def _rolled_out(metadata: Mapping[str, Any]) -> Deployment:

@@ -302,8 +302,8 @@ def test_a_namespace_that_goes_is_no_trouble(
     api.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata})
     api.delete("Namespace", None, namespace)
     api.wait_gone(MODEL, namespace, NAME)
-    for kind in ("Job", VERSION, "Service", "NetworkPolicy"):
-        assert not api.objects(kind, namespace)
+    for kind, child in (("Job", f"{NAME}-1-train"), (VERSION, f"{NAME}-1"), ("Service", NAME), ("NetworkPolicy", NAME)):
+        api.wait_gone(kind, namespace, child)
     api.patch("ConfigMap", namespace, "keeper", {"metadata": {"finalizers": None}})
     words = ("logs", "-n", "keras-operator-system", "deployment/keras-operator", "--since=10m")
     lines = [line for line in kubectl.run(*words).splitlines() if namespace in line]

@@ -9,35 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from benchmarks.audit_event import WRITES, ObjectRef, audit_event
+
 READS = frozenset({"get", "list"})
-WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-
-
-class _User(msgspec.Struct, frozen=True):
-    username: str = ""
-
-
-class _ObjectRef(msgspec.Struct, frozen=True, rename="camel"):
-    resource: str = ""
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-
-
-class _Status(msgspec.Struct, frozen=True):
-    code: int = 0
-
-
-class _Event(msgspec.Struct, frozen=True, rename="camel"):
-    """What is used here of an Event of audit.k8s.io/v1 (kubernetes.io/docs/reference/config-api/apiserver-audit.v1)."""
-
-    request_received_timestamp: datetime
-    stage_timestamp: datetime
-    verb: str
-    user: _User = _User()
-    object_ref: _ObjectRef | None = None
-    response_status: _Status | None = None
-    request_uri: str = msgspec.field(name="requestURI", default="")
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -81,7 +55,6 @@ class AuditLog:
         self._position = path.stat().st_size
         self._inode = path.stat().st_ino
         self._rest = b""
-        self._decoder = msgspec.json.Decoder(_Event)
 
     def new(self) -> list[Request]:
         """The user's requests that were logged since the last call, in the order of their answers."""
@@ -102,13 +75,10 @@ class AuditLog:
         return data + more
 
     def _request(self, line: bytes) -> Request | None:
-        try:
-            event = self._decoder.decode(line)
-        except msgspec.DecodeError:
+        event = audit_event(line)
+        if event is None or event.user.username != self._user:
             return None
-        if event.user.username != self._user:
-            return None
-        of = event.object_ref or _ObjectRef()
+        of = event.object_ref or ObjectRef()
         return Request(
             user=event.user.username,
             verb=event.verb,
@@ -116,7 +86,7 @@ class AuditLog:
             namespace=of.namespace,
             name=of.name,
             uri=event.request_uri,
-            code=event.response_status.code if event.response_status else 0,
+            code=event.code,
             received=event.request_received_timestamp,
             answered=event.stage_timestamp,
         )

@@ -8,34 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-WRITES = {"create", "update", "patch", "delete", "deletecollection"}
-
-
-class _User(msgspec.Struct, frozen=True):
-    username: str = ""
-
-
-class _ObjectRef(msgspec.Struct, frozen=True, rename="camel"):
-    resource: str = ""
-    namespace: str = ""
-    name: str = ""
-    subresource: str = ""
-
-
-class _Status(msgspec.Struct, frozen=True):
-    code: int = 0
-
-
-class _Event(msgspec.Struct, frozen=True, rename="camel"):
-    """What is used here of an Event of audit.k8s.io/v1 (kubernetes.io/docs/reference/config-api/apiserver-audit.v1)."""
-
-    request_received_timestamp: datetime
-    stage_timestamp: datetime
-    verb: str
-    stage: str = ""
-    user: _User = _User()
-    object_ref: _ObjectRef | None = None
-    response_status: _Status | None = None
+from benchmarks.audit_event import WRITES, audit_event
 
 
 class Write(msgspec.Struct, frozen=True):
@@ -49,9 +22,6 @@ class Write(msgspec.Struct, frozen=True):
     name: str
     received: datetime
     answered: datetime
-
-
-_decoder = msgspec.json.Decoder(_Event)
 
 
 def writes(lines: Iterable[bytes]) -> list[Write]:
@@ -72,12 +42,10 @@ def read_writes(path: Path, begin: int) -> list[Write]:
 
 
 def _write(line: bytes) -> Write | None:
-    try:
-        event = _decoder.decode(line)
-    except msgspec.DecodeError:
+    event = audit_event(line)
+    if event is None or event.verb not in WRITES or event.object_ref is None:
         return None
-    code = event.response_status.code if event.response_status else 0
-    if event.verb not in WRITES or event.object_ref is None or event.stage != "ResponseComplete" or code // 100 != 2:
+    if event.stage != "ResponseComplete" or event.code // 100 != 2:
         return None
     of = event.object_ref
     return Write(

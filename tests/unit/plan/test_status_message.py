@@ -1,4 +1,7 @@
-"""The one sentence and the one word that people read about a model."""
+"""The one sentence and the one word that people read about a model.
+
+One long table on purpose: the sentences are to be read side by side.
+"""
 
 from typing import Any
 

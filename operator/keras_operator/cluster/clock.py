@@ -83,7 +83,9 @@ class ServerClock(SystemClock):
         if abs(ahead - self._ahead) > self._TOLERANCE:
             self._ahead = ahead if abs(ahead) > self._TOLERANCE else timedelta()
             logger.warning(
-                "this machine's clock is %.0f s ahead of the API server's: taken into account", ahead.total_seconds()
+                "this machine's clock is %.0f s %s the API server's: taken into account",
+                abs(ahead.total_seconds()),
+                "ahead of" if ahead > timedelta() else "behind",
             )
 
 

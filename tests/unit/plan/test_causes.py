@@ -1,4 +1,7 @@
-"""Why a pod does not run or serve: each place where Kubernetes tells it, and the sentence made of it."""
+"""Why a pod does not run or serve: each place where Kubernetes tells it, and the sentence made of it.
+
+Tables on purpose as long as this: the sentences are to be read side by side.
+"""
 
 import dataclasses
 from typing import Any

@@ -13,8 +13,10 @@ def test_killed_in_every_phase_it_comes_to_the_same_end(
 ) -> None:
     namespace, selector = neighbour.namespace, f"keras-operator.dev/model={victim}"
     killed_in = []
+    seen = api.watch(MODEL, namespace, victim, seconds=PATIENCE)
+    assert next(seen) is None, "watched from before it is there, so that no phase is over before it is seen"
     api.apply(quick_model(namespace, victim))
-    for model in api.watch(MODEL, namespace, victim, seconds=PATIENCE):
+    for model in seen:
         now = phase(model) or "New" if model else "Gone"
         if now not in killed_in:
             operator.kill()

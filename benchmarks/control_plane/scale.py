@@ -215,17 +215,16 @@ async def _change(api: Api, cluster: Cluster, log: AuditLog, population: Populat
         await api.json("PATCH", path, {"spec": {"serving": serving}}, content_type=MERGE_PATCH)
         await asyncio.sleep(CHANGE_EVERY_SECONDS)
     await asyncio.sleep(QUIET_SECONDS)
-    accepted = {
-        (r.namespace, r.name): r.answered for r in own.new() if (r.verb, r.resource) == ("patch", "kerasmodels")
-    }
+    patches = {(r.namespace, r.name): r for r in own.new() if (r.verb, r.resource) == ("patch", "kerasmodels")}
     written: dict[tuple[str, str], datetime] = {}
     for request in log.new():
         key = (request.namespace, request.name)
-        if request.write and request.resource == children.get(key) and request.answered > accepted[key]:
+        # Not from the answer on: watches can bring a change before the one who made it has its answer.
+        if request.write and request.resource == children.get(key) and request.answered > patches[key].received:
             written.setdefault(key, request.answered)
     if missing := children.keys() - written.keys():
         raise BenchmarkError(f"{len(missing)} changes reached no child, among them that of {missing.pop()}")
-    return [(written[key] - accepted[key]).total_seconds() for key in children]
+    return [max(0.0, (written[key] - patches[key].answered).total_seconds()) for key in children]
 
 
 async def _restart(process: Operator, log: AuditLog, count: int, patience: float) -> tuple[float, Counter[str]]:

@@ -40,6 +40,8 @@ logger = logging.getLogger(__name__)
 SEED_MANAGER = "keras-operator-seed"
 _KINDS = {kind.kind: kind for kind in (*CHILDREN, VERSION)}
 _RUN_PODS = {Template.DEPLOYMENT, Template.TRAIN_JOB, Template.EXPORT_JOB}
+# What leads to pods and counts them: of no use before there are any.
+_AROUND_PODS = {Template.SERVICE, Template.AUTOSCALER, Template.DISRUPTION_BUDGET}
 # Nothing wakes a model when the namesake's object in its way is gone, or when a quota is raised.
 _IN_THE_WAY_SECONDS = 2.0
 _REFUSED_SECONDS = 15.0
@@ -104,9 +106,11 @@ class Reconciler:
         now = self._clock.now()
         todo = self._plan(observed, now)
         observed = await self._record_publications(key, observed, todo)
-        outcomes = await self._write_objects(model, observed, todo)
+        outcomes, halfway = await self._write_objects(model, observed, todo)
         if wrote := [outcome.wrote for outcome in outcomes if outcome.wrote]:
             logger.info("wrote %s", ", ".join(wrote))
+        if halfway:
+            return 0.0
         refusals = tuple(outcome.refusal for outcome in outcomes if outcome.refusal)
         behind = any(outcome.failure for outcome in outcomes)
         if behind or refusals or any(outcome.applied for outcome in outcomes):
@@ -135,8 +139,11 @@ class Reconciler:
         for kind in CHILDREN:
             self._accepted.pop(Ref(kind, *key), None)
 
-    async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> list[Outcome]:
-        """Everything at once: no child waits behind another, a Service least of all.
+    async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> tuple[list[Outcome], bool]:
+        """Everything at once: no child waits behind another. And whether this went well and is half of the way only.
+
+        A new Deployment comes first and by itself, and the model goes to the end of the queue: of many models all pods
+        are on their way before the first Service, of which an API server creates few in a second, and before statuses.
 
         But pods run in the name of a ServiceAccount. Until it is known to be the model's own, nothing may run pods: a
         model called like somebody's account would get that one's rights and pull secrets.
@@ -155,6 +162,10 @@ class Reconciler:
             if not outcomes[-1].done:
                 keep = tuple(desired for desired in keep if desired.template not in _RUN_PODS)
                 create = tuple(desired for desired in create if desired.template not in _RUN_PODS)
+        later: tuple[Desired, ...] = ()
+        if observed.deployment is None and any(desired.template is Template.DEPLOYMENT for desired in keep):
+            later = tuple(desired for desired in keep if desired.template in _AROUND_PODS)
+            keep = tuple(desired for desired in keep if desired.template not in _AROUND_PODS)
         outcomes += await asyncio.gather(
             *(self._keep(model, observed, desired) for desired in keep),
             *(self._create(desired) for desired in create),
@@ -162,7 +173,11 @@ class Reconciler:
         )
         if todo.seed and not observed.deployment and all(outcome.done for outcome in outcomes):
             outcomes.append(await self._hand_over_replicas(model, todo.seed))
-        return outcomes
+        if not later:
+            return outcomes, False
+        if all(outcome.done for outcome in outcomes):
+            return outcomes, True
+        return [*outcomes, *await asyncio.gather(*(self._keep(model, observed, desired) for desired in later))], False
 
     async def _keep(self, model: Model, observed: Observed, desired: Desired) -> Outcome:
         try:

@@ -12,6 +12,7 @@ from keras_operator.cluster.reference import (
     LEASE,
     POD,
     POD_DISRUPTION_BUDGET,
+    Key,
     Kind,
     Ref,
 )
@@ -44,6 +45,7 @@ class Invariants:
         storage: what is published.
         meddler: what people broke.
         seen_until: the moment up to which a process knew everything about some kinds.
+        believed_until: the same of all that matters to a model, when a process looked at it since a moment.
     """
 
     def __init__(
@@ -53,12 +55,14 @@ class Invariants:
         storage: ObjectStorage,
         meddler: people.People,
         seen_until: Callable[..., float],
+        believed_until: Callable[[str, Key, float], float],
     ) -> None:
         self._table = table
         self._truth = truth
         self._storage = storage
         self._people = meddler
         self._seen_until = seen_until
+        self._believed_until = believed_until
 
     def sent(self, request: Request) -> None:
         """A request of an operator leaves it: only the leader writes."""
@@ -227,9 +231,9 @@ class Invariants:
         _hold(ready == (status["phase"] == "Serving" and "Stalled" not in said), rule, f"{change.ref}: Ready, {status}")
         both = ready and ("Reconciling" in said or "Stalled" in said)
         _hold(not both, rule, f"{change.ref} is ready, and yet {sorted(said)}")
-        since = (
-            self._seen_until(change.actor, MODEL, VERSION, DEPLOYMENT, POD) - _DECIDED_BEFORE_SECONDS - _LATE_SECONDS
-        )
+        # What it says was decided by what was known at that moment, be it that a watch has caught up since.
+        oldest = self._table.time - _DECIDED_BEFORE_SECONDS - _LATE_SECONDS
+        since = min(oldest, self._believed_until(change.actor, (change.ref.namespace, change.ref.name), oldest))
         self._claims_of_serving(change.ref, status, since)
         if ready:
             self._claims_of_ready(change.ref, uid, generation, since)

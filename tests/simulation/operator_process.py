@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import math
+from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 from random import Random
 from typing import Any, cast
@@ -18,7 +19,7 @@ from keras_operator.cluster.failure import ApiFailure
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.outage import Outage
 from keras_operator.cluster.queue import KeyedQueue
-from keras_operator.cluster.reference import LEASE, Key, Kind, Ref
+from keras_operator.cluster.reference import DEPLOYMENT, LEASE, POD, Key, Kind, Ref
 from keras_operator.cluster.worker import Workers
 from keras_operator.handlers import Handlers
 from keras_operator.kinds import CHILDREN, MANAGED_SELECTOR, MODEL, VERSION
@@ -41,6 +42,8 @@ SETTINGS = Settings(
 )
 LEASE_REF = Ref(LEASE, SETTINGS.lease_namespace, SETTINGS.lease_name)
 _WORKERS = 3
+# Longer than any write is on its way after the look that led to it.
+_LOOKS_SECONDS = 300.0
 
 PodAnswer = Callable[[str], Mapping[str, Any]]
 """The answer of a pod to a URL; raises ApiFailure where there is none."""
@@ -112,6 +115,8 @@ class OperatorProcess:
             ],
             clock=clock,
         )
+        self._now = loop.time
+        self._looks: dict[Key, deque[tuple[float, float]]] = defaultdict(deque)
         self._reconciler = Reconciler(self.cache, client, SETTINGS, metrics, clock)
         # Each process compiles its templates once; here hundreds of processes share them.
         self._reconciler._renderer = _renderer()
@@ -162,6 +167,10 @@ class OperatorProcess:
             since = min(since, now if behind is None else behind)
         return since
 
+    def believed_until(self, key: Key, since: float) -> float:
+        """The moment up to which it knew everything that matters to this model when it looked at it since then."""
+        return min((knew for looked, knew in self._looks[key] if looked >= since), default=since)
+
     def _caches(self, kind: Kind, uid: str) -> bool:
         entries = (self.cache.entry(ref) for ref in self.cache.refs(kind))
         return any(entry is not None and entry.uid == uid for entry in entries)
@@ -184,6 +193,11 @@ class OperatorProcess:
             self._ended(self)
 
     async def _reconcile(self, key: Key) -> float | None:
+        now = self._now()
+        looks = self._looks[key]
+        looks.append((now, self.seen_until(now, MODEL, VERSION, DEPLOYMENT, POD)))
+        while looks[0][0] < now - _LOOKS_SECONDS:
+            looks.popleft()
         try:
             return await self._reconciler(key)
         except ApiFailure:

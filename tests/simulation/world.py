@@ -16,7 +16,7 @@ from email.utils import format_datetime
 from random import Random
 from typing import Any
 
-from keras_operator.cluster.reference import Kind, Ref
+from keras_operator.cluster.reference import Key, Kind, Ref
 from keras_operator.kinds import MODEL
 
 from tests.simulation.api_server import ApiServer, Refusal
@@ -76,7 +76,9 @@ class World:
                 list(self.models.items())[2:]
             )
         self.people = People(self.server, self.table, self._branch(), self.models, self.step, self.later)
-        self.invariants = Invariants(self.table, self.truth, self.storage, self.people, self._seen_until)
+        self.invariants = Invariants(
+            self.table, self.truth, self.storage, self.people, self._seen_until, self._believed_until
+        )
         self.table.listeners += [self._changed, self.truth.saw, self.invariants.saw]
         self.network.sent = self.invariants.sent
         self.network.arrived = self._arrived
@@ -267,6 +269,10 @@ class World:
         """A process that is gone knew what it knew when it ended; what it sent is at most a minute old."""
         process = next((one for one in self.processes if one.name == name), None)
         return self._loop.time() if process is None else process.seen_until(self._loop.time(), *kinds)
+
+    def _believed_until(self, name: str, key: Key, since: float) -> float:
+        process = next((one for one in self.processes if one.name == name), None)
+        return since if process is None else process.believed_until(key, since)
 
     def _guarded(self, action: Callable[[], object]) -> None:
         if self._over.done():

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 from keras_operator.api import Autoscaling, Resources
-from keras_operator.cluster.failure import Conflict, ServerUnavailable
+from keras_operator.cluster.failure import Conflict, Invalid, ServerUnavailable
 from keras_operator.cluster.reference import JOB, POD, Ref
 
 from tests.unit.plan.observations import brought, trained
@@ -61,6 +61,37 @@ async def test_a_version_is_said_to_be_published_before_it_serves(operator, serv
     server.before = look
     await live(operator, server, clock)
     assert phases == ["Published"]
+
+
+CHILDREN = ("ServiceAccount", "NetworkPolicy", "Deployment", "Service")
+
+
+def lose_all(server):
+    for kind in CHILDREN:
+        server.drop(server.ref(kind, "dogs"))
+
+
+async def test_pods_are_on_their_way_before_what_leads_to_them(serving, server):
+    lose_all(server)
+    assert await serving.look() == 0.0, "the model goes to the end of the queue, behind others' pods"
+    assert server.writes[0] == "apply ServiceAccount dogs"
+    assert sorted(server.writes[1:]) == ["apply Deployment dogs", "apply NetworkPolicy dogs"]
+    server.writes.clear()
+    await serving.look()
+    assert server.writes == ["apply Service dogs", "status KerasModel dogs"]
+
+
+async def test_what_leads_to_pods_does_not_wait_for_pods_that_are_refused(serving, server):
+    lose_all(server)
+
+    def refuse(request):
+        if request == "apply Deployment dogs":
+            raise Invalid(422, "Invalid", "spec.replicas: no")
+
+    server.before = refuse
+    assert await serving.look() != 0.0
+    assert "apply Service dogs" in server.writes
+    assert "spec.replicas: no" in status(server)["message"]
 
 
 async def test_at_rest_nothing_is_asked_and_nothing_written(serving, server):

@@ -8,6 +8,7 @@ from keras_operator.cluster.failure import Conflict, Invalid, ServerUnavailable
 from keras_operator.cluster.reference import JOB, POD, Ref
 
 from tests.unit.plan.observations import brought, trained
+from tests.unit.reconcile.memory_api_server import MemoryApiServer
 from tests.unit.reconcile.operator_run import (
     MODEL_REF,
     Operator,
@@ -66,7 +67,7 @@ async def test_a_version_is_said_to_be_published_before_it_serves(operator, serv
 CHILDREN = ("ServiceAccount", "NetworkPolicy", "Deployment", "Service")
 
 
-def lose_all(server):
+def lose_all(server: MemoryApiServer) -> None:
     for kind in CHILDREN:
         server.drop(server.ref(kind, "dogs"))
 

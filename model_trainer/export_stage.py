@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,7 +16,7 @@ from keras_operator.api import ProgressStage, RunResult, RunSpec, RunStage, Serv
 from model_store import Manifest, NotFound, Store, open_store, publish, read_manifest
 from model_trainer import run_folder, warmup
 from model_trainer.context import Context
-from model_trainer.export import export_saved_model
+from model_trainer.export import EXTRA_ASSETS, export_saved_model
 from model_trainer.failure import BadRun
 from model_trainer.parity import check_parity
 from model_trainer.run_folder import ExportRecord, RunFolder
@@ -84,6 +85,7 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     board.enter(ProgressStage.EXPORTING, "exporting a SavedModel")
     export_saved_model(model, record.classes, directory)
     warmup.write_warmup(directory, spec.model_name, warmup.of_samples(samples))
+    _add_data_card(folder, directory)
     board.happened("exported")
 
     board.enter(ProgressStage.VERIFYING, f"comparing it with the trained model on {len(samples.files)} images")
@@ -98,6 +100,12 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
         "kerasVersion": keras.__version__,
     }
     return _Verified(parity, info)
+
+
+def _add_data_card(folder: RunFolder, directory: Path) -> None:
+    """Put the data card beside the version; a training by an older release has left none."""
+    with contextlib.suppress(NotFound):
+        folder.download(run_folder.DATA_CARD, directory / EXTRA_ASSETS / run_folder.DATA_CARD)
 
 
 def _from_source(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:

@@ -52,6 +52,12 @@ class TooManyBadFiles(RunFailure):
     reason: str = RunReason.TOO_MANY_BAD_FILES
 
 
+class BadData(RunFailure):
+    """What describes the data is not right: a table of labels, an archive, a part of the data that is not there."""
+
+    reason: str = RunReason.BAD_DATA
+
+
 class InvalidArchitecture(RunFailure):
     """The network cannot be built for these images, or cannot learn from them."""
 

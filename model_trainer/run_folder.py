@@ -10,7 +10,7 @@ import msgspec
 from keras_operator.api import Images
 
 from model_store import NotFound, Store, claim, run_key
-from model_trainer.data.dataset import BadFile
+from model_trainer.data.listing import BadFile
 from model_trainer.patience import Patience
 
 MODEL = "model.keras"
@@ -19,6 +19,7 @@ METRICS = "metrics.json"
 HISTORY = "history.json"
 EVALUATION = "evaluation.json"
 SPLIT = "split.json"
+DATA_CARD = "data-card.json"
 SAMPLES = "samples.npz"
 EXPORT = "export.json"
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from model_store import NotFound, Store, TooLarge
+from model_store import NotFound, TooLarge
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.decoding import Pixels
 from model_trainer.data.formats import MOST_BYTES
+from model_trainer.data.reading import Places
 from model_trainer.data.split import Indices
 from model_trainer.failure import NoImages
 
@@ -65,7 +66,7 @@ class Samples:
             return cls(files, saved["pixels"], saved["probabilities"])
 
 
-def choose(model: Any, dataset: Dataset, part: Indices, store: Store) -> Samples:
+def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Samples:
     """Up to 64 images of `part`, spread evenly over it, read from the store again.
 
     A file that has changed since it was decoded, or that cannot be read now, is left out. Raises NoImages if none is.
@@ -76,7 +77,7 @@ def choose(model: Any, dataset: Dataset, part: Indices, store: Store) -> Samples
     for index in part[np.unique(np.linspace(0, len(part) - 1, MOST_SAMPLES, dtype=np.int64))]:
         example = dataset.examples[index]
         try:
-            data = store.read(example.key, limit=MOST_BYTES)
+            data = places.of(example.part).read(example.key, limit=MOST_BYTES)
         except (NotFound, TooLarge):
             continue
         if hashlib.sha256(data).hexdigest() == example.sha256 and (len(data) <= room or not files):
@@ -85,8 +86,8 @@ def choose(model: Any, dataset: Dataset, part: Indices, store: Store) -> Samples
             rows.append(example.row)
     if not files:
         raise NoImages(
-            f"The test images under {store.uri} were changed or removed while the model was trained, so the exported "
-            "model could not be compared with it. Train again when the data is at rest."
+            f"The test images under {places.main.uri} were changed or removed while the model was trained, so the "
+            "exported model could not be compared with it. Train again when the data is at rest."
         )
     chosen = Samples(tuple(files), dataset.pixels[rows], np.empty((0, 0), np.float32))
     return replace(chosen, probabilities=model.predict(chosen.images, batch_size=PREDICT_BATCH, verbose=0))

@@ -6,19 +6,18 @@ import logging
 from collections.abc import Callable
 
 import keras
-from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunStage, Training
+from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunStage
 
-from model_store import Store, open_store
-from model_trainer import machine, run_folder
+from model_store import open_store
+from model_trainer import run_folder
 from model_trainer.architectures import build
 from model_trainer.context import Context
+from model_trainer.data.data_card import data_card
 from model_trainer.data.dataset import Dataset
-from model_trainer.data.decoding import CHANNELS, Decoder
-from model_trainer.data.fetching import Resources, fetch_images, named
-from model_trainer.data.listing import list_images
+from model_trainer.data.reading import places_of, read_data
 from model_trainer.data.split import Indices, Split
 from model_trainer.evaluation import report, score
-from model_trainer.failure import BadRun, NoImages
+from model_trainer.failure import BadRun
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
@@ -46,8 +45,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         board.enter(ProgressStage.SAVING, "the training had finished before; its result is used")
         return _result(done)
 
-    data_store = open_store(training.data.uri, endpoint=spec.store.endpoint)
-    dataset, split = _read_data(data_store, training, context)
+    places = places_of(training.data, spec.store.endpoint)
+    dataset, split = read_data(training.data, places, context)
     board.happened("dataReady")
 
     board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} images of {len(dataset.classes)} classes")
@@ -65,7 +64,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.write(run_folder.EVALUATION, report(test, dataset.classes))
     folder.write(run_folder.HISTORY, history)
     folder.write(run_folder.SPLIT, _split_of(dataset, split))
-    samples = context.patience("reading test images", lambda: choose(model, dataset, split.test, data_store))
+    folder.write(run_folder.DATA_CARD, data_card(dataset, split))
+    samples = context.patience("reading test images", lambda: choose(model, dataset, split.test, places))
     samples.save(context.scratch / run_folder.SAMPLES)
     folder.upload(context.scratch / run_folder.SAMPLES, run_folder.SAMPLES)
     for path in save(model, context.scratch):
@@ -92,39 +92,6 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     )
     folder.write(run_folder.METRICS, record)
     return _result(record)
-
-
-def _read_data(store: Store, training: Training, context: Context) -> tuple[Dataset, Split]:
-    data = training.data
-    context.board.enter(ProgressStage.FETCHING, f"looking for images under {data.uri}")
-    listing = context.patience(f"listing {data.uri}", lambda: list_images(data.uri, store.list()))
-    height, width = data.image_size
-    dataset = fetch_images(
-        store,
-        listing,
-        Decoder(height, width, CHANNELS[data.color_mode.value], machine.processors()),
-        max_bad_files=data.max_bad_files,
-        patience=context.patience,
-        resources=Resources(machine.memory_bytes(), context.scratch),
-        on_progress=lambda done, total: context.board.say(f"read {done} of {total} images"),
-    )
-    split = dataset.split(validation_fraction=data.validation_fraction, test_fraction=data.test_fraction)
-    if not len(split.test) or not len(split.validation):
-        raise NoImages(
-            f"{data.uri} has {len(dataset.examples)} different images that can be used, too few for a train, a "
-            "validation and a test part. Add images: each class needs one, and two more are needed in all."
-        )
-    _log_data(dataset, split)
-    return dataset, split
-
-
-def _log_data(dataset: Dataset, split: Split) -> None:
-    if dataset.bad:
-        log.warning("%d files cannot be used: %s", len(dataset.bad), named(list(dataset.bad)))
-    if dataset.ignored:
-        log.info("other files were left out", extra={"ignored": dataset.ignored})
-    sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
-    log.info("the data is read", extra={"classes": len(dataset.classes), "images": sizes})
 
 
 def _teller(context: Context, epochs: int) -> Callable[[Tick], None]:

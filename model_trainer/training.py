@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import keras
-from keras_operator.api import EarlyStopping, Optimizer, Training
+import numpy as np
+from keras_operator.api import ClassWeights, EarlyStopping, Optimizer, Training
 
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.pipeline import Batches, Shuffling
-from model_trainer.data.split import Split
+from model_trainer.data.split import Indices, Split
 from model_trainer.failure import Diverged
 
 History = dict[str, list[float]]
@@ -88,6 +89,7 @@ def train(model: Any, dataset: Dataset, split: Split, training: Training, tell: 
         validation_data=_batches(dataset, split.validation, training, None).dataset(classes, training.loss),
         epochs=training.epochs,
         callbacks=callbacks,
+        class_weight=class_weights(dataset, split.train, training.data.class_weights),
         shuffle=False,
         verbose=0,
     )
@@ -100,6 +102,17 @@ def train(model: Any, dataset: Dataset, split: Split, training: Training, tell: 
             "spec.training.optimizer.name."
         )
     return history
+
+
+def class_weights(dataset: Dataset, part: Indices, wanted: ClassWeights | None) -> dict[int, float] | None:
+    """Each class's factor in the loss, or None where every image counts the same.
+
+    Balanced as scikit-learn's `compute_class_weight`: images / (classes * images of the class).
+    """
+    if wanted is None:
+        return None
+    counts = np.bincount(dataset.labels(part), minlength=len(dataset.classes))
+    return {label: float(len(part) / (len(counts) * count)) for label, count in enumerate(counts)}
 
 
 def _batches(dataset: Dataset, part: Any, training: Training, shuffling: Shuffling | None) -> Batches:

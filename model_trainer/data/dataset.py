@@ -8,27 +8,26 @@ import numpy as np
 import numpy.typing as npt
 
 from model_trainer.data.decoding import Pixels
-from model_trainer.data.split import Indices, Split, split_by_content
+from model_trainer.data.listing import BadFile
+from model_trainer.data.split import Indices, Part, Split, split_with_own_parts
 
 Labels = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class BadFile:
-    """A file that its name calls an image and that cannot be used; `fault` is a short phrase."""
-
-    key: str
-    fault: str
-
-
-@dataclass(frozen=True, slots=True)
 class Example:
-    """A usable image: `row` in the array of pixels, `key` in the store, class index, SHA-256 (hex) of the file."""
+    """A usable image.
+
+    `row` in the array of pixels, `key` in the store, class index, SHA-256 (hex) of the file, its `size` in bytes, and
+    the `part` whose own uri it comes from; None for an image that is still to be split.
+    """
 
     row: int
     key: str
     label: int
     sha256: str
+    size: int = 0
+    part: Part | None = None
 
 
 @dataclass(frozen=True)
@@ -50,10 +49,11 @@ class Dataset:
     ignored: dict[str, int]
 
     def split(self, *, validation_fraction: float, test_fraction: float) -> Split:
-        """Indices into `examples` of each part."""
-        return split_by_content(
+        """Indices into `examples` of each part; a part that has its own uri is that, and its fraction says nothing."""
+        return split_with_own_parts(
             [example.sha256 for example in self.examples],
             [example.label for example in self.examples],
+            [example.part for example in self.examples],
             validation_fraction=validation_fraction,
             test_fraction=test_fraction,
         )

@@ -5,20 +5,22 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from model_store import NotFound, Store, TooLarge
 from model_trainer.data.cache import allocate
-from model_trainer.data.dataset import BadFile, Dataset, Example
+from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.decoding import Decoder, Pixels
 from model_trainer.data.formats import MOST_BYTES, BadImage
-from model_trainer.data.listing import ImageFile, Listing
+from model_trainer.data.listing import BadFile, ImageFile, Listing
+from model_trainer.data.split import Part
 from model_trainer.failure import TooManyBadFiles
 from model_trainer.patience import Patience
 
@@ -75,6 +77,7 @@ def fetch_images(
     max_bad_files: int,
     patience: Patience,
     resources: Resources,
+    own: Mapping[Part, Store] = MappingProxyType({}),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Dataset:
     """Read, check and decode every image of `listing` once.
@@ -88,6 +91,7 @@ def fetch_images(
         max_bad_files: how many files may be unusable.
         patience: how long to wait for a store that is away.
         resources: memory and scratch volume.
+        own: stores rooted at the uris of parts that have their own.
         on_progress: called with (files done, files in all).
 
     Raises:
@@ -101,7 +105,8 @@ def fetch_images(
             return BadFile(file.key, f"{file.size:,} bytes, more than the {MOST_BYTES:,} that an image may have")
         try:
             with budget.of(file.size):
-                data = patience(f"reading {file.key}", lambda: store.read(file.key, limit=MOST_BYTES))
+                place = store if file.part is None else own[file.part]
+                data = patience(f"reading {file.key}", lambda: place.read(file.key, limit=MOST_BYTES))
                 return _Loaded(hashlib.sha256(data).hexdigest(), decoder(data))
         except (NotFound, TooLarge):
             return BadFile(file.key, "changed or removed while the data was read")
@@ -110,21 +115,25 @@ def fetch_images(
 
     images = allocate(len(listing.files), decoder.shape, memory=resources.memory, scratch=resources.scratch)
     examples: list[Example] = []
-    bad: list[BadFile] = []
+    bad = list(listing.bad)
+    if len(bad) > max_bad_files:
+        raise TooManyBadFiles(_too_many(store.uri, bad, max_bad_files, len(listing.files), len(listing.files)))
+    bad_of_class: dict[int, list[BadFile]] = {}
     pool = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="fetch")
     try:
         for row, (file, loaded) in enumerate(_in_order(pool, load, listing.files)):
             if isinstance(loaded, BadFile):
                 bad.append(loaded)
+                bad_of_class.setdefault(file.label, []).append(loaded)
                 if len(bad) > max_bad_files:
                     raise TooManyBadFiles(_too_many(store.uri, bad, max_bad_files, row + 1, len(listing.files)))
             else:
                 images[row] = loaded.pixels
-                examples.append(Example(row, file.key, file.label, loaded.sha256))
+                examples.append(Example(row, file.key, file.label, loaded.sha256, file.size, file.part))
             on_progress(row + 1, len(listing.files))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
-    _check_every_class(store.uri, listing, examples, bad)
+    _check_every_class(store.uri, listing, examples, bad_of_class)
     return Dataset(listing.classes, images, tuple(examples), tuple(bad), listing.ignored)
 
 
@@ -156,12 +165,13 @@ def _too_many(uri: str, bad: list[BadFile], limit: int, seen: int, total: int) -
     )
 
 
-def _check_every_class(uri: str, listing: Listing, examples: list[Example], bad: list[BadFile]) -> None:
-    counts = np.bincount([example.label for example in examples], minlength=len(listing.classes))
+def _check_every_class(
+    uri: str, listing: Listing, examples: list[Example], bad_of_class: dict[int, list[BadFile]]
+) -> None:
+    to_split = [example.label for example in examples if example.part is None]
+    counts = np.bincount(to_split, minlength=len(listing.classes))
     for label in np.flatnonzero(counts == 0):
-        name = listing.classes[label]
-        of_class = [file for file in bad if file.key.startswith(f"{name}/")]
         raise TooManyBadFiles(
-            f"No image of the class {name!r} under {uri} can be used: {named(of_class)}. "
-            "Repair them, or remove that folder."
+            f"No image of the class {listing.classes[label]!r} under {uri} can be used: "
+            f"{named(bad_of_class.get(int(label), []))}. Repair them, or remove that class."
         )

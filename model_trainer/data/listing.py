@@ -1,82 +1,157 @@
-"""Which files under `data.uri` are images, and of which class: decided from names alone."""
+"""Which files under an address are images, and of which class: decided from names alone."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from model_store import Entry
-from model_trainer.failure import NoImages, OneClass
+from model_trainer.data.split import Part
+from model_trainer.failure import BadData, NoImages, OneClass
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
+
+# Classes in a message: enough to see what is meant.
+_NAMED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class BadFile:
+    """A file that its name calls an image and that cannot be used; `fault` is a short phrase."""
+
+    key: str
+    fault: str
 
 
 @dataclass(frozen=True, slots=True)
 class ImageFile:
-    """A file that its name calls an image: `key` relative to the data uri, `label` an index into the classes."""
+    """A file that its name calls an image.
+
+    `key` is relative to its uri, `label` an index into the classes, `size` in bytes; `part` is the part whose own uri
+    it was found under, None for the data's uri, whose images are still to be split.
+    """
 
     key: str
     label: int
     size: int
+    part: Part | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The images under one uri: `images` as (key, class, bytes), files that cannot be used, and what else there was.
+
+    `table` is the address of the table that says the classes, empty where folders do.
+    """
+
+    uri: str
+    images: tuple[tuple[str, str, int], ...]
+    bad: tuple[BadFile, ...]
+    ignored: Counter[str]
+    table: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What lies under the data uri.
+    """What lies under the data's uris.
 
     Attributes:
-        classes: names of the class folders in the order of their code points; a label is an index into them.
-        files: images in the order of their keys.
+        classes: names of the classes in the order of their code points; a label is an index into them.
+        files: images in the order of their keys, those to be split first, then the validation part's and the test
+            part's own.
         ignored: how many other files there were, by what was found, e.g. {"hidden": 1, ".txt": 3}.
+        bad: files that are known to be unusable before any is read.
     """
 
     classes: tuple[str, ...]
     files: tuple[ImageFile, ...]
     ignored: dict[str, int]
+    bad: tuple[BadFile, ...] = ()
 
 
-def list_images(uri: str, entries: Iterable[Entry]) -> Listing:
-    """Sort the files under `uri` into classes: `<class>/<file>` and `<class>/<any folder>/<file>` belong to `<class>`.
+def in_class_folders(uri: str, entries: Iterable[Entry]) -> Found:
+    """Images by class folder: `<class>/<file>` and `<class>/<any folder>/<file>` belong to `<class>`.
 
     Raises:
         NoImages: there is no image in any class folder.
-        OneClass: all images are in one class folder.
     """
-    found: list[tuple[str, str, int]] = []
+    images: list[tuple[str, str, int]] = []
     ignored: Counter[str] = Counter()
     for entry in entries:
         folder, separator, _ = entry.key.partition("/")
-        if not _is_image(entry.key):
-            ignored[_kind(entry.key)] += 1
+        if not is_image(entry.key):
+            ignored[kind_of(entry.key)] += 1
         elif not separator:
             ignored["images outside a class folder"] += 1
         else:
-            found.append((entry.key, folder, entry.size))
-    classes = tuple(sorted({folder for _, folder, _ in found}))
-    if not classes:
+            images.append((entry.key, folder, entry.size))
+    if not images:
         raise NoImages(_no_images(uri, ignored))
+    return Found(uri, tuple(sorted(images)), (), ignored)
+
+
+def in_classes(found: Found, own: Mapping[Part, Found] | None = None) -> Listing:
+    """Number the classes of the images to be split, and of the parts that have their own uri.
+
+    Raises:
+        OneClass: all images are of one class.
+        BadData: a part of its own has a class that is not among those to train on.
+    """
+    own = own or {}
+    classes = tuple(sorted({name for _, name, _ in found.images}))
     if len(classes) == 1:
-        raise OneClass(
-            f"{uri} has one class folder, {classes[0]!r}, with {len(found)} images; a classifier needs at least two. "
-            f"Put the images of each class into a folder of its own under {uri}."
-        )
+        raise OneClass(_one_class(found, classes[0]))
     labels = {name: label for label, name in enumerate(classes)}
-    files = sorted((ImageFile(key, labels[folder], size) for key, folder, size in found), key=lambda file: file.key)
-    return Listing(classes, tuple(files), dict(sorted(ignored.items())))
+    files = [ImageFile(key, labels[name], size) for key, name, size in found.images]
+    for part, of_part in sorted(own.items()):
+        strange = sorted({name for _, name, _ in of_part.images} - set(classes))
+        if strange:
+            raise BadData(
+                f"{of_part.uri} has {_some(strange)}, which {found.uri} does not have, so no model could ever get "
+                "them right. Name the classes alike in both, or remove them."
+            )
+        files += [ImageFile(key, labels[name], size, part) for key, name, size in of_part.images]
+    together = (found, *(of_part for _, of_part in sorted(own.items())))
+    ignored: Counter[str] = sum((each.ignored for each in together), Counter())
+    return Listing(
+        classes, tuple(files), dict(sorted(ignored.items())), tuple(bad for each in together for bad in each.bad)
+    )
 
 
-def _is_image(key: str) -> bool:
+def list_images(uri: str, entries: Iterable[Entry]) -> Listing:
+    """The images under `uri` by class folder. Raises NoImages and OneClass."""
+    return in_classes(in_class_folders(uri, entries))
+
+
+def is_image(key: str) -> bool:
+    """Whether the name calls it an image, and nothing on the way to it is hidden."""
     path = PurePosixPath(key)
     return path.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in path.parts)
 
 
-def _kind(key: str) -> str:
+def kind_of(key: str) -> str:
+    """What a file that is no image is counted as."""
     path = PurePosixPath(key)
     if any(part.startswith(".") for part in path.parts):
         return "hidden"
     return path.suffix.lower() or "without extension"
+
+
+def _one_class(found: Found, name: str) -> str:
+    has = f"{len(found.images)} images; a classifier needs at least two"
+    if found.table:
+        return f"{found.table} gives one class, {name!r}, to all {has}. Name another class, or another classColumn."
+    return (
+        f"{found.uri} has one class folder, {name!r}, with {has}. Put the images of each class into a folder of its "
+        f"own under {found.uri}."
+    )
+
+
+def _some(classes: list[str]) -> str:
+    more = f" and {len(classes) - _NAMED} more" if len(classes) > _NAMED else ""
+    return f"{'the class' if len(classes) == 1 else 'the classes'} {', '.join(map(repr, classes[:_NAMED]))}{more}"
 
 
 def _no_images(uri: str, ignored: Counter[str]) -> str:

@@ -7,6 +7,9 @@ exceptions, each as small as it can be, keep small data sets usable:
 * a class with no file in train gives its file with the highest fraction to train (with every copy of it);
 * where a fraction is asked for and no file fell there, the lowest train file goes there, provided that each class that
   has a copy of it keeps another file in train; where there is no such file, one of the other part that has two.
+
+A part that a team has split off itself stays as it is. Copies of its images among the others are in no part at all, so
+that nothing is learned from what is measured; a copy in both such parts counts as a test image.
 """
 
 from __future__ import annotations
@@ -75,6 +78,35 @@ def split_by_content(
 
     parts = np.array([part_of[sha] for sha in sha256], dtype=np.int64)
     return Split(*(np.flatnonzero(parts == part) for part in Part))
+
+
+def split_with_own_parts(
+    sha256: Sequence[str],
+    labels: Sequence[int],
+    own: Sequence[Part | None],
+    *,
+    validation_fraction: float,
+    test_fraction: float,
+) -> Split:
+    """As `split_by_content` for the images whose `own` is None, beside those whose part is given."""
+    held_out = {
+        part: {sha for sha, of in zip(sha256, own, strict=True) if of is part} for part in (Part.VALIDATION, Part.TEST)
+    }
+    held_out[Part.VALIDATION] -= held_out[Part.TEST]
+    taken = held_out[Part.VALIDATION] | held_out[Part.TEST]
+    free = np.array([i for i, part in enumerate(own) if part is None and sha256[i] not in taken], dtype=np.int64)
+    split = split_by_content(
+        [sha256[i] for i in free],
+        [labels[i] for i in free],
+        validation_fraction=0.0 if held_out[Part.VALIDATION] else validation_fraction,
+        test_fraction=0.0 if held_out[Part.TEST] else test_fraction,
+    )
+
+    def whole(part: Part, chosen: Indices) -> Indices:
+        given = [i for i, of in enumerate(own) if of is part and sha256[i] in held_out[part]]
+        return np.sort(np.concatenate([free[chosen], np.array(given, dtype=np.int64)]))
+
+    return Split(free[split.train], whole(Part.VALIDATION, split.validation), whole(Part.TEST, split.test))
 
 
 def _part(fraction: float, validation_fraction: float, test_fraction: float) -> Part:

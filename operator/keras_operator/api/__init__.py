@@ -4,7 +4,7 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 """
 
 from .architectures import ArchitectureName, smallest_image
-from .data import ColorMode, Data, DataFormat
+from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fingerprint import inputs_hash
@@ -50,6 +50,7 @@ __all__ = [
     "Augmentation",
     "Autoscaling",
     "Batching",
+    "ClassWeights",
     "ColorMode",
     "Condition",
     "ConditionStatus",
@@ -69,6 +70,7 @@ __all__ = [
     "KerasModelVersionSpec",
     "KerasModelVersionStatus",
     "Kind",
+    "Labels",
     "Loss",
     "Metric",
     "Monitor",

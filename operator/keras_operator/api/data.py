@@ -1,5 +1,6 @@
 """The images that a version is trained on."""
 
+import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
@@ -23,6 +24,12 @@ class ColorMode(StrEnum):
     GRAYSCALE = "grayscale"
 
 
+class ClassWeights(StrEnum):
+    """How much each class counts in the loss."""
+
+    BALANCED = "balanced"
+
+
 _Side = Annotated[int, Meta(ge=8, le=1024)]
 
 # In CEL, because the API server cuts `minimum: 0.01` to 0 where it is given a whole number.
@@ -41,6 +48,73 @@ _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".csv", ".npz", ".h5", ".tfr
 _UNPACKED = does_not_end_in(
     _ARCHIVES, "must be a folder, not a file: unpack it into one folder of images for each class, and name their parent"
 )
+
+
+_LABELS_FILE = Rule(
+    cel="self.matches('^[^/].*[.]csv$') && !self.matches('(?:^|/)[.]{0,2}(?:/|$)')",
+    message="must be the path of a .csv file below the data's uri, without '.' or '..': such as labels.csv",
+    holds=lambda path: (
+        re.fullmatch(r"[^/].*[.]csv", path) is not None and not any(part in {"", ".", ".."} for part in path.split("/"))
+    ),
+)
+
+
+class Labels(Written, frozen=True, kw_only=True):
+    """A table that says of which class each image is."""
+
+    file: Annotated[
+        str,
+        Meta(
+            max_length=512,
+            description="Path of the table (CSV with a header line, UTF-8) below the uri, beside the images.",
+            examples=["labels.csv"],
+            extra=ruled(_LABELS_FILE),
+        ),
+    ] = "labels.csv"
+    file_column: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=256,
+            description=(
+                "Column that names the image: its path below the uri or its bare name, with or without the extension."
+            ),
+            examples=["id"],
+        ),
+    ] = "file"
+    class_column: Annotated[
+        str,
+        Meta(min_length=1, max_length=256, description="Column that names the image's class.", examples=["breed"]),
+    ] = "class"
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.fileColumn != self.classColumn",
+            message="fileColumn and classColumn must be two columns, or there is nothing to learn: correct one of them",
+            holds=lambda labels: labels.file_column != labels.class_column,
+        ),
+    )
+
+
+def _apart(one: str, other: str) -> Rule:
+    """Neither of two optional folders may be or hold the other: one image would be in two parts."""
+    names = [re.sub("_(.)", lambda found: found[1].upper(), name) for name in (one, other)]
+
+    def holds(data: "Data") -> bool:
+        first, second = getattr(data, one), getattr(data, other)
+        if first is None or second is None:
+            return True
+        first, second = first.removesuffix("/") + "/", second.removesuffix("/") + "/"
+        return not first.startswith(second) and not second.startswith(first)
+
+    first, second = (f"(self.{name}.endsWith('/') ? self.{name} : self.{name} + '/')" for name in names)
+    given = "".join(f"!has(self.{name}) || " for name in names if name != "uri")
+    return Rule(
+        cel=f"{given}!{first}.startsWith({second}) && !{second}.startsWith({first})",
+        message=f"must not be {names[0]}, lie in it or hold it, or images would be in two parts: name another folder",
+        holds=holds,
+        field=f".{names[1]}",
+    )
 
 
 class Data(Written, frozen=True, kw_only=True):
@@ -65,6 +139,62 @@ class Data(Written, frozen=True, kw_only=True):
             examples=["ImageFolder"],
         ),
     ] = DataFormat.IMAGE_FOLDER
+    labels: (
+        Annotated[
+            Labels,
+            Meta(
+                description=(
+                    "A table beside the images that says of which class each is. Images that it does not name are left "
+                    "out where none beside them is named. Left out: the images' folders are their classes."
+                ),
+                examples=[{"file": "labels.csv", "fileColumn": "id", "classColumn": "breed"}],
+            ),
+        ]
+        | None
+    ) = None
+    validation_uri: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1024,
+                description=(
+                    "Folder in S3, laid out as the uri is, that is the validation part as a whole. Left out: "
+                    "validationFraction of the images."
+                ),
+                examples=["s3://datasets/dogs/val"],
+                extra=ruled(*S3_FOLDER, _UNPACKED),
+            ),
+        ]
+        | None
+    ) = None
+    test_uri: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1024,
+                description=(
+                    "Folder in S3, laid out as the uri is, that is the test part as a whole. Left out: testFraction of "
+                    "the images."
+                ),
+                examples=["s3://datasets/dogs/test"],
+                extra=ruled(*S3_FOLDER, _UNPACKED),
+            ),
+        ]
+        | None
+    ) = None
+    class_weights: (
+        Annotated[
+            ClassWeights,
+            Meta(
+                description=(
+                    "balanced: in the loss each class counts the same, however many images it has (an image's weight "
+                    "is images / (classes * images of its class)). Left out: each image counts the same."
+                ),
+                examples=["balanced"],
+            ),
+        ]
+        | None
+    ) = None
     image_size: Annotated[
         tuple[_Side, _Side],
         Meta(
@@ -83,7 +213,8 @@ class Data(Written, frozen=True, kw_only=True):
         float,
         Meta(
             description=(
-                "Fraction of the images, from 0.01 to 0.9, that is measured after every epoch and never learned from."
+                "Fraction of the images, from 0.01 to 0.9, that is measured after every epoch and never learned from. "
+                "Not looked at where validationUri is given."
             ),
             examples=[0.2],
             extra=ruled(_FRACTION),
@@ -94,7 +225,7 @@ class Data(Written, frozen=True, kw_only=True):
         Meta(
             description=(
                 "Fraction of the images, from 0.01 to 0.9, that the finished version is evaluated on and that training "
-                "never sees."
+                "never sees. Not looked at where testUri is given."
             ),
             examples=[0.1],
             extra=ruled(_FRACTION),
@@ -124,4 +255,7 @@ class Data(Written, frozen=True, kw_only=True):
                 or data.validation_fraction + data.test_fraction < 1.0
             ),
         ),
+        _apart("uri", "validation_uri"),
+        _apart("uri", "test_uri"),
+        _apart("validation_uri", "test_uri"),
     )

@@ -12,6 +12,50 @@ from .training import Source, Training
 from .wire import Written
 
 
+def _as_folder(uri: str) -> str:
+    return uri.removesuffix("/") + "/"
+
+
+def _not_in_the_store(name: str, written: str) -> tuple[Rule, Rule]:
+    """An optional folder of data and the store: neither may lie in the other."""
+    field = f"self.training.data.{written}"
+    data = f"({field}.endsWith('/') ? {field} : {field} + '/')"
+    store = "(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"
+
+    def folders(spec: "KerasModelSpec") -> tuple[str, str] | None:
+        uri = None if spec.training is None else getattr(spec.training.data, name)
+        return None if uri is None else (_as_folder(uri), _as_folder(spec.store.uri))
+
+    def store_is_elsewhere(spec: "KerasModelSpec") -> bool:
+        both = folders(spec)
+        return both is None or not both[1].startswith(both[0])
+
+    def data_is_elsewhere(spec: "KerasModelSpec") -> bool:
+        both = folders(spec)
+        return both is None or both[0] == both[1] or not both[0].startswith(both[1])
+
+    return (
+        Rule(
+            cel=f"!has(self.training) || !has({field}) || !{store}.startsWith({data})",
+            message=(
+                f"must not be training.data.{written} or lie below it, or published versions would be taken for "
+                "classes of images: name another folder"
+            ),
+            holds=store_is_elsewhere,
+            field=".store.uri",
+        ),
+        Rule(
+            cel=f"!has(self.training) || !has({field}) || {data} == {store} || !{data}.startsWith({store})",
+            message=(
+                "must not lie below store.uri, where folders are versions and belong to the operator: name a folder "
+                "elsewhere"
+            ),
+            holds=data_is_elsewhere,
+            field=f".training.data.{written}",
+        ),
+    )
+
+
 class KerasModelSpec(Written, frozen=True, kw_only=True):
     """The wanted state of a model: trained from data, or brought along, then published and served."""
 
@@ -134,8 +178,6 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             ),
             field=".store.uri",
         ),
+        *_not_in_the_store("validation_uri", "validationUri"),
+        *_not_in_the_store("test_uri", "testUri"),
     )
-
-
-def _as_folder(uri: str) -> str:
-    return uri.removesuffix("/") + "/"

@@ -36,6 +36,7 @@ class RunReason(StrEnum):
     NO_IMAGES = "NoImages"
     ONE_CLASS = "OneClass"
     TOO_MANY_BAD_FILES = "TooManyBadFiles"
+    BAD_DATA = "BadData"
     BUCKET_NOT_FOUND = "BucketNotFound"
     ACCESS_DENIED = "AccessDenied"
     STORE_UNREACHABLE = "StoreUnreachable"

@@ -94,8 +94,16 @@ def _bounds(old: Schema, new: Schema, where: str) -> Iterator[str]:
 def _rules(old: Schema, new: Schema, where: str) -> Iterator[str]:
     """A new rule about what was there may refuse what was right; one about a field that is new with it cannot."""
     known = {rule["rule"] for rule in old.get("x-kubernetes-validations", ())}
-    fresh = set(new.get("properties", ())) - set(old.get("properties", ()))
+    fresh = set(_paths(new)) - set(_paths(old))
     for rule in new.get("x-kubernetes-validations", ()):
-        guarded = any(re.match(rf"!has\(self\.{name}\) \|\| ", rule["rule"]) for name in fresh)
+        guards = re.match(r"(?:!has\(self\.[\w.]+\) \|\| )*", rule["rule"])
+        guarded = guards is not None and not fresh.isdisjoint(re.findall(r"self\.([\w.]+)", guards[0]))
         if rule["rule"] not in known and not guarded:
             yield f"{where}: there is a new rule: {rule['rule']}"
+
+
+def _paths(schema: Schema, path: str = "") -> Iterator[str]:
+    """Every field below an object, such as `training.data.uri`."""
+    for name, inner in schema.get("properties", {}).items():
+        yield path + name
+        yield from _paths(inner, f"{path}{name}.")

@@ -1,0 +1,111 @@
+"""The data of a run: found, fetched, decoded and split, as `spec.training.data` describes it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keras_operator.api import Data, ProgressStage
+
+from model_store import Store, open_store
+from model_trainer import machine
+from model_trainer.context import Context
+from model_trainer.data.dataset import Dataset
+from model_trainer.data.decoding import CHANNELS, Decoder
+from model_trainer.data.fetching import Resources, fetch_images, named
+from model_trainer.data.labels import in_labels
+from model_trainer.data.listing import Found, Listing, in_class_folders, in_classes
+from model_trainer.data.split import Part, Split
+from model_trainer.failure import BadData, NoImages
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the data is: the store at the data's uri, and one for each part that has a uri of its own."""
+
+    main: Store
+    own: Mapping[Part, Store]
+
+    def of(self, part: Part | None) -> Store:
+        """The store that holds the images of `part`, None for those that were split here."""
+        return self.main if part is None else self.own[part]
+
+
+def places_of(data: Data, endpoint: str | None) -> Places:
+    """Open every store of the data. Raises StoreUriError."""
+    uris = ((Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri))
+    return Places(
+        open_store(data.uri, endpoint=endpoint),
+        {part: open_store(uri, endpoint=endpoint) for part, uri in uris if uri is not None},
+    )
+
+
+def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Split]:
+    """Find, fetch and split the images.
+
+    Raises:
+        NoImages, OneClass, BadData, TooManyBadFiles, StoreError.
+    """
+    context.board.enter(ProgressStage.FETCHING, f"looking for images under {data.uri}")
+    listing = context.patience(f"listing {data.uri}", lambda: list_data(data, places))
+    height, width = data.image_size
+    dataset = fetch_images(
+        places.main,
+        listing,
+        Decoder(height, width, CHANNELS[data.color_mode.value], machine.processors()),
+        max_bad_files=data.max_bad_files,
+        patience=context.patience,
+        resources=Resources(machine.memory_bytes(), context.scratch),
+        own=places.own,
+        on_progress=lambda done, total: context.board.say(f"read {done} of {total} images"),
+    )
+    split = dataset.split(validation_fraction=data.validation_fraction, test_fraction=data.test_fraction)
+    _check_parts(data, dataset, split)
+    _log_data(dataset, split)
+    return dataset, split
+
+
+def list_data(data: Data, places: Places) -> Listing:
+    """What lies under the data's uris. Raises NoImages, OneClass and BadData."""
+
+    def found(store: Store) -> Found:
+        if data.labels is not None:
+            return in_labels(store, store.list(), data.labels)
+        return in_class_folders(store.uri, store.list())
+
+    return in_classes(found(places.main), {part: found(store) for part, store in places.own.items()})
+
+
+def _check_parts(data: Data, dataset: Dataset, split: Split) -> None:
+    learned = set(dataset.labels(split.train).tolist())
+    for label, name in enumerate(dataset.classes):
+        if label not in learned:
+            raise BadData(
+                f"Every image of the class {name!r} under {data.uri} is also in the part that was split off, so none "
+                "is left to learn from. Add other images of it."
+            )
+    for part, uri, indices in (
+        ("validation", data.validation_uri, split.validation),
+        ("test", data.test_uri, split.test),
+    ):
+        if uri is not None and not len(indices):
+            raise NoImages(f"No image under {uri} can be used, so there is no {part} part. Repair or replace them.")
+    if not len(split.test) or not len(split.validation):
+        raise NoImages(
+            f"{data.uri} has {len(dataset.examples)} different images that can be used, too few for a train, a "
+            "validation and a test part. Add images: each class needs one, and two more are needed in all."
+        )
+
+
+def _log_data(dataset: Dataset, split: Split) -> None:
+    if dataset.bad:
+        log.warning("%d files cannot be used: %s", len(dataset.bad), named(list(dataset.bad)))
+    if dataset.ignored:
+        log.info("other files were left out", extra={"ignored": dataset.ignored})
+    sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    if copies := len(dataset.examples) - sum(sizes.values()):
+        log.info("copies of images of the validation and test parts are not learned from", extra={"copies": copies})
+    log.info("the data is read", extra={"classes": len(dataset.classes), "images": sizes})

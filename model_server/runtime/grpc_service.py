@@ -5,6 +5,7 @@ Method names are those of the protos. Requests and contexts are `Any`: the gener
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Sequence
@@ -17,9 +18,11 @@ from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.predictor import Predictor, version_choice
-from model_server.runtime.protobufs import prediction_services
+from model_server.runtime.protobufs import model_management_pb2, prediction_services
+from model_server.runtime.source import ModelSource
 from model_server.runtime.status_proto import SIGNATURE_DEF, metadata_response, status_response
 
+_LOG = logging.getLogger(__name__)
 _STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _MESSAGE_LIMIT = 1024
 
@@ -97,8 +100,9 @@ class PredictionService:
 class ModelService:
     """`tensorflow.serving.ModelService`."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, source: ModelSource) -> None:
         self._manager = manager
+        self._source = source
 
     async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
         """The states of a model's versions."""
@@ -113,15 +117,21 @@ class ModelService:
             await _abort(context, error)
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Not implemented: the config file is polled instead."""
-        await _abort(
-            context,
-            ServingError(
-                Code.UNIMPLEMENTED,
-                "this server does not implement HandleReloadConfigRequest, change --model_config_file and set "
-                "--model_config_file_poll_wait_seconds",
-            ),
-        )
+        """Serve other models: returns when those that are new have loaded."""
+        try:
+            if request.metric_names:
+                raise ServingError(
+                    Code.UNIMPLEMENTED,
+                    "this server does not report metrics in ReloadConfigResponse: leave metric_names empty and read "
+                    "them from the path that --monitoring_config_file sets",
+                )
+            await self._source.replace(request.config)
+        except ServingError as error:
+            _LOG.error("ReloadConfig failed: %s", error)
+            await _abort(context, error)
+        response = model_management_pb2.ReloadConfigResponse()
+        response.status.SetInParent()
+        return response
 
 
 def _timeout_ms(context: Any) -> int:

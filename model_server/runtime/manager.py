@@ -116,9 +116,31 @@ class Manager:
                     )
         self._labels = {name: dict(entries) for name, entries in labels.items()}
 
+    async def settle(self, models: Iterable[str]) -> dict[str, str]:
+        """Wait until each wanted version of these models is loaded or given up.
+
+        Returns the models of which none is available, each with its versions' errors ("" where there is no version).
+        """
+        names = list(models)
+        loading = [version.task for name in names for version in self.wanted(name) if version.task is not None]
+        if loading:
+            await asyncio.wait(loading)
+        failed: dict[str, str] = {}
+        for name in names:
+            if not self.available(name):
+                errors = (
+                    f"version {version.number}: {version.error}" for version in self.wanted(name) if version.error
+                )
+                failed[name] = "; ".join(errors)
+        return failed
+
     def knows(self, model: str) -> bool:
         """Whether this is or was the name of a model here."""
         return model in self._models
+
+    def available(self, model: str) -> bool:
+        """Whether a version of the model that is to be served answers requests."""
+        return any(version.state is State.AVAILABLE for version in self.wanted(model))
 
     def wanted(self, model: str) -> list[Version]:
         """The versions of a model that are to be served."""

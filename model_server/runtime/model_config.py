@@ -70,7 +70,11 @@ def single_model(name: str, base_path: str) -> list[ModelConfig]:
 
 def parse_model_config(text: str, source: str) -> list[ModelConfig]:
     """The models of a text-format ModelServerConfig that came from file `source`. Raises ServingError."""
-    message = parse_text_proto(text, ModelServerConfig(), source)
+    return models_of(parse_text_proto(text, ModelServerConfig(), source), source)
+
+
+def models_of(message: Any, source: str) -> list[ModelConfig]:
+    """The models of a ModelServerConfig that came from `source`. Raises ServingError."""
     if message.WhichOneof("config") == "custom_model_config":
         raise ServingError(
             Code.UNIMPLEMENTED, f"{source}: custom_model_config is not supported, write model_config_list"

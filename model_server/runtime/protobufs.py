@@ -60,6 +60,7 @@ _config = _import("tensorflow.core.protobuf.config_pb2")
 _model_server_config = _import("tensorflow_serving.config.model_server_config_pb2")
 get_model_metadata_pb2: Any = _import("tensorflow_serving.apis.get_model_metadata_pb2")
 get_model_status_pb2: Any = _import("tensorflow_serving.apis.get_model_status_pb2")
+model_management_pb2: Any = _import("tensorflow_serving.apis.model_management_pb2")
 predict_pb2: Any = _import("tensorflow_serving.apis.predict_pb2")
 prediction_log_pb2: Any = _import("tensorflow_serving.apis.prediction_log_pb2")
 
@@ -159,6 +160,7 @@ __all__ = [
     "configuration_message",
     "get_model_metadata_pb2",
     "get_model_status_pb2",
+    "model_management_pb2",
     "parse_text_proto",
     "predict_pb2",
     "prediction_log_pb2",

@@ -102,7 +102,7 @@ class ModelServer:
         )
         grpc_server = await build_server(
             self._prediction,
-            ModelService(self._manager),
+            ModelService(self._manager, self._source),
             flags.channel_arguments(),
             healthcheck=flags.enable_grpc_healthcheck_service,
         )

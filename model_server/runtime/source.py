@@ -6,10 +6,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from model_server.runtime.errors import ServingError, invalid
+from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.manager import Manager
-from model_server.runtime.model_config import ModelConfig, Specific, parse_model_config
+from model_server.runtime.model_config import ModelConfig, Specific, models_of, parse_model_config
 
 _LOG = logging.getLogger(__name__)
 
@@ -67,6 +68,27 @@ class ModelSource:
         except ServingError as error:
             self._complain("config", f"PollFilesystemAndReloadConfig failed to ReloadConfig: {error}")
 
+    async def replace(self, config: Any) -> None:
+        """Serve what a ModelServerConfig message says, until the config file changes or another message comes.
+
+        Returns when the models of which nothing was available have loaded. Raises ServingError when the message
+        cannot be used, and changes nothing then; and when one of those models has no version that could be loaded.
+        """
+        if config.WhichOneof("config") != "model_config_list":
+            raise invalid(
+                "ServerModelConfig type not supported by HandleReloadConfigRequest. "
+                "Only ModelConfigList is currently supported"
+            )
+        models = models_of(config, "ReloadConfigRequest")
+        new = [model.name for model in models if not self._manager.available(model.name)]
+        self._apply(self._applied, models)
+        _LOG.info("applied a ReloadConfigRequest: models %s", [model.name for model in models])
+        self.scan()
+        failed = await self._manager.settle(new)
+        if failed:
+            reasons = [f"{name}: {self._complaints.get(name, error)}" for name, error in failed.items()]
+            raise ServingError(Code.UNKNOWN, f"Some models did not become available: {'; '.join(reasons)}")
+
     @staticmethod
     def _read(path: Path) -> str:
         try:
@@ -74,7 +96,7 @@ class ModelSource:
         except (OSError, UnicodeDecodeError) as error:
             raise invalid(f"cannot read the model config file {path}: {error}") from error
 
-    def _apply(self, text: str, models: list[ModelConfig]) -> None:
+    def _apply(self, text: str | None, models: list[ModelConfig]) -> None:
         labels = {model.name: model.labels for model in models if model.labels}
         self._manager.set_labels(labels, allow_unavailable=self._allow_unavailable_labels)
         self._models, self._applied = models, text

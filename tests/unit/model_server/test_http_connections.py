@@ -86,6 +86,35 @@ async def test_bad_requests_are_answered_and_the_server_lives_on(server, raw, st
     assert b"/alive" in await _exchange(server, b"GET /alive HTTP/1.0\r\n\r\n")
 
 
+_HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Length: 0\r\nContent-Length: %d\r\n",
+        b"Content-Length: %d\r\nContent-Length: 0\r\n",
+        b"Content-Length: 0, %d\r\n",
+        b"Content-Length: +%d\r\n",
+        b"Content-Length: -%d\r\n",
+        b"Content-Length: 0x%d\r\n",
+        b"Content-Length: 99999999999999999999%d\r\n",
+        b"Content-Length : %d\r\n",
+        b"Transfer-Encoding: chunked\r\nContent-Length: %d\r\n",
+        b"Transfer-Encoding: xchunked\r\nContent-Length: %d\r\n",
+        b"Transfer-Encoding: chunked, identity\r\nX: %d\r\n",
+        b"Transfer-Encoding : chunked\r\nContent-Length: %d\r\n",
+        b"X: \x00\r\nContent-Length: %d\r\n",
+    ],
+)
+async def test_a_body_whose_length_can_be_read_in_two_ways_is_refused_and_nothing_behind_it_runs(server, head):
+    raw = b"POST /outer HTTP/1.1\r\nHost: x\r\n" + head % len(_HIDDEN) + b"\r\n" + _HIDDEN
+    received = await _exchange(server, raw)
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert received.split(b" ")[1] in {b"400", b"413"}
+    assert b"Connection: close" in received
+
+
 def _gzipped(body: bytes) -> bytes:
     length = str(len(body)).encode()
     return (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from model_server.runtime.dtypes import Array, DataType
-from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.errors import invalid
 from model_server.runtime.protobufs import TensorProto
 
 # Which repeated field carries which type (tensor.proto).
@@ -41,7 +41,7 @@ def array_from_proto(name: str, proto: Any) -> tuple[Array, DataType]:
     dtype = DataType(proto.dtype) if proto.dtype in DataType.__members__.values() else None
     element = dtype.numpy if dtype is not None else None
     if dtype is None or element is None or dtype not in _FIELDS:
-        raise ServingError(Code.UNIMPLEMENTED, f'input "{name}": tensors of type {proto.dtype} are not supported')
+        raise invalid(f'input "{name}": tensors of type {proto.dtype} are not supported')
     shape = tuple(d.size for d in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid(f'input "{name}": the tensor\'s shape must be fully known')

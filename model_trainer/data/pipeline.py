@@ -25,7 +25,10 @@ class Shuffling:
 
 
 class Batches:
-    """The images in `rows` of `pixels`, in batches; each iteration of `dataset` is one epoch."""
+    """The images in `rows` of `pixels`, in batches; each iteration of `dataset` is one epoch, and then comes the next.
+
+    What a batch holds follows from the seed, the epoch and the step alone: a run can go on in the middle of an epoch.
+    """
 
     def __init__(
         self, pixels: Pixels, rows: Indices, labels: Labels, *, batch_size: int, shuffling: Shuffling | None = None
@@ -35,12 +38,23 @@ class Batches:
         self._labels = labels
         self._batch_size = batch_size
         self._shuffling = shuffling
-        self._epoch = 0
+        self._next = (0, 0)
 
     @property
     def steps(self) -> int:
         """Batches in an epoch; the last one may be smaller."""
         return -(-len(self._rows) // self._batch_size)
+
+    def begin_at(self, epoch: int, step: int) -> None:
+        """Let the next `dataset` give epoch `epoch`, 0 and up, without its first `step` batches.
+
+        With a `step` above 0 that dataset is for one iteration; ask for another for the epochs after it.
+        """
+        self._next = (epoch, step)
+
+    def batch(self, epoch: int, step: int) -> Indices:
+        """The places in `rows` of the images of one batch."""
+        return self._in_batches(self._order(epoch))[step]
 
     def dataset(self, classes: int, loss: Loss) -> Any:
         """A tf.data.Dataset of (images [batch, height, width, channels], labels), the labels as `loss` takes them."""
@@ -57,21 +71,33 @@ class Batches:
             return (warp(images, matrices) if augment else images), encode(labels, classes, loss)
 
         batches = tf.data.Dataset.from_generator(self._batches, output_signature=spec)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps))
+        batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps - self._next[1]))
         return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
     def _batches(self) -> Iterator[tuple[Pixels, Labels, Any]]:
         height, width = self._pixels.shape[1:3]
-        self._epoch += 1
-        order = np.arange(len(self._rows))
-        random = np.random.default_rng([self._shuffling.seed if self._shuffling else 0, self._epoch])
-        if self._shuffling:
-            random.shuffle(order)
-        for start in range(0, len(order), self._batch_size):
-            chosen = order[start : start + self._batch_size]
+        epoch, first = self._next
+        self._next = (epoch + 1, 0)
+        for step, chosen in enumerate(self._in_batches(self._order(epoch))[first:], first):
+            # Each batch has a generator of its own: none has to be drawn to know what a later one is. Zeros at the end
+            # of a seed change nothing, and the order has the shorter one.
             augmentation = self._shuffling.augmentation if self._shuffling else Augmentation()
+            random = np.random.default_rng([self._seed, epoch, step + 1])
             matrices = transforms(draw(augmentation, len(chosen), random), height, width)
             yield self._pixels[self._rows[chosen]], self._labels[chosen], matrices
+
+    def _order(self, epoch: int) -> Indices:
+        order = np.arange(len(self._rows))
+        if self._shuffling:
+            np.random.default_rng([self._seed, epoch]).shuffle(order)
+        return order
+
+    def _in_batches(self, order: Indices) -> list[Indices]:
+        return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
+
+    @property
+    def _seed(self) -> int:
+        return self._shuffling.seed if self._shuffling else 0
 
 
 def encode(labels: Any, classes: int, loss: Loss) -> Any:

@@ -54,6 +54,28 @@ def test_each_epoch_has_every_image_once_in_an_order_of_its_own_that_the_seed_re
     assert epochs(2) != first
 
 
+def test_an_epoch_can_be_taken_up_in_its_middle():
+    noise = np.random.default_rng(0).integers(0, 255, (COUNT + 1, 8, 8, 1), dtype=np.uint8)
+    shuffling = Shuffling(3, Augmentation(rotation=40))
+    whole = batches(noise, shuffling).dataset(4, Loss.CATEGORICAL_CROSSENTROPY)
+    first, second, third = ([images.numpy() for images, _ in whole] for _ in range(3))
+    of = batches(noise, shuffling)
+    of.begin_at(1, 3)
+    taken_up = [images.numpy() for images, _ in of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY)]
+    next_epoch = [images.numpy() for images, _ in of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY)]
+    assert [one.tolist() for one in taken_up] == [one.tolist() for one in second[3:]]
+    assert [one.tolist() for one in next_epoch] == [one.tolist() for one in third]
+    assert first[3].tolist() != second[3].tolist()
+
+
+def test_a_batch_says_whose_images_it_has(pixels: Any):
+    of = batches(pixels, Shuffling(3, Augmentation()))
+    of.begin_at(4, 0)
+    seen = order(of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY))
+    # Image i is at place i - 1.
+    assert [int(place) + 1 for step in range(of.steps) for place in of.batch(4, step)] == seen
+
+
 def test_augmentation_changes_training_images_and_the_seed_repeats_it():
     noise = np.random.default_rng(0).integers(0, 255, (8, 16, 16, 1), dtype=np.uint8)
 

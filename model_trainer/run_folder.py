@@ -36,7 +36,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     """metrics.json: what is known of a finished training. It is written last, so where it is, everything is.
 
     Attributes:
-        metrics: accuracy and loss on the test part, val_accuracy and val_loss on the validation part.
+        metrics: see EvaluationRecord.metrics; and val_accuracy and val_loss on the validation part.
         classes: names in the order of the model's outputs.
         image_size: height and width in pixels.
         color_mode: "rgb" or "grayscale".

@@ -16,7 +16,8 @@ from model_trainer.data.data_card import data_card
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.reading import places_of, read_data
 from model_trainer.data.split import Indices, Split
-from model_trainer.evaluation import report, score
+from model_trainer.evaluation.answers import ask
+from model_trainer.evaluation.record import evaluation_of
 from model_trainer.failure import BadRun
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
@@ -56,12 +57,13 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     board.happened("trained")
 
     board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} images that were held out")
-    test = score(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
-    validation = score(model, dataset, split.validation, loss=training.loss, batch_size=training.batch_size)
+    test = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
+    evaluation = evaluation_of(test, dataset.classes, training.seed)
+    validation = ask(model, dataset, split.validation, loss=training.loss, batch_size=training.batch_size)
     board.happened("evaluated")
 
     board.enter(ProgressStage.SAVING, "saving the model and what is known of it")
-    folder.write(run_folder.EVALUATION, report(test, dataset.classes))
+    folder.write(run_folder.EVALUATION, evaluation)
     folder.write(run_folder.HISTORY, history)
     folder.write(run_folder.SPLIT, _split_of(dataset, split))
     folder.write(run_folder.DATA_CARD, data_card(dataset, split))
@@ -72,14 +74,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         folder.upload(path, path.name)
     board.happened("saved")
     record = Record(
-        metrics=finite(
-            {
-                "accuracy": test.accuracy,
-                "loss": test.loss,
-                "val_accuracy": validation.accuracy,
-                "val_loss": validation.loss,
-            }
-        ),
+        metrics=finite({**evaluation.metrics, "val_accuracy": validation.accuracy, "val_loss": validation.loss}),
         classes=dataset.classes,
         image_size=training.data.image_size,
         color_mode=training.data.color_mode.value,

@@ -13,10 +13,17 @@ class Metric(StrEnum):
     """What is measured on every version: on the test images, or (`val_`) on the validation images."""
 
     ACCURACY = "accuracy"
+    ACCURACY_LOW = "accuracy_low"
+    TOP_5_ACCURACY = "top_5_accuracy"
+    MACRO_F1 = "macro_f1"
+    ECE = "ece"
     LOSS = "loss"
     VAL_ACCURACY = "val_accuracy"
     VAL_LOSS = "val_loss"
 
+
+_LOSSES = (Metric.LOSS, Metric.VAL_LOSS)
+_FRACTIONS = tuple(metric for metric in Metric if metric not in _LOSSES)
 
 _Bound = Annotated[float, Meta(ge=0, le=1_000_000)]
 
@@ -28,7 +35,10 @@ class Gate(Written, frozen=True, kw_only=True):
         Metric,
         Meta(
             description=(
-                "What is measured: accuracy (a fraction) and loss on the test images, val_… on the validation images."
+                "What is measured on the test images: accuracy, accuracy_low (the lower end of its 95 % confidence "
+                "interval), top_5_accuracy (with six classes or more), macro_f1 (the mean F1 of the classes), ece (the "
+                "expected calibration error) and loss; or on the validation images: val_accuracy and val_loss. All but "
+                "the losses are fractions."
             ),
             examples=["accuracy"],
         ),
@@ -38,8 +48,7 @@ class Gate(Written, frozen=True, kw_only=True):
             _Bound,
             Meta(
                 description=(
-                    "The metric must be at least this number, for accuracies a fraction from 0 to 1. Left out: no "
-                    "lower bound."
+                    "The metric must be at least this number, from 0 to 1 for all but losses. Left out: no lower bound."
                 ),
                 examples=[0.85],
             ),
@@ -67,13 +76,12 @@ class Gate(Written, frozen=True, kw_only=True):
         ),
         Rule(
             cel=(
-                "!(self.metric in ['accuracy', 'val_accuracy']) || "
+                f"!(self.metric in {[str(metric) for metric in _FRACTIONS]}) || "
                 "((!has(self.min) || self.min <= 1.0) && (!has(self.max) || self.max <= 1.0))"
             ),
-            message="an accuracy is a fraction from 0 to 1: write 0.85 for 85 %",
+            message="this metric is a fraction from 0 to 1: write 0.85 for 85 %",
             holds=lambda gate: (
-                gate.metric not in {Metric.ACCURACY, Metric.VAL_ACCURACY}
-                or all(bound is None or bound <= 1 for bound in (gate.min, gate.max))
+                gate.metric not in _FRACTIONS or all(bound is None or bound <= 1 for bound in (gate.min, gate.max))
             ),
         ),
     )

@@ -1,60 +1,188 @@
+"""What is measured, each number against scikit-learn's (or scipy's)."""
+
+from dataclasses import replace
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from keras_operator.api import Loss
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from scipy.stats import bootstrap
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    top_k_accuracy_score,
+)
 
 from model_trainer.data.dataset import Dataset, Example
-from model_trainer.evaluation import report, score
+from model_trainer.evaluation.answers import Answers, ask
+from model_trainer.evaluation.calibration import calibration
+from model_trainer.evaluation.classes import class_scores, macro_f1
+from model_trainer.evaluation.confidence import accuracy_interval
+from model_trainer.evaluation.record import EvaluationRecord, evaluation_of
 
-CLASSES = ("a", "b", "c", "never seen")
+CLASSES = tuple("abcdefg")
+IMAGES = 255
 
 
 class Fixed:
-    """A model that answers what is written in the image: the class it takes it for."""
+    """A model that answers what it was given for the image that has its number in its pixel."""
+
+    def __init__(self, probabilities: Any) -> None:
+        self.probabilities = probabilities
 
     def predict_on_batch(self, images: Any) -> Any:
-        taken_for = np.rint(np.asarray(images)[:, 0, 0, 0] * 255).astype(int)
-        return np.eye(4)[taken_for] * 0.97 + 0.0075
+        return self.probabilities[np.rint(np.asarray(images)[:, 0, 0, 0] * 255).astype(int)]
 
 
-@pytest.fixture
-def answers() -> tuple[Any, Any]:
-    """(true class, class it is taken for) of 200 images; class 3 neither occurs nor is answered."""
-    random = np.random.default_rng(3)
-    true = random.integers(0, 3, 200)
-    return true, np.where(random.uniform(size=200) < 0.7, true, random.integers(0, 3, 200))
+@pytest.fixture(scope="module")
+def true() -> Any:
+    """Classes of 255 images; the last class does not occur."""
+    return np.random.default_rng(3).integers(0, len(CLASSES) - 1, IMAGES)
 
 
-def dataset(true: Any, taken_for: Any) -> Dataset:
-    pixels = np.broadcast_to(taken_for.astype(np.uint8)[:, None, None, None], (len(true), 2, 2, 1))
+@pytest.fixture(scope="module")
+def probabilities(true: Any) -> Any:
+    """Answers that are often right; the last class is never the answer."""
+    random = np.random.default_rng(4)
+    logits = random.normal(size=(IMAGES, len(CLASSES))) + 1.5 * np.eye(len(CLASSES))[true]
+    logits[:, -1] -= 10
+    return (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def dataset(true: Any) -> Dataset:
+    pixels = np.broadcast_to(np.arange(len(true), dtype=np.uint8)[:, None, None, None], (len(true), 2, 2, 1))
     examples = tuple(Example(i, f"{i}.png", int(label), "") for i, label in enumerate(true))
     return Dataset(CLASSES, pixels, examples, (), {})
 
 
-def test_scores_and_report_are_scikit_learn_s(answers: tuple[Any, Any]):
-    true, taken_for = answers
-    part = np.arange(20, 200)
-    scores = score(Fixed(), dataset(true, taken_for), part, loss=Loss.CATEGORICAL_CROSSENTROPY, batch_size=32)
-    true, taken_for = true[part], taken_for[part]
-    assert np.array_equal(scores.confusion, confusion_matrix(true, taken_for, labels=range(4)))
-    assert scores.accuracy == pytest.approx((true == taken_for).mean())
-    hit, miss = 0.97 + 0.0075, 0.0075
-    expected = float(np.mean(np.where(np.equal(true, taken_for), -np.log(hit), -np.log(miss))))
-    assert scores.loss == pytest.approx(expected, rel=1e-5)
+def asked(true: Any, probabilities: Any, loss: Loss = Loss.CATEGORICAL_CROSSENTROPY) -> Answers:
+    return ask(Fixed(probabilities), dataset(true), np.arange(IMAGES), loss=loss, batch_size=32)
 
-    told = report(scores, CLASSES)
-    precision, recall, f1, support = precision_recall_fscore_support(true, taken_for, labels=range(4), zero_division=0)
-    for i, of_class in enumerate(told.per_class):
+
+@pytest.fixture(scope="module")
+def answers(true: Any, probabilities: Any) -> Answers:
+    return asked(true, probabilities)
+
+
+@pytest.fixture(scope="module")
+def record(answers: Answers) -> EvaluationRecord:
+    return evaluation_of(answers, CLASSES, seed=1)
+
+
+def test_only_the_part_is_asked(true: Any, probabilities: Any):
+    part = np.arange(20, 200, 3)
+    answers = ask(Fixed(probabilities), dataset(true), part, loss=Loss.SPARSE_CATEGORICAL_CROSSENTROPY, batch_size=16)
+    assert answers.labels.tolist() == true[part].tolist()
+    assert answers.predicted.tolist() == probabilities[part].argmax(axis=1).tolist()
+
+
+def test_accuracy_and_confusion_are_scikit_learn_s(record: EvaluationRecord, true: Any, probabilities: Any):
+    predicted = probabilities.argmax(axis=1)
+    assert record.accuracy == pytest.approx(accuracy_score(true, predicted))
+    assert record.confusion_matrix == confusion_matrix(true, predicted, labels=range(7)).tolist()
+    assert record.images == IMAGES
+
+
+def test_top_5_is_scikit_learn_s(record: EvaluationRecord, true: Any, probabilities: Any):
+    expected = top_k_accuracy_score(true, probabilities, k=5, labels=range(7))
+    assert 0.5 < expected < 1
+    assert record.top_5_accuracy == pytest.approx(expected)
+
+
+def test_every_class_is_scored_as_by_scikit_learn(record: EvaluationRecord, true: Any, probabilities: Any):
+    precision, recall, f1, support = precision_recall_fscore_support(
+        true, probabilities.argmax(axis=1), labels=range(7), zero_division=0
+    )
+    for i, of_class in enumerate(record.per_class):
         assert of_class.name == CLASSES[i]
         assert (of_class.precision, of_class.recall, of_class.f1, of_class.images) == pytest.approx(
             (precision[i], recall[i], f1[i], support[i])
         )
-    assert told.confusion_matrix == scores.confusion.tolist()
-    assert told.images == 180
+
+
+def test_macro_f1_is_scikit_learn_s_which_leaves_out_a_class_that_nobody_saw(
+    record: EvaluationRecord, true: Any, probabilities: Any
+):
+    predicted = probabilities.argmax(axis=1)
+    assert record.macro_f1 == pytest.approx(f1_score(true, predicted, average="macro"))
+    assert record.macro_f1 > f1_score(true, predicted, average="macro", labels=range(7), zero_division=0)
+
+
+def test_the_calibration_is_that_of_scikit_learn_s_curve(answers: Answers, record: EvaluationRecord):
+    accuracy, confidence = calibration_curve(answers.hits, answers.confidence, n_bins=15, strategy="uniform")
+    bins = record.calibration.bins
+    assert [each.accuracy for each in bins] == pytest.approx(accuracy.tolist())
+    assert [each.confidence for each in bins] == pytest.approx(confidence.tolist())
+    counts = np.histogram(answers.confidence, bins=15, range=(0, 1))[0]
+    assert [each.images for each in bins] == counts[counts > 0].tolist()
+    expected = np.sum(counts[counts > 0] / IMAGES * np.abs(accuracy - confidence))
+    assert record.calibration.ece == pytest.approx(expected)
+    assert expected > 0.01
+
+
+def test_a_sure_and_right_model_is_calibrated_and_a_sure_and_wrong_one_is_not(answers: Answers):
+    # float32 softmax may sum up to a little above 1.
+    sure = replace(answers, confidence=np.full(IMAGES, 1.0000001))
+    assert calibration(replace(sure, predicted=sure.labels)).ece == pytest.approx(0, abs=1e-6)
+    assert calibration(replace(sure, predicted=(sure.labels + 1) % 7)).ece == pytest.approx(1, abs=1e-6)
+
+
+def test_the_interval_is_that_of_scipy_s_bootstrap(answers: Answers, record: EvaluationRecord):
+    expected = bootstrap(
+        (answers.hits.astype(float),), np.mean, n_resamples=5000, method="percentile", random_state=5
+    ).confidence_interval
+    interval = record.accuracy_interval
+    # Both are draws: with 5,000 and 1,000 of them an end wanders by about a twelfth of the interval's width.
+    width = expected.high - expected.low
+    assert interval.low == pytest.approx(expected.low, abs=width / 6)
+    assert interval.high == pytest.approx(expected.high, abs=width / 6)
+    assert interval.low < record.accuracy < interval.high
+
+
+def test_the_interval_follows_from_its_seed():
+    assert accuracy_interval(80, 100, seed=1) == accuracy_interval(80, 100, seed=1)
+    assert accuracy_interval(80, 100, seed=1) != accuracy_interval(80, 100, seed=2)
+    assert (accuracy_interval(9, 9, seed=1).low, accuracy_interval(0, 9, seed=1).high) == (1.0, 0.0)
 
 
 @pytest.mark.parametrize("loss", Loss)
-def test_every_loss_can_be_measured(answers: Any, loss: Loss):
-    assert score(Fixed(), dataset(*answers), np.arange(50), loss=loss, batch_size=16).loss > 0
+def test_every_loss_is_keras_own_mean(true: Any, probabilities: Any, loss: Loss):
+    sparse = loss is Loss.SPARSE_CATEGORICAL_CROSSENTROPY
+    labels = true if sparse else np.eye(len(CLASSES), dtype=np.float32)[true]
+    expected = np.mean(keras.losses.get(str(loss))(labels, probabilities))
+    assert asked(true, probabilities, loss).loss == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_among_equal_probabilities_the_first_class_wins(true: Any):
+    told = asked(true, np.full((IMAGES, 7), 1 / 7, dtype=np.float32))
+    assert set(told.predicted) == {0}
+    assert told.rank.tolist() == true.tolist()
+    assert told.hits.tolist() == (told.rank == 0).tolist()
+
+
+def test_top_5_is_no_metric_where_there_is_no_sixth_class(answers: Answers):
+    few = replace(answers, classes=5, labels=answers.labels % 5, predicted=answers.predicted % 5)
+    record = evaluation_of(few, CLASSES[:5], seed=1)
+    assert record.top_5_accuracy is None
+    assert set(record.metrics) == {"accuracy", "accuracy_low", "macro_f1", "ece", "loss"}
+
+
+def test_the_metrics_are_those_of_the_record(record: EvaluationRecord):
+    assert record.metrics == {
+        "accuracy": record.accuracy,
+        "accuracy_low": record.accuracy_interval.low,
+        "top_5_accuracy": record.top_5_accuracy,
+        "macro_f1": record.macro_f1,
+        "ece": record.calibration.ece,
+        "loss": record.loss,
+    }
+
+
+def test_a_confusion_of_nothing_right_has_no_score():
+    wrong = np.array([[0, 3], [2, 0]])
+    assert macro_f1(wrong) == 0
+    assert [(each.precision, each.recall, each.f1) for each in class_scores(wrong, ("a", "b"))] == [(0, 0, 0)] * 2

@@ -31,7 +31,16 @@ def test_small_cnn_learns_the_digits(trained: Any):
     result = trained.ended.result
     assert (trained.ended.code, result.ok, result.error) == (0, True, None)
     assert result.metrics["accuracy"] >= 0.97
-    assert set(result.metrics) == {"accuracy", "loss", "val_accuracy", "val_loss"}
+    assert set(result.metrics) == {
+        "accuracy",
+        "accuracy_low",
+        "top_5_accuracy",
+        "macro_f1",
+        "ece",
+        "loss",
+        "val_accuracy",
+        "val_loss",
+    }
     assert result.classes == 10
     assert (result.images.train, result.images.validation, result.images.test) == (1261, 350, 186)
     assert result.bad_files == 0

@@ -25,8 +25,9 @@ def export_saved_model(model: Any, classes: tuple[str, ...], directory: Path) ->
     """Write the SavedModel of `model` to `directory`.
 
     `serving_default`: `images` float32 [batch, height, width, channels] in [0, 1] -> `probabilities` float32
-    [batch, classes]. `serving_bytes`: `image_bytes` string [batch], the bytes of PNG, JPEG, BMP or GIF files
-    of any size -> the same. The classes' names, in the order of the probabilities, are in `assets.extra/classes.json`.
+    [batch, classes]. `serving_bytes`: `image_bytes` string [batch], the bytes of JPEG, PNG, GIF or BMP files of any
+    size -> the same; WebP is read in training alone (see `model_trainer.data.decoding`). The classes' names, in the
+    order of the probabilities, are in `assets.extra/classes.json`.
     """
     height, width, channels = model.input_shape[1:]
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from model_store import NotFound, TooLarge
 from model_trainer.data.dataset import Dataset
-from model_trainer.data.decoding import Pixels
+from model_trainer.data.decoding import Pixels, served_form
 from model_trainer.data.formats import MOST_BYTES
 from model_trainer.data.reading import Places
 from model_trainer.data.split import Indices
@@ -32,7 +32,7 @@ class Samples:
     """Images of the test part.
 
     Attributes:
-        files: the bytes of each image's file, as they lie in the store.
+        files: the bytes of each image's file as they lie in the store, or as a PNG where that is what clients send.
         pixels: uint8 [samples, height, width, channels], decoded from them; divided by 255 they are the model's input.
         probabilities: float32 [samples, classes], what the model answered when it had been trained.
     """
@@ -82,7 +82,7 @@ def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Sampl
             continue
         if hashlib.sha256(data).hexdigest() == example.sha256 and (len(data) <= room or not files):
             room -= len(data)
-            files.append(data)
+            files.append(served_form(data, dataset.pixels[example.row]))
             rows.append(example.row)
     if not files:
         raise NoImages(

@@ -28,19 +28,21 @@ class Format(StrEnum):
     JPEG = "JPEG"
     GIF = "GIF"
     BMP = "BMP"
+    WEBP = "WEBP"
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """An image as its header describes it; width and height in pixels."""
+    """An image as its header describes it; width and height in pixels. `turned`: a PNG that may have to be turned."""
 
     format: Format
     width: int
     height: int
+    turned: bool = False
 
 
 _OTHERS = {
-    b"RIFF": "a RIFF file such as WebP",
+    b"RIFF": "a RIFF file other than WebP",
     b"II*\0": "TIFF",
     b"MM\0*": "TIFF",
     b"%PDF": "PDF",
@@ -69,29 +71,54 @@ def read_header(data: bytes) -> Header:
 
 def _header(data: bytes) -> Header:
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
-        return Header(Format.PNG, *struct.unpack_from(">II", data, 16))
+        width, height = struct.unpack_from(">II", data, 16)
+        return Header(Format.PNG, width, height, b"eXIf" in _png_chunks(data))
     if data.startswith((b"GIF87a", b"GIF89a")):
         return Header(Format.GIF, *struct.unpack_from("<HH", data, 6))
     if data.startswith(b"BM"):
         return _bmp(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _jpeg(data)
+    if data.startswith(b"RIFF") and b"WEBP".startswith(data[8:12]):
+        return _webp(data)
     found = _OTHERS.get(data[:4], f"it begins with {data[:8]!r}")
-    raise BadImage(f"not a PNG, JPEG, GIF or BMP image ({found})")
+    raise BadImage(f"not a PNG, JPEG, GIF, BMP or WebP image ({found})")
+
+
+def _png_chunks(data: bytes) -> set[bytes]:
+    """Names of the chunks (PNG specification, third edition, 5.3) up to where the file ends or is damaged."""
+    names: set[bytes] = set()
+    at = 8
+    while at + 8 <= len(data):
+        (length,) = struct.unpack_from(">I", data, at)
+        names.add(data[at + 4 : at + 8])
+        at += 12 + length
+    return names
 
 
 def _bmp(data: bytes) -> Header:
-    """BITMAPINFOHEADER and its successors (the OS/2 header of 12 bytes is not decoded by TensorFlow)."""
-    pixels, size = struct.unpack_from("<II", data, 10)
-    if size < 40:
-        raise BadImage("a BMP with an OS/2 header; save it as PNG")
-    width, height, _, bits = struct.unpack_from("<iiHH", data, 18)
-    # TensorFlow reads 8-bit pixels as shades of grey and ignores the palette, so colours would be wrong.
-    if bits == 8:
-        palette = data[14 + size : pixels]
-        if any(palette[i : i + 3] != bytes([i // 4] * 3) for i in range(0, len(palette) - 3, 4)):
-            raise BadImage("a BMP with a colour palette; save it as PNG or 24-bit BMP")
+    """The OS/2 header of 12 bytes has sizes of 16 bits; BITMAPINFOHEADER and its successors have 32, signed."""
+    (size,) = struct.unpack_from("<I", data, 14)
+    width, height = struct.unpack_from("<HH" if size == 12 else "<ii", data, 18)
     return Header(Format.BMP, width, abs(height))
+
+
+def _webp(data: bytes) -> Header:
+    """The first chunk (RFC 9649, 2): VP8 (lossy), VP8L (lossless) or VP8X (extended, with the size of the canvas)."""
+    match data[12:16]:
+        case b"VP8 ":
+            width, height = struct.unpack_from("<HH", data, 26)
+            return Header(Format.WEBP, width & 0x3FFF, height & 0x3FFF)
+        case b"VP8L":
+            (bits,) = struct.unpack_from("<I", data, 21)
+            return Header(Format.WEBP, (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1)
+        case b"VP8X":
+            sides = [int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27)]
+            if len(data) < 30:
+                raise BadImage("truncated within its header")
+            return Header(Format.WEBP, sides[0], sides[1])
+        case _:
+            raise BadImage("truncated within its header" if len(data) < 16 else "a WebP without a picture")
 
 
 def _jpeg(data: bytes) -> Header:

@@ -11,7 +11,7 @@ from model_store import Entry
 from model_trainer.data.split import Part
 from model_trainer.failure import BadData, NoImages, OneClass
 
-EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif"})
+EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 
 # Classes in a message: enough to see what is meant.
 _NAMED = 5

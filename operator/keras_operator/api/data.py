@@ -125,8 +125,8 @@ class Data(Written, frozen=True, kw_only=True):
         Meta(
             max_length=1024,
             description=(
-                "Folder in S3 that holds one folder of images (PNG, JPEG, BMP or GIF) for each class; the folder's "
-                "name is the class's name."
+                "Folder in S3 that holds one folder of images (JPEG, PNG, BMP, GIF or WebP) for each class; the "
+                "folder's name is the class's name."
             ),
             examples=["s3://datasets/dogs"],
             extra=ruled(*S3_FOLDER, _UNPACKED),

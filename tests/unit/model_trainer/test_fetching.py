@@ -79,7 +79,7 @@ def test_bad_files_are_counted_named_and_left_out(
     assert [(bad.key, bad.fault.partition(" (")[0]) for bad in data.bad] == [
         ("0/a cut.jpg", "a truncated or damaged JPEG"),
         ("0/b empty.png", "zero bytes"),
-        ("0/c text.png", "not a PNG, JPEG, GIF or BMP image"),
+        ("0/c text.png", "not a PNG, JPEG, GIF, BMP or WebP image"),
     ]
     assert [example.sha256 for example in data.examples] == [example.sha256 for example in clean.examples]
     rows = data.rows(np.arange(len(data.examples)))

@@ -46,7 +46,7 @@ def test_images_outside_a_class_folder_are_counted():
     ("keys", "told"),
     [
         ((), "nothing was found there at all"),
-        (("a/1.webp", "b/1.webp", "readme.txt"), "3 other files were found (2 .webp, 1 .txt)"),
+        (("a/1.tiff", "b/1.tiff", "readme.txt"), "3 other files were found (2 .tiff, 1 .txt)"),
         (("1.png", "2.png"), "2 images outside a class folder"),
         ((".x/1.png",), "1 hidden"),
     ],

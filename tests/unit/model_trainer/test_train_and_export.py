@@ -130,9 +130,12 @@ def test_the_bytes_signature_takes_files_of_any_format_and_size(trained: Any, si
     assert (answers.argmax(axis=1) == samples.probabilities[:20].argmax(axis=1)).mean() >= 0.9
 
 
-def test_bytes_that_are_no_image_are_an_error_of_the_request(signatures: Any):
-    with pytest.raises(tf.errors.InvalidArgumentError):
-        signatures["serving_bytes"](image_bytes=tf.constant([b"no image"]))
+def test_bytes_that_are_no_image_are_an_error_of_the_request(signatures: Any, encode_image: Any, picture: Any):
+    frames = [Image.fromarray(255 - picture)]
+    moving = encode_image(picture, "WEBP", save_all=True, append_images=frames)
+    for data in (b"no image", b"", encode_image(picture)[:500], moving):
+        with pytest.raises(tf.errors.InvalidArgumentError):
+            signatures["serving_bytes"](image_bytes=tf.constant([data]))
 
 
 def test_warm_up_records_name_the_model_and_cover_both_signatures(trained: Any, exported: Any):

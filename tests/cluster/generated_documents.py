@@ -107,6 +107,20 @@ _SECRETS = ["minio", "minio-credentials", "a.b-c.d", "0", "s" * 63]
 _BROKEN_SECRETS = ["Minio", "a..b", "-a", "a-", "a/b", "s" * 254]
 _SERVED = ["dogs", "DogClassifier", "a.b_c-d", "7", "m" * 63]
 _BROKEN_SERVED = ["my dogs", "-a", "a/b", "ü", "m" * 64, "a:predict"]
+_TABLES = ["labels.csv", "a/b c.csv", "ü.csv", "{{x}}.csv"]
+_BROKEN_TABLES = ["labels.tsv", "/labels.csv", "a/../labels.csv", "./labels.csv", "a//b.csv", "t" * 600]
+_COLUMNS = ["id", "breed", "my column", "日本", "'", "a:b"]
+_BROKEN_COLUMNS = ["", "c" * 257]
+# What people write into each text of the schema, and what they get wrong there.
+_ADDRESSES = {"uri", "validationUri", "testUri"}
+_TEXTS: dict[str, tuple[list[str], list[str]]] = {
+    "endpoint": (_ENDPOINTS, _BROKEN_ENDPOINTS),
+    "secretName": (_SECRETS, _BROKEN_SECRETS),
+    "modelName": (_SERVED, _BROKEN_SERVED),
+    "file": (_TABLES, _BROKEN_TABLES),
+    "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
+    "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
+}
 _WRONG_TYPES: list[Json] = [None, True, 0, -1, 1.5, 2**40, "text", "", [], ["text"], {}, {"text": 1}]
 
 
@@ -184,16 +198,12 @@ def _number(schema: Schema, rng: random.Random) -> float:
 
 def _text(field: str, rng: random.Random) -> str:
     right = rng.random() < 0.97
-    match field:
-        case "uri":
-            return _address(rng) if right else rng.choice(_BROKEN_TEXT)
-        case "endpoint":
-            return rng.choice(_ENDPOINTS if right else _BROKEN_ENDPOINTS)
-        case "secretName":
-            return rng.choice(_SECRETS if right else _BROKEN_SECRETS)
-        case "modelName":
-            return rng.choice(_SERVED if right else _BROKEN_SERVED)
-    raise AssertionError(f"the schema has a new text, {field}: say here what people write there")
+    if field in _ADDRESSES:
+        return _address(rng) if right else rng.choice(_BROKEN_TEXT)
+    if field not in _TEXTS:
+        raise AssertionError(f"the schema has a new text, {field}: say in _TEXTS what people write there")
+    written, broken = _TEXTS[field]
+    return rng.choice(written if right else broken)
 
 
 def _address(rng: random.Random) -> str:
@@ -226,6 +236,10 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
     else:
         data = training["data"]
         data |= {part: rng.choice([0.05, 0.2, 0.45]) for part in data if part.endswith("Fraction")}
+        # One bucket each, because no part may be, hold or lie in another.
+        data |= {part: f"s3://{part.lower()}/{rng.choice(_NASTY)}" for part in data if part.endswith("Uri")}
+        if "labels" in data:
+            data["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
         if training.get("architecture"):
             data["imageSize"] = rng.choice([[75, 80], [224, 224], [1024, 1024]])
         if "earlyStopping" in training:

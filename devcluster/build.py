@@ -38,6 +38,10 @@ def binary(places: Places, name: str) -> Path:
     raise KeyError(name)
 
 
+# A killed `up` frees its lock: a compiler that went on would write into the folder of the next one's.
+ENDS_WITH_ITS_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
+
+
 def build_all(places: Places, names: Collection[str] = ()) -> None:
     """Build what the cache lacks; nothing where it has everything.
 
@@ -73,7 +77,19 @@ def _build(places: Places, pin: Pin) -> None:
     temporary.mkdir(parents=True)
     print(f"building {pin.name} {pin.version()} …", flush=True)
     begun = time.monotonic()
-    command = ["nice", "-n", "10", go, "build", "-p", PARALLEL, *BUILD_FLAGS, "-ldflags", pin.ldflags()]
+    command = [
+        *ENDS_WITH_ITS_PARENT,
+        "nice",
+        "-n",
+        "10",
+        go,
+        "build",
+        "-p",
+        PARALLEL,
+        *BUILD_FLAGS,
+        "-ldflags",
+        pin.ldflags(),
+    ]
     env = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": ""}
     if len(pin.packages) == 1:
         # Only a single package may be given another file name than its import path's last word.

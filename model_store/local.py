@@ -57,13 +57,15 @@ class LocalStore:
             partial.write_bytes(data)
             self._place(partial, key, only_if_absent=only_if_absent)
 
-    def download(self, key: str, path: Path) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
         """See Store.download."""
         source = self._path(key)
         with self._refusals_as_access_denied(source), self._missing_as_not_found(key):
             file = source.open("rb")
         with file:
             size = os.fstat(file.fileno()).st_size
+            if limit is not None and size > limit:
+                raise TooLarge(f"{self.uri}/{key} is {size:,} bytes, more than the {limit:,} that are fetched.")
             return write_hashed(iter(lambda: file.read(CHUNK), b""), path, size=size)
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:

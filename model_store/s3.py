@@ -95,10 +95,14 @@ class S3Store:
             else:
                 self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data)
 
-    def download(self, key: str, path: Path) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
         """See Store.download. A broken stream is taken up again where it stopped."""
         with explained(self._place(key)):
             answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+            if limit is not None and answer["ContentLength"] > limit:
+                answer["Body"].close()
+                size = answer["ContentLength"]
+                raise TooLarge(f"{self.uri}/{key} is {size:,} bytes, more than the {limit:,} that are fetched.")
             return write_hashed(self._chunks(key, answer), path, size=answer["ContentLength"])
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:

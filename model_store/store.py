@@ -41,10 +41,11 @@ class Store(Protocol):
         """Store `data`. With `only_if_absent` one of many writers wins, and the others see AlreadyExists."""
         ...
 
-    def download(self, key: str, path: Path) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
         """Stream the object into the file `path` (replaced at the end by one rename); returns its SHA-256 in hex.
 
-        Holds one chunk in memory. Raises NotFound and NoSpace; a failure leaves nothing under `path`'s name.
+        Holds one chunk in memory. Raises NotFound, NoSpace, and TooLarge above `limit` bytes, before any is read; a
+        failure leaves nothing under `path`'s name.
         """
         ...
 

@@ -21,10 +21,20 @@ CLASSES_FILE = "classes.json"
 EXTRA_ASSETS = "assets.extra"
 
 
-def export_saved_model(model: Any, classes: tuple[str, ...], directory: Path) -> None:
+def export_saved_model(
+    model: Any,
+    classes: tuple[str, ...],
+    directory: Path,
+    *,
+    archive: Any = None,
+    pixel_range: tuple[float, float] = (0.0, 1.0),
+) -> None:
     """Write the SavedModel of `model` to `directory`.
 
-    `serving_default`: `images` float32 [batch, height, width, channels] in [0, 1] -> `probabilities` float32
+    `archive` is an empty ExportArchive of the Keras that the model belongs to (None: Keras 3's), and `pixel_range` what
+    the model takes for black and for white.
+
+    `serving_default`: `images` float32 [batch, height, width, channels] in that range -> `probabilities` float32
     [batch, classes]. `serving_bytes`: `image_bytes` string [batch], the bytes of JPEG, PNG, GIF or BMP files of any
     size -> the same; WebP is read in training alone (see `model_trainer.data.decoding`). The classes' names, in the
     order of the probabilities, are in `assets.extra/classes.json`.
@@ -40,9 +50,10 @@ def export_saved_model(model: Any, classes: tuple[str, ...], directory: Path) ->
             image_bytes,
             fn_output_signature=tf.TensorSpec([height, width, channels], tf.uint8),
         )
-        return from_images(rescale(pixels))
+        return from_images(low + rescale(pixels) * (high - low))
 
-    archive = keras.export.ExportArchive()
+    low, high = pixel_range
+    archive = archive or keras.export.ExportArchive()
     archive.track(model)
     archive.add_endpoint(
         FLOAT_SIGNATURE,
@@ -52,7 +63,19 @@ def export_saved_model(model: Any, classes: tuple[str, ...], directory: Path) ->
     archive.add_endpoint(
         BYTES_SIGNATURE, from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
     )
-    archive.write_out(str(directory), verbose=False)
+    write_out(archive, directory)
+    if classes:
+        write_classes(classes, directory)
+
+
+def write_out(archive: Any, directory: Path) -> None:
+    """Write an ExportArchive of Keras 3 or of tf-keras, which has no `verbose`."""
+    quiet = {"verbose": False} if type(archive).__module__.startswith("keras.") else {}
+    archive.write_out(str(directory), **quiet)
+
+
+def write_classes(classes: tuple[str, ...], directory: Path) -> None:
+    """Put the names of the classes beside the graph, in the order of the probabilities."""
     extra = directory / EXTRA_ASSETS
     extra.mkdir(exist_ok=True)
     (extra / CLASSES_FILE).write_text(json.dumps(classes, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")

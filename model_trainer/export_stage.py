@@ -16,13 +16,16 @@ from keras_operator.api import ProgressStage, RunResult, RunSpec, RunStage, Serv
 from model_store import Manifest, NotFound, Store, open_store, publish, read_manifest
 from model_trainer import run_folder, warmup
 from model_trainer.context import Context
+from model_trainer.conversion import convert
 from model_trainer.export import EXTRA_ASSETS, export_saved_model
 from model_trainer.failure import BadRun
+from model_trainer.keras_files import is_model_file, read_keras_file
+from model_trainer.loading import load_model
 from model_trainer.parity import check_parity
 from model_trainer.run_folder import ExportRecord, RunFolder
 from model_trainer.samples import Samples
 from model_trainer.signatures import read_signatures
-from model_trainer.source import check_saved_model, fetch_saved_model
+from model_trainer.source import check_saved_model, fetch_model_file, fetch_saved_model
 
 
 @dataclass(frozen=True)
@@ -109,13 +112,38 @@ def _add_data_card(folder: RunFolder, directory: Path) -> None:
 
 
 def _from_source(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:
+    if is_model_file(source.uri):
+        return _from_model_file(spec, source, directory, context)
     board = context.board
     board.enter(ProgressStage.FETCHING, f"fetching the SavedModel under {source.uri}")
     fetch_saved_model(open_store(source.uri, endpoint=spec.store.endpoint), directory, context.patience, board.say)
     board.happened("loaded")
     board.enter(ProgressStage.VERIFYING, "loading it as a server would")
     signatures = check_saved_model(source.uri, directory, spec.model_name)
-    return _Verified(None, {"signatures": msgspec.to_builtins(signatures), "tensorflowVersion": tf.__version__})
+    info = {"signatures": msgspec.to_builtins(signatures), "classes": list(source.classes)}
+    return _Verified(None, {**info, "tensorflowVersion": tf.__version__})
+
+
+def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:
+    board = context.board
+    board.enter(ProgressStage.FETCHING, f"fetching {source.uri}")
+    path = fetch_model_file(
+        source.uri, spec.store.endpoint, context.scratch, context.patience, board.say, field="spec.source.uri"
+    )
+    file = read_keras_file(path, source.uri)
+    model = load_model(file, allow_code=source.allow_code, allowed_by="spec.source.allowCode")
+    board.happened("loaded")
+    board.enter(ProgressStage.EXPORTING, "exporting a SavedModel, and comparing it with the model on generated inputs")
+    converted = convert(model, source, directory, spec.model_name)
+    info = {
+        "signatures": msgspec.to_builtins(read_signatures(directory)),
+        "classes": list(source.classes),
+        "tensorflowVersion": tf.__version__,
+        "kerasVersion": file.keras_version or None,
+    }
+    if converted.image_size:
+        info["imageSize"] = list(converted.image_size)
+    return _Verified(converted.parity, info)
 
 
 def _manifest(store: Store, number: int) -> Manifest | None:

@@ -70,6 +70,12 @@ class BadSavedModel(RunFailure):
     reason: str = RunReason.BAD_SAVED_MODEL
 
 
+class BadModelFile(RunFailure):
+    """A .h5 or .keras file is damaged, is something else, brings code that is not allowed, or does not fit."""
+
+    reason: str = RunReason.BAD_MODEL_FILE
+
+
 class Diverged(RunFailure):
     """The loss is no longer a number."""
 

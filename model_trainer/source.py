@@ -1,4 +1,4 @@
-"""A SavedModel that somebody else made: fetched from `source.uri`, and checked before it may be published."""
+"""A model that somebody else made: fetched from `source.uri`, and checked before it may be published."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from model_store import Entry, Store
+from model_store import Entry, NotFound, Store, TooLarge, open_store
 from model_trainer import warmup
-from model_trainer.failure import BadSavedModel
+from model_trainer.failure import BadModelFile, BadSavedModel
+from model_trainer.keras_files import is_model_file
 from model_trainer.patience import Patience
 from model_trainer.signatures import SAVED_MODEL, SERVE, Signature, read_signatures
 
@@ -49,6 +50,27 @@ def fetch_saved_model(store: Store, directory: Path, patience: Patience, say: Ca
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="source") as pool:
         for done in [pool.submit(download, entry) for entry in entries]:
             done.result()
+
+
+def fetch_model_file(
+    uri: str, endpoint: str | None, folder: Path, patience: Patience, say: Callable[[str], None], *, field: str
+) -> Path:
+    """Download the one file at `uri`, named by the field `field`, into `folder`; returns its path.
+
+    Raises:
+        BadModelFile: it is not there, or has more than 20 GiB.
+    """
+    parent, _, name = uri.rpartition("/")
+    store = open_store(parent, endpoint=endpoint)
+    say(f"fetching {uri}")
+    path = folder / name
+    try:
+        patience(f"downloading {uri}", lambda: store.download(name, path, limit=MOST_BYTES))
+    except NotFound as error:
+        raise BadModelFile(f"There is no file {uri}. Correct {field}, or upload the file.") from error
+    except TooLarge as error:
+        raise BadModelFile(f"{str(error).rstrip('.')}; {field} must name the file of one model.") from error
+    return path
 
 
 def check_saved_model(uri: str, directory: Path, model_name: str) -> dict[str, Signature]:
@@ -116,6 +138,8 @@ def _no_saved_model(uri: str, entries: list[Entry]) -> str:
     if below:
         folder = below[0].removesuffix(f"/{SAVED_MODEL}")
         return f"There is no {SAVED_MODEL} under {uri}, but one in {folder}/: write spec.source.uri: {uri}/{folder}"
+    if files := [entry.key for entry in entries if is_model_file(entry.key)]:
+        return f"There is no {SAVED_MODEL} under {uri}, but {files[0]}: write spec.source.uri: {uri}/{files[0]}"
     some = ", ".join(entry.key for entry in entries[:3])
     return (
         f"There is no {SAVED_MODEL} under {uri}, but {len(entries)} other files such as {some}. spec.source.uri must "

@@ -120,6 +120,7 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "file": (_TABLES, _BROKEN_TABLES),
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
+    "classes": (["beagle", "7", *_NASTY], _BROKEN_TEXT),
 }
 _WRONG_TYPES: list[Json] = [None, True, 0, -1, 1.5, 2**40, "text", "", [], ["text"], {}, {"text": 1}]
 
@@ -178,7 +179,7 @@ class Documents:
         }
 
     def _array(self, schema: Schema, rng: random.Random, path: str) -> list[Json]:
-        two = path.endswith("imageSize") and rng.random() < 0.97
+        two = path.endswith(("imageSize", "pixelRange")) and rng.random() < 0.97
         count = 2 if two else rng.choice([0, 1, 1, 2, 3, schema["maxItems"]])
         return [self._value(schema["items"], rng, path) for _ in range(count)]
 
@@ -208,12 +209,19 @@ def _text(field: str, rng: random.Random) -> str:
 
 def _address(rng: random.Random) -> str:
     parts = [rng.choice(["dogs", "v1", "a.b", "x" * 60, *_NASTY]) for _ in range(rng.randint(1, 4))]
-    return "/".join([f"s3://{rng.choice(['models', 'datasets', 'my.bucket-7'])}", *parts]) + rng.choice(["", "", "/"])
+    ending = rng.choice(["", "", "/", ".h5", ".keras"])
+    return "/".join([f"s3://{rng.choice(['models', 'datasets', 'my.bucket-7'])}", *parts]) + ending
 
 
 def _mend(spec: dict[str, Json], rng: random.Random) -> None:
     """Do what the rules about several fields ask for, which choices made one by one seldom do."""
     serving, training = spec.get("serving", {}), spec.get("training")
+    source = spec.get("source", {})
+    if not source.get("uri", "").endswith((".h5", ".keras")):
+        source.pop("pixelRange", None)
+        source.pop("allowCode", None)
+    elif "pixelRange" in source:
+        source["pixelRange"] = sorted(rng.sample([-1, 0, 0.5, 255], 2))
     for owner in (serving, training or {}):
         for part in owner.get("resources", {}).values():
             part |= {

@@ -1,4 +1,4 @@
-"""A SavedModel that exists already is checked, published and served without training."""
+"""A model that exists already is checked, published and served without training."""
 
 from __future__ import annotations
 
@@ -25,6 +25,27 @@ def test_a_saved_model_is_served_without_training(
     assert _contents(s3, ours) == _contents(s3, theirs)
     digits = image_sets.known_and_held_out()[1][:100]
     assert predictions.by_files(model_url(api, namespace, "brought"), digits) == predictions.by_files(
+        digits_model.url, digits
+    )
+
+
+def test_an_h5_file_is_converted_and_served(
+    api: ApiServer, s3: ObjectStore, namespace: str, digits_model: Served
+) -> None:
+    theirs = f"{store_prefix(digits_model.namespace, digits_model.name)}/.runs/1/model.h5"
+    ours = f"{store_prefix(namespace, 'uploads')}/digits.h5"
+    s3.put("models", ours, s3.read("models", theirs))
+    names = [f"digit {number}" for number in range(10)]
+    source = {"uri": f"s3://models/{ours}", "classes": names}
+    api.apply(quick_model(namespace, "converted", {"training": None, "source": source}))
+    api.wait_for(MODEL, namespace, "converted", is_ready, "a converted model that serves")
+
+    version = api.get(VERSION, namespace, "converted-1")
+    assert version is not None
+    assert version["status"]["classes"] == 10
+    assert float(version["status"]["parity"]) < 1e-4
+    digits = image_sets.known_and_held_out()[1][:100]
+    assert predictions.by_files(model_url(api, namespace, "converted"), digits) == predictions.by_files(
         digits_model.url, digits
     )
 

@@ -47,7 +47,7 @@ class MemoryStore:
         """Whether there is an object."""
         return key in self.objects
 
-    def download(self, key: str, path: Path) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
         """Runs are only played here."""
         raise NotImplementedError
 

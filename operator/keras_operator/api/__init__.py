@@ -14,6 +14,7 @@ from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
 from .run import Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .serving import Autoscaling, Batching, Runtime, Serving
+from .source import Source
 from .status import Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .training import (
@@ -24,7 +25,6 @@ from .training import (
     Monitor,
     Optimizer,
     OptimizerName,
-    Source,
     Training,
 )
 from .version import (

@@ -7,8 +7,9 @@ from msgspec import Meta
 from .evaluation import Evaluation
 from .rules import Rule
 from .serving import Serving
+from .source import Source
 from .store import Store
-from .training import Source, Training
+from .training import Training
 from .wire import Written
 
 
@@ -77,7 +78,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             Source,
             Meta(
                 description=(
-                    "Serve a SavedModel that exists already; exactly one of training and source is written. Left out: "
+                    "Serve a model that exists already; exactly one of training and source is written. Left out: "
                     "training is used."
                 ),
                 examples=[{"uri": "s3://models/uploads/dogs"}],
@@ -118,15 +119,15 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             cel="!has(self.training) || !has(self.source)",
             message=(
                 "training and source are both written: keep training to train from images, or source to serve a "
-                "SavedModel that exists already, and remove the other"
+                "model that exists already, and remove the other"
             ),
             holds=lambda spec: spec.training is None or spec.source is None,
         ),
         Rule(
             cel="has(self.training) || has(self.source)",
             message=(
-                "training or source is missing: write training to train from images, or source to serve a SavedModel "
-                "that exists already"
+                "training or source is missing: write training to train from images, or source to serve a model that "
+                "exists already"
             ),
             holds=lambda spec: spec.training is not None or spec.source is not None,
         ),

@@ -44,6 +44,7 @@ class RunReason(StrEnum):
     DISK_FULL = "DiskFull"
     OUT_OF_MEMORY = "OutOfMemory"
     BAD_SAVED_MODEL = "BadSavedModel"
+    BAD_MODEL_FILE = "BadModelFile"
     PARITY_FAILED = "ParityFailed"
     ALREADY_PUBLISHED = "AlreadyPublished"
     INVALID_ARCHITECTURE = "InvalidArchitecture"

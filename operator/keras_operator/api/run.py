@@ -4,8 +4,9 @@ from enum import StrEnum
 
 import msgspec
 
+from .source import Source
 from .store import Store
-from .training import Source, Training
+from .training import Training
 from .wire import Reported, Time
 
 

@@ -5,11 +5,10 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from .addresses import S3_FOLDER, does_not_end_in
 from .architectures import ArchitectureName, smallest_image
 from .data import Data
 from .resources import Resources
-from .rules import Rule, ruled
+from .rules import Rule
 from .wire import Written
 
 
@@ -46,16 +45,6 @@ class Monitor(StrEnum):
     LOSS = "loss"
     VAL_ACCURACY = "val_accuracy"
     VAL_LOSS = "val_loss"
-
-
-_MODEL_FILES = (".h5", ".hdf5", ".keras", ".pb", ".zip", ".tar", ".gz", ".tgz", ".onnx", ".tflite")
-
-
-_SAVED_MODEL = does_not_end_in(
-    _MODEL_FILES,
-    "must be the folder of a SavedModel, the one that holds saved_model.pb, not a file; a .h5 or .keras file is "
-    "turned into one by keras.models.load_model(file).export(folder)",
-)
 
 
 def _images_are_large_enough() -> tuple[Rule, ...]:
@@ -271,17 +260,3 @@ class Training(Written, frozen=True, kw_only=True):
     ] = 86_400
 
     RULES: ClassVar[tuple[Rule, ...]] = (*_images_are_large_enough(), _STOPS_BEFORE_THE_END)
-
-
-class Source(Written, frozen=True, kw_only=True):
-    """A model that is trained already; a change here makes a new version."""
-
-    uri: Annotated[
-        str,
-        Meta(
-            max_length=1024,
-            description="Folder in S3 that holds a TensorFlow SavedModel (saved_model.pb and variables/).",
-            examples=["s3://models/uploads/dogs"],
-            extra=ruled(*S3_FOLDER, _SAVED_MODEL),
-        ),
-    ]

@@ -8,9 +8,10 @@ from msgspec import Meta
 
 from .evaluation import Metric
 from .rules import Rule, fully_matches, ruled
+from .source import Source
 from .status import Condition, ObservedGeneration
 from .store import Store
-from .training import Source, Training
+from .training import Training
 from .wire import Reported, Time, Written
 
 
@@ -70,7 +71,7 @@ class KerasModelVersionSpec(Written, frozen=True, kw_only=True):
         Annotated[
             Source,
             Meta(
-                description="The SavedModel that it is made from. Left out: it is trained.",
+                description="The model that it is made from. Left out: it is trained.",
                 examples=[{"uri": "s3://models/uploads/dogs"}],
             ),
         ]

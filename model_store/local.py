@@ -24,9 +24,10 @@ PARTIAL = ".partial"
 class LocalStore:
     """Objects as files under `root`. The folder is created by the first write, as a prefix in a bucket is."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, uri: str | None = None) -> None:
+        """`uri` is what the files are called by, where they are a copy of something elsewhere."""
         self.root = root
-        self.uri = root.as_uri()
+        self.uri = uri or root.as_uri()
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """See Store.list. Symbolic links and devices are not objects and are left out."""

@@ -46,7 +46,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         board.enter(ProgressStage.SAVING, "the training had finished before; its result is used")
         return _result(done)
 
-    places = places_of(training.data, spec.store.endpoint)
+    places = places_of(training.data, spec.store.endpoint, context)
     dataset, split = read_data(training.data, places, context)
     board.happened("dataReady")
 

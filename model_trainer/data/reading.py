@@ -11,6 +11,7 @@ from keras_operator.api import Data, ProgressStage
 from model_store import Store, open_store
 from model_trainer import machine
 from model_trainer.context import Context
+from model_trainer.data.archive import is_archive, open_archive
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.decoding import CHANNELS, Decoder
 from model_trainer.data.fetching import Resources, fetch_images, named
@@ -34,12 +35,19 @@ class Places:
         return self.main if part is None else self.own[part]
 
 
-def places_of(data: Data, endpoint: str | None) -> Places:
-    """Open every store of the data. Raises StoreUriError."""
+def places_of(data: Data, endpoint: str | None, context: Context) -> Places:
+    """Open every store of the data; archives are fetched and unpacked. Raises BadData and StoreError."""
+
+    def opened(uri: str, name: str) -> Store:
+        if is_archive(uri):
+            context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
+            return open_archive(uri, endpoint, context, name)
+        return open_store(uri, endpoint=endpoint)
+
     uris = ((Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri))
     return Places(
-        open_store(data.uri, endpoint=endpoint),
-        {part: open_store(uri, endpoint=endpoint) for part, uri in uris if uri is not None},
+        opened(data.uri, "data"),
+        {part: opened(uri, part.name.lower()) for part, uri in uris if uri is not None},
     )
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from .addresses import S3_FOLDER, does_not_end_in
+from .addresses import S3_FOLDER
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -44,9 +44,14 @@ _TWO_SIDES = Rule(
     message="must be two numbers, the height and the width in pixels: such as [180, 180]",
 )
 
-_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".csv", ".npz", ".h5", ".tfrecord")
-_UNPACKED = does_not_end_in(
-    _ARCHIVES, "must be a folder, not a file: unpack it into one folder of images for each class, and name their parent"
+_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".csv", ".npz", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
+_FOLDER_OR_ARCHIVE = Rule(
+    cel=f"self.endsWith('.tar.gz') || !{[*_FILES]}.exists(ending, self.endsWith(ending))",
+    message=(
+        "must be a folder, or one .zip, .tar, .tar.gz or .tgz archive of it: name the folder that holds one folder of "
+        "images for each class"
+    ),
+    holds=lambda uri: uri.endswith(".tar.gz") or not uri.endswith(_FILES),
 )
 
 
@@ -126,10 +131,10 @@ class Data(Written, frozen=True, kw_only=True):
             max_length=1024,
             description=(
                 "Folder in S3 that holds one folder of images (JPEG, PNG, BMP, GIF or WebP) for each class; the "
-                "folder's name is the class's name."
+                "folder's name is the class's name; or one .zip, .tar, .tar.gz or .tgz archive of that folder."
             ),
             examples=["s3://datasets/dogs"],
-            extra=ruled(*S3_FOLDER, _UNPACKED),
+            extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
         ),
     ]
     format: Annotated[
@@ -158,11 +163,11 @@ class Data(Written, frozen=True, kw_only=True):
             Meta(
                 max_length=1024,
                 description=(
-                    "Folder in S3, laid out as the uri is, that is the validation part as a whole. Left out: "
-                    "validationFraction of the images."
+                    "Folder or archive in S3, laid out as the uri is, that is the validation part as a whole. Left "
+                    "out: validationFraction of the images."
                 ),
                 examples=["s3://datasets/dogs/val"],
-                extra=ruled(*S3_FOLDER, _UNPACKED),
+                extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
             ),
         ]
         | None
@@ -173,11 +178,11 @@ class Data(Written, frozen=True, kw_only=True):
             Meta(
                 max_length=1024,
                 description=(
-                    "Folder in S3, laid out as the uri is, that is the test part as a whole. Left out: testFraction of "
-                    "the images."
+                    "Folder or archive in S3, laid out as the uri is, that is the test part as a whole. Left out: "
+                    "testFraction of the images."
                 ),
                 examples=["s3://datasets/dogs/test"],
-                extra=ruled(*S3_FOLDER, _UNPACKED),
+                extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
             ),
         ]
         | None

@@ -45,6 +45,7 @@ class Flags:
     allow_version_labels_for_unavailable_models: bool = False
     enable_grpc_healthcheck_service: bool = False
     enable_serialization_as_tensor_content: bool = False
+    enable_signature_method_name_check: bool = False
     version: bool = False
 
     def check(self) -> None:
@@ -78,7 +79,6 @@ _NOT_IMPLEMENTED = frozenset(
     {
         "enable_per_model_batching_parameters",
         "enable_profiler",
-        "enable_signature_method_name_check",
         "flush_filesystem_caches",
         "grpc_max_threads",
         "mixed_precision",

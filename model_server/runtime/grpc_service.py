@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NoReturn
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.example_predictor import ExamplePredictor
+from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.predictor import Predictor, version_choice
@@ -35,42 +37,79 @@ async def _abort(context: Any, error: ServingError) -> NoReturn:
     raise error  # abort has raised already
 
 
-def _unimplemented(method: str) -> ServingError:
-    return ServingError(
-        Code.UNIMPLEMENTED, f"this server does not implement {method}, use Predict or TensorFlow Serving's own image"
-    )
-
-
 class PredictionService:
     """`tensorflow.serving.PredictionService`."""
 
-    def __init__(self, manager: Manager, predictor: Predictor, metrics: Metrics, *, as_content: bool) -> None:
+    def __init__(
+        self,
+        manager: Manager,
+        predictor: Predictor,
+        examples: ExamplePredictor,
+        metrics: Metrics,
+        *,
+        as_content: bool,
+    ) -> None:
         """`as_content` writes numbers as raw bytes instead of in their typed fields."""
         self._manager = manager
         self._predictor = predictor
+        self._examples = examples
         self._metrics = metrics
         self._as_content = as_content
 
     async def Predict(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Run a signature."""
-        start = time.perf_counter()
-        code, model = Code.OK, request.model_spec.name
+
+        def answer() -> Awaitable[Any]:
+            _need_spec(request)
+            return self._predictor.predict_proto(request, _timeout_ms(context), as_content=self._as_content)
+
+        return await self._counted("Predict", request.model_spec.name, context, answer)
+
+    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Run a classification signature on examples."""
+
+        def answer() -> Awaitable[Any]:
+            _need_spec(request)
+            return self._examples.proto(Method.CLASSIFY, request, _timeout_ms(context))
+
+        return await self._counted("Classify", request.model_spec.name, context, answer)
+
+    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Run a regression signature on examples."""
+
+        def answer() -> Awaitable[Any]:
+            _need_spec(request)
+            return self._examples.proto(Method.REGRESS, request, _timeout_ms(context))
+
+        return await self._counted("Regress", request.model_spec.name, context, answer)
+
+    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
+        """Run several signatures of one model on the same examples."""
+
+        def answer() -> Awaitable[Any]:
+            if not request.tasks:
+                raise invalid("ModelSpec has no name specified.")
+            return self._examples.multi(request, _timeout_ms(context))
+
+        model = request.tasks[0].model_spec.name if request.tasks else ""
+        return await self._counted("MultiInference", model, context, answer)
+
+    async def _counted(self, api: str, model: str, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
+        start, code = time.perf_counter(), Code.OK
         try:
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
-            return await self._predictor.predict_proto(request, _timeout_ms(context), as_content=self._as_content)
+            return await answer()
         except ServingError as error:
             code = error.code
             await _abort(context, error)
         finally:
+            # Names that no model ever had are not counted apart: anybody could fill the memory with them.
             known = model if self._manager.knows(model) else ""
-            self._metrics.request(known, "Predict", "GRPC", code, (time.perf_counter() - start) * 1e6)
+            self._metrics.request(known, api, "GRPC", code, (time.perf_counter() - start) * 1e6)
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         """The signatures of a loaded version."""
         try:
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
+            _need_spec(request)
             if not request.metadata_field:
                 raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
             other = next((field for field in request.metadata_field if field != SIGNATURE_DEF), None)
@@ -84,18 +123,6 @@ class PredictionService:
         except ServingError as error:
             await _abort(context, error)
 
-    async def Classify(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Not implemented."""
-        await _abort(context, _unimplemented("Classify"))
-
-    async def Regress(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Not implemented."""
-        await _abort(context, _unimplemented("Regress"))
-
-    async def MultiInference(self, request: Any, context: Any) -> Any:  # noqa: N802
-        """Not implemented."""
-        await _abort(context, _unimplemented("MultiInference"))
-
 
 class ModelService:
     """`tensorflow.serving.ModelService`."""
@@ -107,8 +134,7 @@ class ModelService:
     async def GetModelStatus(self, request: Any, context: Any) -> Any:  # noqa: N802
         """The states of a model's versions."""
         try:
-            if not request.HasField("model_spec"):
-                raise invalid("Missing ModelSpec")
+            _need_spec(request)
             number, label = version_choice(request.model_spec)
             if label is not None:
                 number = self._manager.number_of(request.model_spec.name, label)
@@ -132,6 +158,11 @@ class ModelService:
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
+
+
+def _need_spec(request: Any) -> None:
+    if not request.HasField("model_spec"):
+        raise invalid("Missing ModelSpec")
 
 
 def _timeout_ms(context: Any) -> int:

@@ -232,6 +232,11 @@ def encode_outputs(outputs: Mapping[str, Array], form: Form) -> bytes:
     else:
         content = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     document = {"outputs" if form is Form.COLUMN else "predictions": content}
+    return dump(document, finite=finite)
+
+
+def dump(document: Any, *, finite: bool) -> bytes:
+    """JSON with NumPy arrays and scalars in it; NaN and the infinities, unless all is `finite`, written bare."""
     if finite:
         return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     return json.dumps(document, default=_shortest, ensure_ascii=False, separators=(",", ":")).encode()

@@ -174,6 +174,8 @@ class Manager:
         """
         if label is not None:
             number = self.number_of(model, label)
+        if not model:
+            raise invalid("ModelSpec has no name specified.")
         version = self._find(model, number)
         if version is None or version.servable is None:
             request = f"Latest({model})" if number is None else f"Specific({model}, {number})"

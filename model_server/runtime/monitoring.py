@@ -92,6 +92,9 @@ class Metrics:
         self._requests = Counter(f"{serving}request_count", ("model_name", "status"))
         self._request_latency = Histogram(f"{serving}request_latency", ("model_name", "API", "entrypoint"))
         self._runtime_latency = Histogram(f"{serving}runtime_latency", ("model_name", "API", "runtime"))
+        # One value for each request: its number of examples.
+        self._example_counts = Histogram(f"{serving}request_example_counts", ("model",), _POWERS_OF_TWO[:15])
+        self._examples = Counter(f"{serving}request_example_count_total", ("model",))
         self._warmup_latency = Histogram(f"{serving}model_warmup_latency", ("model_path", "status"))
         batching = f"{serving}batching_session:"
         self._queuing = Histogram(f"{batching}queuing_latency", ("thread_pool_name",))
@@ -105,9 +108,14 @@ class Metrics:
         if code is Code.OK:
             self._request_latency.observe(micros, model, api, entrypoint)
 
-    def ran(self, model: str, micros: float) -> None:
+    def ran(self, model: str, api: str, micros: float) -> None:
         """One run of a graph."""
-        self._runtime_latency.observe(micros, model, "Predict", "TF1")
+        self._runtime_latency.observe(micros, model, api, "TF1")
+
+    def examples(self, model: str, count: int) -> None:
+        """One classify, regress or multi-inference request of so many examples."""
+        self._example_counts.observe(count, model)
+        self._examples.add(model, by=count)
 
     def warmed_up(self, path: str, code: Code, micros: float) -> None:
         """One replay of a version's warm-up records."""
@@ -131,6 +139,8 @@ class Metrics:
             self._padding,
             self._batch_sizes,
             self._warmup_latency,
+            self._example_counts,
+            self._examples,
             self._requests,
             self._request_latency,
             self._runtime_latency,

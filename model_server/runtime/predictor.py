@@ -46,8 +46,8 @@ class Predictor:
                 arrays = check_inputs(signature, decode_inputs(request, signature.inputs))
                 return signature, arrays, list(signature.outputs), request.form
 
-            async with _deadline(timeout_ms):
-                return await self._predict(version, servable, decode, encode_outputs, timeout_ms)
+            async with deadline(timeout_ms):
+                return await self.run(version, servable, "Predict", decode, encode_outputs, timeout_ms)
 
     async def predict_proto(self, request: Any, timeout_ms: int, *, as_content: bool) -> Any:
         """The PredictResponse to a PredictRequest; `timeout_ms` 0 waits for ever. Raises ServingError."""
@@ -71,22 +71,28 @@ class Predictor:
                     response.outputs[name].CopyFrom(proto)
                 return response
 
-            async with _deadline(timeout_ms):
-                return await self._predict(version, servable, decode, encode, timeout_ms)
+            async with deadline(timeout_ms):
+                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
 
-    async def _predict(
+    async def run(
         self,
         version: Version,
         servable: Servable,
+        api: str,
         decode: Callable[[], tuple[Signature, Arrays, list[str], Any]],
         encode: Callable[[Arrays, Any], _T],
         timeout_ms: int,
     ) -> _T:
+        """The answer to one request of `api` on a servable that is lent to the caller. Raises ServingError.
+
+        `decode` gives the signature, its inputs, the outputs to compute and what `encode` is called with beside them;
+        both run in worker threads.
+        """
         if self._batcher is None:
 
             def whole() -> _T:
                 signature, inputs, outputs, context = decode()
-                return encode(self._run(version, servable, signature, inputs, outputs, timeout_ms), context)
+                return encode(self._run(version, servable, api, signature, inputs, outputs, timeout_ms), context)
 
             return await self._in_worker(version, whole)
 
@@ -97,12 +103,12 @@ class Predictor:
                 (servable, signature.name, tuple(outputs)),
                 inputs,
                 # A batch has no deadline of its own: its requests have different ones.
-                lambda merged: self._run(version, servable, signature, merged, outputs, 0),
+                lambda merged: self._run(version, servable, api, signature, merged, outputs, 0),
                 version.release,
             )
         else:
             results = await self._in_worker(
-                version, lambda: self._run(version, servable, signature, inputs, outputs, timeout_ms)
+                version, lambda: self._run(version, servable, api, signature, inputs, outputs, timeout_ms)
             )
         return await self._in_worker(version, lambda: encode(results, context))
 
@@ -110,6 +116,7 @@ class Predictor:
         self,
         version: Version,
         servable: Servable,
+        api: str,
         signature: Signature,
         inputs: Arrays,
         outputs: Sequence[str],
@@ -117,7 +124,7 @@ class Predictor:
     ) -> Arrays:
         start = time.perf_counter()
         results = servable.run(signature, inputs, outputs, timeout_ms)
-        self._metrics.ran(version.model, (time.perf_counter() - start) * 1e6)
+        self._metrics.ran(version.model, api, (time.perf_counter() - start) * 1e6)
         return results
 
     async def _in_worker(self, version: Version, work: Callable[[], _T]) -> _T:
@@ -148,7 +155,7 @@ def _rest_signature(servable: Servable, name: str) -> Signature:
     return found
 
 
-class _deadline:  # noqa: N801 - reads as a function where it is used
+class deadline:  # noqa: N801 - reads as a function where it is used
     """`asyncio.timeout`, ending in DEADLINE_EXCEEDED."""
 
     def __init__(self, timeout_ms: int) -> None:

@@ -53,17 +53,24 @@ def _import(name: str) -> Any:
         return importlib.import_module(name)
 
 
+_example = _import("tensorflow.core.example.example_pb2")
+_feature = _import("tensorflow.core.example.feature_pb2")
 _meta_graph = _import("tensorflow.core.protobuf.meta_graph_pb2")
 _saved_model = _import("tensorflow.core.protobuf.saved_model_pb2")
 _tensor = _import("tensorflow.core.framework.tensor_pb2")
 _config = _import("tensorflow.core.protobuf.config_pb2")
 _model_server_config = _import("tensorflow_serving.config.model_server_config_pb2")
+classification_pb2: Any = _import("tensorflow_serving.apis.classification_pb2")
 get_model_metadata_pb2: Any = _import("tensorflow_serving.apis.get_model_metadata_pb2")
 get_model_status_pb2: Any = _import("tensorflow_serving.apis.get_model_status_pb2")
+inference_pb2: Any = _import("tensorflow_serving.apis.inference_pb2")
 model_management_pb2: Any = _import("tensorflow_serving.apis.model_management_pb2")
 predict_pb2: Any = _import("tensorflow_serving.apis.predict_pb2")
 prediction_log_pb2: Any = _import("tensorflow_serving.apis.prediction_log_pb2")
+regression_pb2: Any = _import("tensorflow_serving.apis.regression_pb2")
 
+Example: Any = _example.Example
+Feature: Any = _feature.Feature
 SavedModel: Any = _saved_model.SavedModel
 SignatureDef: Any = _meta_graph.SignatureDef
 TensorProto: Any = _tensor.TensorProto
@@ -151,20 +158,25 @@ def parse_text_proto(text: str, message: Any, source: str) -> Any:
 
 __all__ = [
     "ConfigProto",
+    "Example",
+    "Feature",
     "ModelServerConfig",
     "RunOptions",
     "SavedModel",
     "ServingError",
     "SignatureDef",
     "TensorProto",
+    "classification_pb2",
     "configuration_message",
     "get_model_metadata_pb2",
     "get_model_status_pb2",
+    "inference_pb2",
     "model_management_pb2",
     "parse_text_proto",
     "predict_pb2",
     "prediction_log_pb2",
     "prediction_services",
     "read_text_proto",
+    "regression_pb2",
     "tensorflow_directory",
 ]

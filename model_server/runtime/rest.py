@@ -11,6 +11,8 @@ from google.protobuf import json_format
 
 from model_server.http_server import Request, Response
 from model_server.runtime.errors import HTTP_STATUS, Code, ServingError, invalid
+from model_server.runtime.example_predictor import ExamplePredictor
+from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.predictor import Predictor
@@ -28,6 +30,7 @@ _CORS = (
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
 _INT64_MAX = 2**63 - 1
+_METHODS = {"classify": Method.CLASSIFY, "regress": Method.REGRESS}
 
 
 def error_response(status: int, message: str) -> Response:
@@ -44,6 +47,7 @@ class RestApi:
         self,
         manager: Manager,
         predictor: Predictor,
+        examples: ExamplePredictor,
         metrics: Metrics,
         *,
         timeout_ms: int,
@@ -53,6 +57,7 @@ class RestApi:
         """`metrics_path` None serves no metrics; `timeout_ms` bounds each prediction."""
         self._manager = manager
         self._predictor = predictor
+        self._examples = examples
         self._metrics = metrics
         self._timeout_ms = timeout_ms
         self._headers = _CORS if cors else ()
@@ -93,12 +98,10 @@ class RestApi:
         raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
 
     async def _predict(self, model: str, number: str | None, label: str | None, api: str, body: bytes) -> bytes:
-        if api != "predict":
-            raise ServingError(
-                Code.UNIMPLEMENTED,
-                f"this server does not implement :{api}, use :predict or TensorFlow Serving's own image",
-            )
         label = unquote(label) if label is not None else None
+        method = _METHODS.get(api)
+        if method is not None:
+            return await self._examples.json(method, model, _number(number), label, body, self._timeout_ms)
         return await self._predictor.predict_json(model, _number(number), label, body, self._timeout_ms)
 
     def _describe(self, model: str, number: str | None, label: str | None, *, metadata: bool) -> bytes:

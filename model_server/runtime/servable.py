@@ -6,9 +6,12 @@ import ctypes
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from model_server.runtime.dtypes import Array, DataType
-from model_server.runtime.errors import invalid
+from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.examples import serialized_examples
+from model_server.runtime.inference import Method, example_tensor, find_task, find_tasks, joined
 from model_server.runtime.protobufs import ConfigProto, RunOptions
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
 from model_server.runtime.tensor_proto import array_from_proto
@@ -49,26 +52,45 @@ class Servable:
         self._endpoints: dict[tuple[str, ...], ctypes.Array[Output]] = {}
 
     def warm_up(self, options: LoadOptions) -> int:
-        """Replay the predict requests stored beside the model; returns how many.
+        """Replay the requests stored beside the model; returns how many.
 
         Raises ServingError when one fails: the version must not become available then.
         """
         count = 0
         for record in read_warmup(self.directory):
-            if not record.HasField("predict_log"):
-                kind = record.WhichOneof("log_type")
-                raise invalid(
-                    f"warm-up record {count} of {warmup_path(self.directory)} is a {kind}; "
-                    "this server replays predict_log only"
-                )
-            request = record.predict_log.request
-            signature = self.interface.signature(request.model_spec.signature_name)
-            arrays = {name: array_from_proto(name, proto)[0] for name, proto in request.inputs.items()}
-            outputs = select_outputs(signature, list(request.output_filter))
+            signature, arrays, outputs = self._recorded(record, f"record {count} of {warmup_path(self.directory)}")
             for _ in range(options.warmup_iterations):
                 self.run(signature, arrays, outputs)
             count += 1
         return count
+
+    def _recorded(self, record: Any, where: str) -> tuple[Signature, dict[str, Array], list[str]]:
+        kind = record.WhichOneof("log_type")
+        match kind:
+            case "predict_log":
+                request = record.predict_log.request
+                signature = self.interface.signature(request.model_spec.signature_name)
+                given = {name: array_from_proto(name, proto) for name, proto in request.inputs.items()}
+                outputs = select_outputs(signature, list(request.output_filter))
+                return signature, check_inputs(signature, given), outputs
+            case "classify_log":
+                request = record.classify_log.request
+                tasks = [find_task(self.interface, Method.CLASSIFY, request.model_spec.signature_name)]
+            case "regress_log":
+                request = record.regress_log.request
+                tasks = [find_task(self.interface, Method.REGRESS, request.model_spec.signature_name)]
+            case "multi_inference_log":
+                request = record.multi_inference_log.request
+                tasks = find_tasks(self.interface, request)
+            case _:
+                raise ServingError(
+                    Code.UNIMPLEMENTED,
+                    f"Unsupported log_type for warmup: {kind} ({where}); write predict, classify, regress or "
+                    "multi-inference logs",
+                )
+        signature = joined(tasks)
+        inputs = check_inputs(signature, example_tensor(serialized_examples(request.input)))
+        return signature, inputs, list(signature.outputs)
 
     def run(
         self, signature: Signature, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_ms: int = 0

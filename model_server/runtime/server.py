@@ -12,6 +12,7 @@ from model_server.http_server import HttpServer, Limits
 from model_server.runtime.batching import Batcher, read_batching_options
 from model_server.runtime.cpus import available_cpus
 from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.flags import Flags
 from model_server.runtime.grpc_service import ModelService, PredictionService, build_server
 from model_server.runtime.manager import Manager, RetryPolicy
@@ -50,9 +51,12 @@ class ModelServer:
             self._batcher = Batcher(read_batching_options(file, cpus), self._metrics)
         workers = ThreadPoolExecutor(flags.rest_api_num_threads or cpus, "worker")
         predictor = Predictor(self._manager, workers, self._metrics, self._batcher)
-        self._http = HttpServer(self._rest(predictor).handle, error_response, Limits(body=_MAX_BODY_BYTES))
+        examples = ExamplePredictor(
+            self._manager, predictor, self._metrics, check_method=flags.enable_signature_method_name_check
+        )
+        self._http = HttpServer(self._rest(predictor, examples).handle, error_response, Limits(body=_MAX_BODY_BYTES))
         self._prediction = PredictionService(
-            self._manager, predictor, self._metrics, as_content=flags.enable_serialization_as_tensor_content
+            self._manager, predictor, examples, self._metrics, as_content=flags.enable_serialization_as_tensor_content
         )
         from_file = bool(flags.model_config_file)
         self._source = ModelSource(
@@ -62,7 +66,7 @@ class ModelServer:
             allow_unavailable_labels=flags.allow_version_labels_for_unavailable_models,
         )
 
-    def _rest(self, predictor: Predictor) -> RestApi:
+    def _rest(self, predictor: Predictor, examples: ExamplePredictor) -> RestApi:
         path = None
         if self._flags.monitoring_config_file:
             config = read_text_proto(
@@ -72,6 +76,7 @@ class ModelServer:
         return RestApi(
             self._manager,
             predictor,
+            examples,
             self._metrics,
             timeout_ms=max(0, self._flags.rest_api_timeout_in_ms),
             cors=self._flags.rest_api_enable_cors_support,

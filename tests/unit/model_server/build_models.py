@@ -132,22 +132,109 @@ def build_kinds(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
-def write_warmup(folder: Path, shape: tuple[int, ...]) -> None:
+def build_examples(folder: Path) -> None:
+    """Signatures on serialized examples that share one input, as estimators export them, and some of wrong forms."""
+    v1 = tf.compat.v1
+    with tf.Graph().as_default(), v1.Session() as session:
+        serialized = v1.placeholder(tf.string, [None], "serialized")
+        features = tf.io.parse_example(
+            serialized,
+            {
+                "x": tf.io.FixedLenFeature([2], tf.float32),
+                "k": tf.io.FixedLenFeature([1], tf.int64, [0]),
+                "name": tf.io.FixedLenFeature([1], tf.string, ["nobody"]),
+            },
+        )
+        rows = tf.shape(features["x"])[0]
+        scores = tf.nn.softmax(features["x"] @ tf.constant([[1.0, 2.0, -1.0], [0.5, -0.5, 1.0]]))
+        labels = tf.tile([["cat", "dog", "owl"]], [rows, 1])
+        value = tf.reduce_sum(features["x"], axis=1) + tf.cast(features["k"][:, 0], tf.float32)
+        inputs, other = {"inputs": serialized}, {"inputs": v1.placeholder(tf.string, [None], "other")}
+        classify, regress, predict = (f"tensorflow/serving/{name}" for name in ("classify", "regress", "predict"))
+        forms: dict[str, tuple[Any, Any, str]] = {
+            "serving_default": (inputs, {"classes": labels, "scores": scores}, classify),
+            "scores_only": (inputs, {"scores": scores}, classify),
+            "classes_only": (inputs, {"classes": labels}, classify),
+            "names": (inputs, {"classes": features["name"]}, classify),
+            "not_numbers": (inputs, {"scores": tf.math.log(features["x"])}, classify),
+            "tensorflow_2": (inputs, {"classes": labels, "scores": scores}, predict),
+            "value": (inputs, {"outputs": value}, regress),
+            "value_column": (inputs, {"outputs": value[:, tf.newaxis]}, regress),
+            "other_input": (other, {"outputs": tf.cast(tf.strings.length(other["inputs"]), tf.float32)}, regress),
+            "flat_scores": (inputs, {"scores": value}, classify),
+            "double_scores": (inputs, {"scores": tf.cast(scores, tf.float64)}, classify),
+            "number_classes": (inputs, {"classes": scores}, classify),
+            "more_scores": (inputs, {"classes": labels, "scores": features["x"]}, classify),
+            "one_row": (inputs, {"scores": scores[:1]}, classify),
+            "wrong_outputs": (inputs, {"probabilities": scores}, classify),
+            "three_outputs": (inputs, {"classes": labels, "scores": scores, "value": value}, classify),
+            "wrong_input": ({"examples": serialized}, {"scores": scores}, classify),
+            "two_inputs": ({"inputs": serialized, "more": other["inputs"]}, {"scores": scores}, classify),
+            "wide_value": (inputs, {"outputs": features["x"]}, regress),
+            "double_value": (inputs, {"outputs": tf.cast(value, tf.float64)}, regress),
+            "one_value": (inputs, {"outputs": value[:1]}, regress),
+            "wrong_value": (inputs, {"value": value}, regress),
+            "two_values": (inputs, {"outputs": value, "more": value}, regress),
+        }
+        info = v1.saved_model.build_tensor_info
+        definition = v1.saved_model.build_signature_def
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                name: definition({k: info(t) for k, t in ins.items()}, {k: info(t) for k, t in outs.items()}, method)
+                for name, (ins, outs, method) in forms.items()
+            },
+        )
+        builder.save()
+        x = np.random.default_rng(3).normal(size=(4, 2)).astype(np.float32)
+        k = np.array([0, -1, 7, 2**20])
+        examples = [_example(row, int(number)).SerializeToString() for row, number in zip(x, k, strict=True)]
+        found = session.run({"scores": scores, "value": value}, {serialized: examples})
+        np.savez(folder.parent / f"expected-{folder.name}.npz", x=x, k=k, **found)
+
+
+def _example(x: Any, k: int) -> Any:
+    feature = {
+        "x": tf.train.Feature(float_list=tf.train.FloatList(value=x)),
+        "k": tf.train.Feature(int64_list=tf.train.Int64List(value=[k])),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature))
+
+
+def _predict_log(shape: tuple[int, ...]) -> Any:
     request = predict_pb2.PredictRequest()
     request.inputs["image"].CopyFrom(tf.make_tensor_proto(np.zeros(shape, np.float32)))
-    log = prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+
+
+def _example_logs() -> list[Any]:
+    logs = [prediction_log_pb2.PredictionLog() for _ in range(3)]
+    requests = [log.request for log in (logs[0].classify_log, logs[1].regress_log, logs[2].multi_inference_log)]
+    requests[1].model_spec.signature_name = "value"
+    requests[2].tasks.add(method_name="tensorflow/serving/regress").model_spec.name = "examples"
+    requests[2].tasks[0].model_spec.signature_name = "value_column"
+    for request in requests:
+        request.input.example_list.examples.append(_example([0.5, 0.5], 1))
+    return logs
+
+
+def write_warmup(folder: Path, logs: list[Any]) -> None:
     (folder / "assets.extra").mkdir()
     with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as writer:
-        writer.write(log.SerializeToString())
-        writer.write(log.SerializeToString())
+        for log in logs:
+            writer.write(log.SerializeToString())
 
 
 def main() -> None:
     root = Path(sys.argv[1])
     for number in (1, 2):
         build_digits(root / "digits" / str(number), seed=number)
-    write_warmup(root / "digits" / "2", (1, SIZE, SIZE, 1))
+    write_warmup(root / "digits" / "2", [_predict_log((1, SIZE, SIZE, 1))] * 2)
     build_kinds(root / "kinds" / "1")
+    build_examples(root / "examples" / "1")
+    write_warmup(root / "examples" / "1", _example_logs())
 
 
 if __name__ == "__main__":

@@ -110,7 +110,7 @@ class Running:
 
 @pytest.fixture(scope="session")
 def models(tmp_path_factory) -> Path:
-    """Folders `digits/1`, `digits/2` (with warm-up) and `kinds/1`, and the oracle's answers beside them."""
+    """Folders `digits/1`, `digits/2` (with warm-up), `kinds/1`, `examples/1`, and beside them the oracle's answers."""
     folder: Path = tmp_path_factory.mktemp("models")
     script = Path(__file__).with_name("build_models.py")
     done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, text=True, check=False)
@@ -122,6 +122,12 @@ def models(tmp_path_factory) -> Path:
 def digits(models) -> dict[int, Any]:
     """TensorFlow's own answers: for each version `image`, `files` (base64 of PNG) and `scores`."""
     return {number: np.load(models / "digits" / f"expected-{number}.npz") for number in (1, 2)}
+
+
+@pytest.fixture(scope="session")
+def examples(models) -> Any:
+    """TensorFlow's own answers for the model `examples`: features `x` and `k`, and their `scores` and `value`."""
+    return np.load(models / "examples" / "expected-1.npz")
 
 
 @pytest.fixture(scope="session")
@@ -214,12 +220,13 @@ def launch_agent(tmp_path) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture(scope="session")
 def server(models, launch_server, tmp_path_factory, write_config) -> Running:
-    """A server with `digits` 1 and 2 (label `canary` on 2) and `kinds` 1, shared by tests that change nothing."""
+    """A server with `digits` 1 and 2 (`canary` is 2), `kinds` and `examples`, shared by tests that change nothing."""
     folder: Path = tmp_path_factory.mktemp("config")
     config, monitoring = folder / "models.config", folder / "monitoring.config"
     served = {
         "digits": (models / "digits", "model_version_policy { all {} }"),
         "kinds": (models / "kinds", "model_version_policy { specific { versions: 1 } }"),
+        "examples": (models / "examples", ""),
     }
     write_config(config, served)
     monitoring.write_text('prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }')
@@ -231,7 +238,7 @@ def server(models, launch_server, tmp_path_factory, write_config) -> Running:
         "--rest_api_enable_cors_support",
         "--enable_grpc_healthcheck_service=true",
     )
-    for name, number in (("digits", 1), ("digits", 2), ("kinds", 1)):
+    for name, number in (("digits", 1), ("digits", 2), ("kinds", 1), ("examples", 1)):
         running.wait_available(name, number)
     label = 'version_labels { key: "canary" value: 2 }'
     write_config(config, {**served, "digits": (models / "digits", f"model_version_policy {{ all {{}} }} {label}")})

@@ -189,12 +189,6 @@ def test_model_status_by_label_and_for_all(channel):
         models.GetModelStatus(request, timeout=30)
 
 
-def test_other_methods_say_that_they_are_not_implemented(prediction):
-    with pytest.raises(grpc.RpcError, match="this server does not implement MultiInference") as refused:
-        prediction.MultiInference(protobufs.predict_pb2.PredictRequest(), timeout=30)
-    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
-
-
 @pytest.mark.parametrize("service", ["", "ModelService", "PredictionService"])
 def test_the_standard_health_service_answers(channel, service):
     health = health_pb2_grpc.HealthStub(channel)

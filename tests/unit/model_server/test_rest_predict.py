@@ -208,13 +208,6 @@ def test_types_that_json_cannot_carry_are_not_implemented(server):
     assert (answer.status, answer.error) == (501, "Conversion of JSON Value: 2 to type: complex64")
 
 
-@pytest.mark.parametrize("api", ["classify", "regress"])
-def test_other_apis_say_that_they_are_not_implemented(server, api):
-    answer = server.request("POST", f"/v1/models/digits:{api}", b"{}")
-    assert answer.status == 501
-    assert f":{api}" in answer.error
-
-
 @pytest.mark.parametrize(
     ("method", "path", "status", "message"),
     [

@@ -17,9 +17,11 @@ from model_store import Manifest, NotFound, Store, open_store, publish, read_man
 from model_trainer import run_folder, warmup
 from model_trainer.context import Context
 from model_trainer.conversion import convert
-from model_trainer.export import EXTRA_ASSETS, export_saved_model
+from model_trainer.export import EXTRA_ASSETS, FLOAT_SIGNATURE, IMAGES, export_saved_model
+from model_trainer.export_gates import Measured, of_classes, unmet
 from model_trainer.failure import BadRun
 from model_trainer.keras_files import is_model_file, read_keras_file
+from model_trainer.latency import median_latency_ms
 from model_trainer.loading import load_model
 from model_trainer.parity import check_parity
 from model_trainer.run_folder import ExportRecord, RunFolder
@@ -30,10 +32,11 @@ from model_trainer.source import check_saved_model, fetch_model_file, fetch_save
 
 @dataclass(frozen=True)
 class _Verified:
-    """A servable that may be published: its parity with the trained model, and what the manifest says about it."""
+    """A servable that may be published: parity with the trained model, what the manifest says of it, and its gates."""
 
     parity: float | None
     info: dict[str, Any]
+    measured: Measured
 
 
 def run_export(spec: RunSpec, context: Context) -> RunResult:
@@ -53,7 +56,7 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
         board.enter(ProgressStage.PUBLISHING, "the version had been published before; its result is used")
         before = folder.export_record()
         times = {**(before.times if before else {}), "published": datetime.fromisoformat(published.created_at)}
-        return _result(store, published, before.parity if before else None, times)
+        return _result(store, published, before.parity if before else None, before.metrics if before else {}, times)
 
     directory = context.scratch / "servable"
     directory.mkdir()
@@ -62,12 +65,22 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
     else:
         verified = _from_training(spec, folder, directory, context)
     board.happened("verified")
+    measured = verified.measured
+    if sentences := unmet(spec.gates, measured):
+        board.say(f"nothing is published: {'; '.join(sentences)}")
+        return RunResult(
+            stage=RunStage.EXPORT,
+            ok=True,
+            metrics=measured.metrics,
+            unmeasured=measured.unmeasured,
+            times=board.progress.times,
+        )
 
     board.enter(ProgressStage.PUBLISHING, f"publishing to {store.uri}/{spec.number}")
-    folder.write(run_folder.EXPORT, ExportRecord(verified.parity, board.progress.times))
+    folder.write(run_folder.EXPORT, ExportRecord(verified.parity, board.progress.times, measured.metrics))
     manifest = context.patience("publishing", lambda: publish(store, spec.number, directory, verified.info))
     board.happened("published")
-    return _result(store, manifest, verified.parity, board.progress.times)
+    return _result(store, manifest, verified.parity, measured.metrics, board.progress.times)
 
 
 def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: Context) -> _Verified:
@@ -93,7 +106,11 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
 
     board.enter(ProgressStage.VERIFYING, f"comparing it with the trained model on {len(samples.files)} images")
     parity = check_parity(directory, model, samples)
-    warmup.replay(directory, tf.saved_model.load(str(directory)))
+    loaded = tf.saved_model.load(str(directory))
+    warmup.replay(directory, loaded)
+    measured = of_classes(spec.gates, folder.evaluation())
+    latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], IMAGES, samples.images[0])
+    measured.metrics.update({"latency_ms": latency, "size_mb": _megabytes(directory)})
     info = {
         "signatures": msgspec.to_builtins(read_signatures(directory)),
         "classes": list(record.classes),
@@ -102,7 +119,11 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
         "tensorflowVersion": tf.__version__,
         "kerasVersion": keras.__version__,
     }
-    return _Verified(parity, info)
+    return _Verified(parity, info, measured)
+
+
+def _megabytes(directory: Path) -> float:
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
 
 
 def _add_data_card(folder: RunFolder, directory: Path) -> None:
@@ -121,7 +142,7 @@ def _from_source(spec: RunSpec, source: Source, directory: Path, context: Contex
     board.enter(ProgressStage.VERIFYING, "loading it as a server would")
     signatures = check_saved_model(source.uri, directory, spec.model_name)
     info = {"signatures": msgspec.to_builtins(signatures), "classes": list(source.classes)}
-    return _Verified(None, {**info, "tensorflowVersion": tf.__version__})
+    return _Verified(None, {**info, "tensorflowVersion": tf.__version__}, Measured({"size_mb": _megabytes(directory)}))
 
 
 def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:
@@ -143,7 +164,7 @@ def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Co
     }
     if converted.image_size:
         info["imageSize"] = list(converted.image_size)
-    return _Verified(converted.parity, info)
+    return _Verified(converted.parity, info, Measured({"size_mb": _megabytes(directory)}))
 
 
 def _manifest(store: Store, number: int) -> Manifest | None:
@@ -153,7 +174,9 @@ def _manifest(store: Store, number: int) -> Manifest | None:
         return None
 
 
-def _result(store: Store, manifest: Manifest, parity: float | None, times: dict[str, datetime]) -> RunResult:
+def _result(
+    store: Store, manifest: Manifest, parity: float | None, metrics: dict[str, float], times: dict[str, datetime]
+) -> RunResult:
     servable = Servable(
         uri=f"{store.uri}/{manifest.number}",
         digest=manifest.digest,
@@ -163,7 +186,7 @@ def _result(store: Store, manifest: Manifest, parity: float | None, times: dict[
     return RunResult(
         stage=RunStage.EXPORT,
         ok=True,
-        metrics=manifest.metrics,
+        metrics=metrics,
         classes=len(manifest.classes) or None,
         servable=servable,
         parity=parity,

@@ -34,10 +34,10 @@ def encode(result: RunResult, limit: int = LIMIT) -> bytes:
     """The result as JSON of at most `limit` bytes (at least 600).
 
     What does not fit is left out in this order: times of epochs between the first three and the last, names of
-    signatures, the end of the error's message.
+    signatures, all times, why something was not measured, the end of the error's message.
     """
     data = msgspec.json.encode(result)
-    for shorten in (_with_few_epochs, _without_signatures):
+    for shorten in (_with_few_epochs, _without_signatures, _without_times, _without_reasons):
         if len(data) <= limit:
             return data
         result = shorten(result)
@@ -91,3 +91,11 @@ def _without_signatures(result: RunResult) -> RunResult:
     if result.servable is None:
         return result
     return msgspec.structs.replace(result, servable=msgspec.structs.replace(result.servable, signatures=()))
+
+
+def _without_times(result: RunResult) -> RunResult:
+    return msgspec.structs.replace(result, times={})
+
+
+def _without_reasons(result: RunResult) -> RunResult:
+    return msgspec.structs.replace(result, unmeasured=dict.fromkeys(result.unmeasured, ""))

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
-from keras_operator.api import Images
+from keras_operator.api import Comparison, Images
 
 from model_store import NotFound, Store, claim, run_key
 from model_trainer.data.listing import BadFile
+from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.patience import Patience
 
 MODEL = "model.keras"
@@ -46,6 +47,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
         ignored_files: how many files were no images by name, by what was found.
         epochs: how many were trained.
         times: when what happened.
+        comparison: the version that served, measured on the same test part.
     """
 
     metrics: dict[str, float]
@@ -58,6 +60,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     ignored_files: dict[str, int]
     epochs: int
     times: dict[str, datetime]
+    comparison: Comparison | None = None
 
 
 class ExportRecord(msgspec.Struct, frozen=True):
@@ -65,6 +68,7 @@ class ExportRecord(msgspec.Struct, frozen=True):
 
     parity: float | None
     times: dict[str, datetime]
+    metrics: dict[str, float] = {}
 
 
 class RunFolder:
@@ -95,6 +99,14 @@ class RunFolder:
     def record(self) -> Record | None:
         """What a finished training left, or None if none has finished."""
         return self._read(METRICS, Record) if self._exists(MODEL) else None
+
+    def of(self, number: int) -> RunFolder:
+        """The folder of another run in the same store."""
+        return RunFolder(self.store, number, self._patience)
+
+    def evaluation(self) -> EvaluationRecord | None:
+        """What was measured on the test part, or None if no training has finished."""
+        return self._read(EVALUATION, EvaluationRecord)
 
     def export_record(self) -> ExportRecord | None:
         """What an earlier export left, or None."""

@@ -18,6 +18,7 @@ from model_trainer.data.reading import places_of, read_data
 from model_trainer.data.split import Indices, Split
 from model_trainer.evaluation.answers import ask
 from model_trainer.evaluation.record import evaluation_of
+from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
@@ -60,6 +61,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     test = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
     evaluation = evaluation_of(test, dataset.classes, training.seed)
     validation = ask(model, dataset, split.validation, loss=training.loss, batch_size=training.batch_size)
+    comparison = measure_serving(spec.serving, folder, dataset, split, training, context) if spec.serving else None
     board.happened("evaluated")
 
     board.enter(ProgressStage.SAVING, "saving the model and what is known of it")
@@ -74,6 +76,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         folder.upload(path, path.name)
     board.happened("saved")
     record = Record(
+        comparison=comparison,
         metrics=finite({**evaluation.metrics, "val_accuracy": validation.accuracy, "val_loss": validation.loss}),
         classes=dataset.classes,
         image_size=training.data.image_size,
@@ -112,6 +115,7 @@ def _result(record: Record) -> RunResult:
         stage=RunStage.TRAIN,
         ok=True,
         metrics=record.metrics,
+        comparison=record.comparison,
         classes=len(record.classes),
         images=record.images,
         bad_files=record.bad_files,

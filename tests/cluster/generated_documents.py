@@ -121,6 +121,7 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classes": (["beagle", "7", *_NASTY], _BROKEN_TEXT),
+    "class": (["beagle", "Pembroke Welsh corgi"], ["", "x" * 65]),
 }
 _WRONG_TYPES: list[Json] = [None, True, 0, -1, 1.5, 2**40, "text", "", [], ["text"], {}, {"text": 1}]
 
@@ -254,7 +255,11 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             training["earlyStopping"] |= {"restoreBestWeights": True, "minDelta": 0.01}
         for gate in spec.get("evaluation", {}).get("gates", ()):
             gate.pop("max", None)
+            gate.pop("maxDropFromServing", None)
             gate["min"] = rng.choice([0, 0.5, 1])
+            gate.pop("class", None)
+            if gate["metric"] in {"precision", "recall", "f1"}:
+                gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
 
 

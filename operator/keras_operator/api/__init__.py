@@ -8,11 +8,12 @@ from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fingerprint import inputs_hash
+from .judging import Verdict, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
-from .run import Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
+from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .serving import Autoscaling, Batching, Runtime, Serving
 from .source import Source
 from .status import Condition, EpochProgress, KerasModelStatus, Phase
@@ -32,6 +33,7 @@ from .version import (
     ImageCounts,
     KerasModelVersionSpec,
     KerasModelVersionStatus,
+    VersionComparison,
     VersionPhase,
     VersionServable,
 )
@@ -52,6 +54,7 @@ __all__ = [
     "Batching",
     "ClassWeights",
     "ColorMode",
+    "Comparison",
     "Condition",
     "ConditionStatus",
     "ConditionType",
@@ -94,11 +97,15 @@ __all__ = [
     "Store",
     "Time",
     "Training",
+    "Verdict",
+    "VersionComparison",
     "VersionPhase",
     "VersionServable",
     "decode_model",
     "decode_version",
     "inputs_hash",
+    "judge",
+    "measured_text",
     "parse_quantity",
     "smallest_image",
 ]

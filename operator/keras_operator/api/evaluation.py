@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from .rules import Rule, ruled
@@ -10,7 +11,10 @@ from .wire import Written
 
 
 class Metric(StrEnum):
-    """What is measured on every version: on the test images, or (`val_`) on the validation images."""
+    """What is measured of every version.
+
+    On the test images, on one class of them, on the servable, or (`val_`) on the validation images.
+    """
 
     ACCURACY = "accuracy"
     ACCURACY_LOW = "accuracy_low"
@@ -18,14 +22,39 @@ class Metric(StrEnum):
     MACRO_F1 = "macro_f1"
     ECE = "ece"
     LOSS = "loss"
+    PRECISION = "precision"
+    RECALL = "recall"
+    F1 = "f1"
+    LATENCY_MS = "latency_ms"
+    SIZE_MB = "size_mb"
     VAL_ACCURACY = "val_accuracy"
     VAL_LOSS = "val_loss"
 
 
-_LOSSES = (Metric.LOSS, Metric.VAL_LOSS)
-_FRACTIONS = tuple(metric for metric in Metric if metric not in _LOSSES)
+OF_CLASS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.F1})
+"""Metrics of one class."""
+OF_SERVABLE = frozenset({Metric.LATENCY_MS, Metric.SIZE_MB})
+"""Metrics of the exported model."""
+_NO_FRACTIONS = (Metric.LOSS, Metric.VAL_LOSS, *OF_SERVABLE)
+_FRACTIONS = tuple(metric for metric in Metric if metric not in _NO_FRACTIONS)
+_LESS_IS_BETTER = frozenset({Metric.ECE, Metric.LOSS})
+# What both versions are measured by on the same test images.
+_COMPARABLE = (
+    Metric.ACCURACY,
+    Metric.ACCURACY_LOW,
+    Metric.TOP_5_ACCURACY,
+    Metric.MACRO_F1,
+    Metric.ECE,
+    Metric.LOSS,
+)
+# A Job's answer has 4,000 bytes, and a class's name up to 256.
+_MOST_OF_CLASSES = 8
 
 _Bound = Annotated[float, Meta(ge=0, le=1_000_000)]
+
+
+def _names(metrics: tuple[Metric, ...]) -> list[str]:
+    return [str(metric) for metric in metrics]
 
 
 class Gate(Written, frozen=True, kw_only=True):
@@ -35,20 +64,38 @@ class Gate(Written, frozen=True, kw_only=True):
         Metric,
         Meta(
             description=(
-                "What is measured on the test images: accuracy, accuracy_low (the lower end of its 95 % confidence "
+                "What is measured. On the test images: accuracy, accuracy_low (the lower end of its 95 % confidence "
                 "interval), top_5_accuracy (with six classes or more), macro_f1 (the mean F1 of the classes), ece (the "
-                "expected calibration error) and loss; or on the validation images: val_accuracy and val_loss. All but "
-                "the losses are fractions."
+                "expected calibration error) and loss; precision, recall and f1 of one class. Of the servable: "
+                "latency_ms (the median milliseconds for one image, where it is exported) and size_mb (megabytes of "
+                "its files). On the validation images: val_accuracy and val_loss. All but losses, milliseconds and "
+                "megabytes are fractions."
             ),
             examples=["accuracy"],
         ),
     ]
+    of_class: (
+        Annotated[
+            str,
+            Meta(
+                min_length=1,
+                max_length=64,
+                description=(
+                    "The class that precision, recall or f1 is of, as its folder is called. Left out: the metric is of "
+                    "all classes."
+                ),
+                examples=["beagle"],
+            ),
+        ]
+        | None
+    ) = msgspec.field(name="class", default=None)
     min: (
         Annotated[
             _Bound,
             Meta(
                 description=(
-                    "The metric must be at least this number, from 0 to 1 for all but losses. Left out: no lower bound."
+                    "The metric must be at least this number, in the metric's unit, at most 1000000. Left out: no "
+                    "lower bound."
                 ),
                 examples=[0.85],
             ),
@@ -58,16 +105,36 @@ class Gate(Written, frozen=True, kw_only=True):
     max: (
         Annotated[
             _Bound,
-            Meta(description="The metric must be at most this number. Left out: no upper bound.", examples=[0.5]),
+            Meta(
+                description=(
+                    "The metric must be at most this number, in the metric's unit, at most 1000000. Left out: no upper "
+                    "bound."
+                ),
+                examples=[0.5],
+            ),
+        ]
+        | None
+    ) = None
+    max_drop_from_serving: (
+        Annotated[
+            _Bound,
+            Meta(
+                description=(
+                    "The metric may be worse by at most this number, in the metric's unit, than that of the version "
+                    "that served when training began, measured on the same test images. Met where nothing served. "
+                    "Left out: the two are not held against each other."
+                ),
+                examples=[0.01],
+            ),
         ]
         | None
     ) = None
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="has(self.min) || has(self.max)",
-            message="min or max is missing: write for example {metric: accuracy, min: 0.85}",
-            holds=lambda gate: gate.min is not None or gate.max is not None,
+            cel="has(self.min) || has(self.max) || has(self.maxDropFromServing)",
+            message=("min, max or maxDropFromServing is missing: write for example {metric: accuracy, min: 0.85}"),
+            holds=lambda gate: (gate.min, gate.max, gate.max_drop_from_serving) != (None, None, None),
         ),
         Rule(
             cel="!has(self.min) || !has(self.max) || self.min <= self.max",
@@ -76,20 +143,53 @@ class Gate(Written, frozen=True, kw_only=True):
         ),
         Rule(
             cel=(
-                f"!(self.metric in {[str(metric) for metric in _FRACTIONS]}) || "
-                "((!has(self.min) || self.min <= 1.0) && (!has(self.max) || self.max <= 1.0))"
+                f"self.metric in {_names(_NO_FRACTIONS)} || "
+                "((!has(self.min) || self.min <= 1.0) && (!has(self.max) || self.max <= 1.0) && "
+                "(!has(self.maxDropFromServing) || self.maxDropFromServing <= 1.0))"
             ),
             message="this metric is a fraction from 0 to 1: write 0.85 for 85 %",
             holds=lambda gate: (
-                gate.metric not in _FRACTIONS or all(bound is None or bound <= 1 for bound in (gate.min, gate.max))
+                gate.metric not in _FRACTIONS
+                or all(bound is None or bound <= 1 for bound in (gate.min, gate.max, gate.max_drop_from_serving))
             ),
         ),
+        Rule(
+            cel=f"has(self.class) == (self.metric in {_names(tuple(sorted(OF_CLASS)))})",
+            message=(
+                "precision, recall and f1 are of one class, and nothing else is: write both, such as {metric: recall, "
+                "class: beagle, min: 0.8}, or macro_f1 for all classes"
+            ),
+            holds=lambda gate: (gate.of_class is not None) == (gate.metric in OF_CLASS),
+        ),
+        Rule(
+            cel=f"!has(self.maxDropFromServing) || self.metric in {_names(_COMPARABLE)}",
+            message=(
+                "maxDropFromServing goes with what both versions are measured by on the same test images: accuracy, "
+                "accuracy_low, top_5_accuracy, macro_f1, ece or loss; write min or max for this metric"
+            ),
+            holds=lambda gate: gate.max_drop_from_serving is None or gate.metric in _COMPARABLE,
+        ),
     )
+
+    @property
+    def measured(self) -> str:
+        """What is held against the bounds, as it is called in a status: `accuracy`, or `recall of beagle`."""
+        return f"{self.metric} of {self.of_class}" if self.of_class is not None else str(self.metric)
+
+    @property
+    def known_after_export(self) -> bool:
+        """Whether only the export can tell: what is of a class or of the servable is no part of training's answer."""
+        return self.metric in OF_CLASS or self.metric in OF_SERVABLE
+
+    @property
+    def less_is_better(self) -> bool:
+        """Whether a version with a higher value is worse."""
+        return self.metric in _LESS_IS_BETTER
 
 
 def _meet_together(gates: tuple[Gate, ...]) -> bool:
     return not any(
-        one.metric is other.metric and one.min is not None and other.max is not None and one.min > other.max
+        one.measured == other.measured and one.min is not None and other.max is not None and one.min > other.max
         for one in gates
         for other in gates
         if one is not other
@@ -101,7 +201,7 @@ _MEET_TOGETHER = Rule(
     cel=(
         "self.all(one, !has(one.min) || has(one.max) && one.min > one.max || self.all(other, "
         "one.metric != other.metric || !has(other.max) || has(other.min) && other.min > other.max || "
-        "one.min <= other.max))"
+        "one.min <= other.max || has(one.class) && has(other.class) && one.class != other.class))"
     ),
     message=(
         "two gates for one metric contradict each other, the min of one being above the max of the other: no version "
@@ -110,9 +210,18 @@ _MEET_TOGETHER = Rule(
     holds=_meet_together,
 )
 
+_FEW_CLASSES = Rule(
+    cel=f"self.filter(gate, has(gate.class)).size() <= {_MOST_OF_CLASSES}",
+    message=(
+        f"more than {_MOST_OF_CLASSES} gates name a class: keep the classes that matter most, and write macro_f1 for "
+        "all of them together"
+    ),
+    holds=lambda gates: sum(gate.of_class is not None for gate in gates) <= _MOST_OF_CLASSES,
+)
+
 
 class Evaluation(Written, frozen=True, kw_only=True):
-    """What a trained version must reach before it is exported and may serve."""
+    """What a trained version must reach before it is published and may serve."""
 
     gates: Annotated[
         tuple[Gate, ...],
@@ -123,6 +232,6 @@ class Evaluation(Written, frozen=True, kw_only=True):
                 "Left out: every version may serve."
             ),
             examples=[[{"metric": "accuracy", "min": 0.85}]],
-            extra=ruled(_MEET_TOGETHER),
+            extra=ruled(_MEET_TOGETHER, _FEW_CLASSES),
         ),
     ] = ()

@@ -4,6 +4,7 @@ from enum import StrEnum
 
 import msgspec
 
+from .evaluation import Gate
 from .source import Source
 from .store import Store
 from .training import Training
@@ -42,6 +43,10 @@ class RunSpec(Reported, frozen=True, kw_only=True):
     store: Store
     training: Training | None = None
     source: Source | None = None
+    serving: int | None = None
+    """For training: the version that serves, to be measured on the same test images."""
+    gates: tuple[Gate, ...] = ()
+    """For the export: what has to be met before it publishes."""
 
 
 class Progress(Reported, frozen=True, kw_only=True):
@@ -77,6 +82,14 @@ class Servable(Reported, frozen=True, kw_only=True):
     signatures: tuple[str, ...] = ()
 
 
+class Comparison(Reported, frozen=True, kw_only=True):
+    """The version that serves, measured on the new version's test images; `problem` is why it could not be."""
+
+    version: int
+    metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    problem: str = ""
+
+
 class RunError(Reported, frozen=True, kw_only=True):
     """Why a Job failed."""
 
@@ -94,10 +107,15 @@ class RunResult(Reported, frozen=True, kw_only=True):
     ok: bool
     error: RunError | None = None
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
+    """What this stage measured: training by test and validation images, the export by class and by servable."""
+    unmeasured: dict[str, str] = msgspec.field(default_factory=dict)
+    """What gates ask for and the export could not measure, each with the reason."""
+    comparison: Comparison | None = None
     classes: int | None = None
     images: Images | None = None
     bad_files: int = 0
     servable: Servable | None = None
+    """What was published; None of an export whose gates were not met."""
     parity: float | None = None
     """Largest absolute difference between the exported and the trained model's outputs on held-out images."""
     times: dict[str, Time] = msgspec.field(default_factory=dict)

@@ -127,12 +127,37 @@ class GateResult(Reported, frozen=True, kw_only=True):
     """How a version did at one gate."""
 
     metric: Annotated[Metric, Meta(description="What was measured.", examples=["accuracy"])]
+    of_class: (
+        Annotated[str, Meta(max_length=64, description="Class that it was measured of.", examples=["beagle"])] | None
+    ) = msgspec.field(name="class", default=None)
     bound: Annotated[str, Meta(max_length=64, description="Bound that was asked for.", examples=[">= 0.85"])]
     value: (
         Annotated[str, Meta(max_length=32, description="What was measured; left out: nothing was.", examples=["0.912"])]
         | None
     ) = None
     met: Annotated[bool, Meta(description="Whether the version met the gate.", examples=[True])]
+
+
+class VersionComparison(Reported, frozen=True, kw_only=True):
+    """The version that served when training began, measured on the same test images."""
+
+    version: Annotated[int, Meta(ge=1, description="Its number.", examples=[2])]
+    metrics: Annotated[
+        dict[str, Annotated[str, Meta(max_length=32)]],
+        Meta(
+            max_length=16,
+            description="What was measured of it, as decimal numbers in text.",
+            examples=[{"accuracy": "0.904", "loss": "0.33"}],
+        ),
+    ] = msgspec.field(default_factory=dict)
+    problem: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description="Why nothing could be measured of it.",
+            examples=["its classes are others: boxer is missing"],
+        ),
+    ] = ""
 
 
 class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
@@ -168,6 +193,27 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
             examples=[{"accuracy": "0.912", "loss": "0.31"}],
         ),
     ] = msgspec.field(default_factory=dict)
+    export_metrics: Annotated[
+        dict[str, Annotated[str, Meta(max_length=32)]],
+        Meta(
+            max_length=32,
+            description=(
+                "What its last export measured, as decimal numbers in text: latency_ms (the median milliseconds for "
+                "one image), size_mb (megabytes), and what gates ask of single classes."
+            ),
+            examples=[{"latency_ms": "3.1", "size_mb": "9.2", "recall of beagle": "0.93"}],
+        ),
+    ] = msgspec.field(default_factory=dict)
+    comparison: (
+        Annotated[
+            VersionComparison,
+            Meta(
+                description="The version that served when training began, on the same test images; none did: left out.",
+                examples=[{"version": 2, "metrics": {"accuracy": "0.904"}}],
+            ),
+        ]
+        | None
+    ) = None
     servable: (
         Annotated[
             VersionServable, Meta(description="What was published.", examples=[{"uri": "s3://models/dog-classifier/3"}])

@@ -40,7 +40,8 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     due = sorted_versions.due
     if observed.store_holder:
         # Two models in one folder would take each other's numbers: the one that came later starts nothing.
-        due, step = None, step if current is None or step is None or step.create is None else Step(current.status)
+        begins = step is not None and (step.create or step.remove)
+        due, step = None, Step(current.status) if current and begins else step
     if current and step:
         current = Version(current.identity, current.spec, step.status)
     seen = _with_current(observed, current)
@@ -63,7 +64,11 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     return Plan(
         keep=serving.keep,
         create=tuple(one for one in creates if one is not None),
-        remove=serving.remove + (() if spec.suspend else _abandoned_jobs(observed, current)),
+        remove=(
+            *serving.remove,
+            *(() if spec.suspend else _abandoned_jobs(observed, current)),
+            *((step.remove,) if step and step.remove else ()),
+        ),
         seed=serving.seed,
         status=status,
         version_statuses=statuses,

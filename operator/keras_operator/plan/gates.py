@@ -2,34 +2,44 @@
 
 from collections.abc import Mapping, Sequence
 
-from keras_operator.api import Gate, GateResult
+from keras_operator.api import Gate, GateResult, KerasModelVersionStatus, Verdict, judge
+
+_NOTHING: Mapping[str, str] = {}
 
 
-def judge(gates: Sequence[Gate], metrics: Mapping[str, str]) -> tuple[GateResult, ...]:
-    """One result for each bound of each gate, in the order of the gates.
-
-    `metrics` are decimal numbers in text, as a version's status holds them. A metric that the run did not measure does
-    not meet its gate. A value equal to a bound meets it.
-    """
-    results = []
-    for gate in gates:
-        measured = metrics.get(gate.metric)
-        value = None if measured is None else float(measured)
-        if gate.min is not None:
-            met = value is not None and value >= gate.min
-            results.append(GateResult(metric=gate.metric, bound=f">= {gate.min:g}", value=measured, met=met))
-        if gate.max is not None:
-            met = value is not None and value <= gate.max
-            results.append(GateResult(metric=gate.metric, bound=f"<= {gate.max:g}", value=measured, met=met))
-    return tuple(results)
+def known_verdicts(gates: Sequence[Gate], status: KerasModelVersionStatus) -> tuple[Verdict, ...]:
+    """The verdicts on all gates that can be judged already; the export has to tell about the others."""
+    measured = measurements(status)
+    known = [gate for gate in gates if not gate.known_after_export or gate.measured in measured]
+    return judge(known, measured, status.comparison)
 
 
-def unmet_sentence(results: Sequence[GateResult]) -> str:
-    """What is said of the gates that are not met, empty where all are."""
-    return "; ".join(
-        f"{result.metric} was not measured, and its gate asks for {result.bound}"
-        if result.value is None
-        else f"{result.metric} is {result.value}, and its gate asks for {result.bound}"
-        for result in results
-        if not result.met
+def all_verdicts(
+    gates: Sequence[Gate], status: KerasModelVersionStatus, unmeasured: Mapping[str, str] = _NOTHING
+) -> tuple[Verdict, ...]:
+    """The verdicts on all gates, once an export has told what it measured and why it could not measure the rest."""
+    return judge(gates, measurements(status), status.comparison, unmeasured=unmeasured)
+
+
+def was_asked(gates: Sequence[Gate], status: KerasModelVersionStatus, unmeasured: Mapping[str, str]) -> bool:
+    """Whether the last export has said something to everything that these gates need of it."""
+    return all(
+        gate.measured in status.export_metrics or gate.measured in unmeasured
+        for gate in gates
+        if gate.known_after_export
     )
+
+
+def measurements(status: KerasModelVersionStatus) -> dict[str, str]:
+    """Everything that was measured, by `Gate.measured`."""
+    return {**status.metrics, **status.export_metrics}
+
+
+def results_of(verdicts: Sequence[Verdict]) -> tuple[GateResult, ...]:
+    """What a status says of them."""
+    return tuple(verdict.result for verdict in verdicts)
+
+
+def unmet_sentence(verdicts: Sequence[Verdict]) -> str:
+    """What is said of the gates that are not met, empty where all are."""
+    return "; ".join(verdict.sentence for verdict in verdicts if not verdict.result.met)

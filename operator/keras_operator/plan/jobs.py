@@ -20,9 +20,14 @@ def deadline_seconds(version: Version, stage: RunStage) -> int:
 
 
 def desired_job(
-    model: Model, spec: KerasModelSpec, version: Version, stage: RunStage, installation: Installation
+    model: Model,
+    spec: KerasModelSpec,
+    version: Version,
+    stage: RunStage,
+    installation: Installation,
+    serving: int | None,
 ) -> Desired:
-    """The Job of one stage of a version's run.
+    """The Job of one stage of a version's run; `serving` is the version that serves.
 
     What is learned is frozen in the version; how the store is reached is the model's as it is now, so that corrected
     credentials help a version that waits.
@@ -37,6 +42,8 @@ def desired_job(
         training=version.spec.training,
         source=version.spec.source,
         store=spec.store,
+        serving=serving if stage is RunStage.TRAIN else None,
+        gates=spec.evaluation.gates if stage is RunStage.EXPORT else (),
     )
     training = version.spec.training
     values = {

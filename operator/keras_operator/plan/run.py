@@ -18,30 +18,35 @@ from keras_operator.api import (
     RunReason,
     RunResult,
     RunStage,
+    VersionComparison,
     VersionPhase,
     VersionServable,
+    measured_text,
 )
 from keras_operator.plan.causes import Cause, container_exit_cause, job_cause
 from keras_operator.plan.conditions import Statement, conditions
-from keras_operator.plan.desired import Desired
-from keras_operator.plan.gates import judge, unmet_sentence
+from keras_operator.plan.desired import Desired, Removal
+from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
 from keras_operator.plan.images import Installation
 from keras_operator.plan.jobs import deadline_seconds, desired_job
 from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
+from keras_operator.plan.serving import wanted_number
 
 # A Job's last pod can be seen a little later than the Job's own end: two watches, no order between them.
 _RESULT_GRACE = timedelta(seconds=30)
 # A status holds 64 times in all, and a run brings up to a dozen besides those of its epochs.
 _EPOCH_TIMES = 40
+_LONGEST_PROBLEM = 1024
 _SUSPENDED_WORDS = "suspended before its next Job"
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one look at a version gives: its status, perhaps a Job to create, perhaps what holds a Job up."""
+    """What one look at a version gives: its status, perhaps a Job to create or remove, perhaps what holds a Job up."""
 
     status: KerasModelVersionStatus
     create: Desired | None = None
+    remove: Removal | None = None
     cause: Cause | None = None
     requeue_after: float | None = None
 
@@ -77,12 +82,11 @@ def _judged(
     now: datetime,
 ) -> Step:
     """Judge by the gates as they are now: a gate that is eased lets a rejected version in without training it again."""
-    results = judge(spec.evaluation.gates, status.metrics)
-    status = msgspec.structs.replace(status, gates=results)
-    if unmet := unmet_sentence(results):
+    verdicts = known_verdicts(spec.evaluation.gates, status)
+    status = msgspec.structs.replace(status, gates=results_of(verdicts))
+    if unmet := unmet_sentence(verdicts):
         return Step(_ended(version, status, VersionPhase.REJECTED, Cause(Reason.GATES_NOT_MET, unmet), now))
-    reopened = msgspec.structs.replace(status, finished_at=None)
-    fresh = Version(version.identity, version.spec, reopened)
+    fresh = Version(version.identity, version.spec, status)
     return _stage(observed, model, spec, fresh, RunStage.EXPORT, installation, now)
 
 
@@ -98,22 +102,70 @@ def _stage(
     job = observed.job(version.number, stage)
     if job is None:
         if spec.suspend:
-            return Step(
-                _going_on(version, version.status, VersionPhase.PENDING, Reason.SUSPENDED, _SUSPENDED_WORDS, now)
-            )
-        create = desired_job(model, spec, version, stage, installation)
+            return _suspended(version, now)
+        serving = wanted_number(observed, spec, version).number
+        create = desired_job(model, spec, version, stage, installation, serving)
         return Step(_running(version, stage, None, now), create)
     if job.state is JobState.ACTIVE:
         cause = job_cause(observed, job)
         return Step(_running(version, stage, job, now, cause), cause=cause, requeue_after=_poll(job, now))
     outcome = _outcome(observed, version, job)
     if isinstance(outcome, RunResult):
-        return Step(_recorded(version, stage, job, outcome, now))
+        recorded = _recorded(version, stage, job, outcome)
+        return Step(recorded) if stage is RunStage.TRAIN else _exported(spec, version, job, recorded, outcome, now)
     cause = outcome
     unheard = cause.reason == Reason.RESULT_LOST or _awaits_last_pod(observed, job)
     if unheard and now - (job.finished or job.identity.created) < _RESULT_GRACE:
         return Step(_running(version, stage, job, now), requeue_after=1.0)
+    if cause.reason == Reason.RESULT_LOST and version.status.export_metrics:
+        # What this export measured is known: it published nothing, and its gates were eased since its pod is gone.
+        return _again(spec, version, job, now)
     return Step(_failed(observed, version, job, cause, now))
+
+
+def _exported(
+    spec: KerasModelSpec,
+    version: Version,
+    job: Job,
+    status: KerasModelVersionStatus,
+    result: RunResult,
+    now: datetime,
+) -> Step:
+    """Publish, or reject by what the export measured: it published nothing if its gates were not met.
+
+    Gates may have changed since it was given them. What it published is not yet the version's servable, so that a
+    tightened gate keeps it from serving; for an eased one, or one that it was not asked about, it is run again.
+    """
+    gates, published = spec.evaluation.gates, result.servable
+    if published is None and not was_asked(gates, status, result.unmeasured):
+        return _again(spec, version, job, now)
+    verdicts = known_verdicts(gates, status) if published else all_verdicts(gates, status, result.unmeasured)
+    status = msgspec.structs.replace(status, gates=results_of(verdicts))
+    if unmet := unmet_sentence(verdicts):
+        return Step(_ended(version, status, VersionPhase.REJECTED, Cause(Reason.GATES_NOT_MET, unmet), now))
+    if published is None:
+        return _again(spec, version, job, now)
+    status = msgspec.structs.replace(
+        status,
+        servable=VersionServable(
+            uri=published.uri, digest=published.digest, bytes=published.bytes, signatures=published.signatures
+        ),
+        parity=None if result.parity is None else f"{result.parity:.3g}",
+    )
+    words = f"is published at {published.uri}"
+    return Step(_ended(version, status, VersionPhase.PUBLISHED, Cause(Reason.PUBLISHED, words), now))
+
+
+def _again(spec: KerasModelSpec, version: Version, job: Job, now: datetime) -> Step:
+    """Remove an export that published nothing, so that the next one is given the gates as they are now."""
+    if spec.suspend:
+        return _suspended(version, now)
+    removal = None if job.identity.deleting else Removal("Job", job.identity.name, job.identity.uid)
+    return Step(_running(version, RunStage.EXPORT, None, now), remove=removal, requeue_after=1.0)
+
+
+def _suspended(version: Version, now: datetime) -> Step:
+    return Step(_going_on(version, version.status, VersionPhase.PENDING, Reason.SUSPENDED, _SUSPENDED_WORDS, now))
 
 
 def _poll(job: Job, now: datetime) -> float:
@@ -181,7 +233,8 @@ def _running(
     return _going_on(version, status, phase, cause.reason if cause else reason, cause.message if cause else words, now)
 
 
-def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, now: datetime) -> KerasModelVersionStatus:
+def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult) -> KerasModelVersionStatus:
+    """The status with what a Job answered: everything but what follows from it."""
     before = version.status
     times = {f"{stage.value}JobCreated": job.identity.created, **before.times}
     times |= {
@@ -189,27 +242,26 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult, no
         for key, t in _fitting(result.times).items()
     }
     status = msgspec.structs.replace(before, times=times, started_at=before.started_at or job.identity.created)
-    if stage is RunStage.TRAIN:
-        images = result.images
-        return msgspec.structs.replace(
-            status,
-            metrics={name: f"{value:.6g}" for name, value in sorted(result.metrics.items())},
-            classes=result.classes,
-            bad_files=result.bad_files,
-            images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
-        )
-    servable = result.servable
-    status = msgspec.structs.replace(
+    metrics = _texts(result.metrics)
+    if stage is RunStage.EXPORT:
+        classes = result.classes if before.classes is None else before.classes
+        return msgspec.structs.replace(status, export_metrics=metrics, classes=classes)
+    images, compared = result.images, result.comparison
+    return msgspec.structs.replace(
         status,
-        servable=servable
-        and VersionServable(
-            uri=servable.uri, digest=servable.digest, bytes=servable.bytes, signatures=servable.signatures
+        metrics=metrics,
+        comparison=compared
+        and VersionComparison(
+            version=compared.version, metrics=_texts(compared.metrics), problem=compared.problem[:_LONGEST_PROBLEM]
         ),
-        parity=None if result.parity is None else f"{result.parity:.3g}",
-        classes=result.classes if before.classes is None else before.classes,
+        classes=result.classes,
+        bad_files=result.bad_files,
+        images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
     )
-    words = f"is published at {servable.uri}" if servable else "is published"
-    return _ended(version, status, VersionPhase.PUBLISHED, Cause(Reason.PUBLISHED, words), now)
+
+
+def _texts(metrics: Mapping[str, float]) -> dict[str, str]:
+    return {name: measured_text(value) for name, value in sorted(metrics.items())}
 
 
 def _fitting(times: Mapping[str, datetime]) -> dict[str, datetime]:
@@ -237,7 +289,7 @@ def _going_on(
         Statement(ConditionType.READY, False, reason, message),
         Statement(ConditionType.RECONCILING, True, reason, message),
     ]
-    return _with(version, status, phase, message, statements, now)
+    return _with(version, msgspec.structs.replace(status, finished_at=None), phase, message, statements, now)
 
 
 def _ended(
@@ -247,7 +299,8 @@ def _ended(
     statements = [Statement(ConditionType.READY, published, cause.reason, cause.message)]
     if not published:
         statements.append(Statement(ConditionType.STALLED, True, cause.reason, cause.message))
-    ended = msgspec.structs.replace(status, finished_at=status.finished_at or now)
+    again = version.status.phase is phase
+    ended = msgspec.structs.replace(status, finished_at=(status.finished_at if again else None) or now)
     return _with(version, ended, phase, cause.message, statements, now)
 
 

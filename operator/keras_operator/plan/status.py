@@ -55,7 +55,7 @@ def model_status(
         phase=outlook.phase,
         message=outlook.message,
         conditions=conditions(
-            _statements(outlook, current, serving), model.status.conditions, model.identity.generation, now
+            _statements(outlook, spec, current, serving), model.status.conditions, model.identity.generation, now
         ),
         latest_version=latest or None,
         serving_version=serving,
@@ -214,7 +214,9 @@ def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, no
     return Outlook(Phase.DEPLOYING, _join(f"version {number} is being rolled out{progress}", other), Reason.ROLLING_OUT)
 
 
-def _statements(outlook: Outlook, current: Version | None, serving: int | None) -> list[Statement]:
+def _statements(
+    outlook: Outlook, spec: KerasModelSpec, current: Version | None, serving: int | None
+) -> list[Statement]:
     reason, message = outlook.reason, outlook.message
     made = [Statement(ConditionType.READY, outlook.arrived, reason, message)]
     if outlook.problem:
@@ -222,7 +224,7 @@ def _statements(outlook: Outlook, current: Version | None, serving: int | None) 
     elif not outlook.arrived and outlook.phase is not Phase.SUSPENDED:
         made.append(Statement(ConditionType.RECONCILING, True, reason, message))
     if current is not None:
-        made.extend(_version_statements(current))
+        made.extend(_version_statements(spec, current))
     if serving is None:
         made.append(Statement(ConditionType.AVAILABLE, False, Reason.NOTHING_SERVES, "no pod answers predictions yet"))
     else:
@@ -230,7 +232,7 @@ def _statements(outlook: Outlook, current: Version | None, serving: int | None) 
     return made
 
 
-def _version_statements(current: Version) -> list[Statement]:
+def _version_statements(spec: KerasModelSpec, current: Version) -> list[Statement]:
     """What became of the version that stands for the spec, one condition for each step."""
     status, which = current.status, f"version {current.number}"
     made = []
@@ -242,7 +244,11 @@ def _version_statements(current: Version) -> list[Statement]:
     else:
         reason = _version_reason(status)
         made.append(Statement(ConditionType.TRAINED, False, reason, f"{which}: {status.message or 'not started'}"))
-    if status.metrics and not status.gates:
+    waits = status.phase is VersionPhase.EXPORTING and any(gate.known_after_export for gate in spec.evaluation.gates)
+    if status.metrics and waits:
+        words = f"{which} met every gate that can be judged before it is exported"
+        made.append(Statement(ConditionType.GATES_MET, None, Reason.EXPORTING, words))
+    elif status.metrics and not status.gates:
         made.append(Statement(ConditionType.GATES_MET, True, Reason.NO_GATES, "no gates are set"))
     elif status.metrics:
         met = all(result.met for result in status.gates)

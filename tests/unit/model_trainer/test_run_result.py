@@ -44,6 +44,31 @@ def test_many_signatures_are_left_out_before_the_message_is_cut():
     assert result.servable == msgspec.structs.replace(servable, signatures=())
 
 
+@pytest.mark.parametrize("letter", ["x", "犬", "🐕"], ids=["1 byte", "3 bytes", "4 bytes"])
+def test_what_eight_gates_ask_of_classes_with_long_names_fits(letter: str):
+    asked = [f"precision of {letter * 63}{number}" for number in range(8)]
+    servable = Servable(uri="s3://" + "b" * 1030, digest="sha256:" + "0" * 64, bytes=1, signatures=("serving_default",))
+    times = {"started": NOW, "loaded": NOW, "exported": NOW, "verified": NOW, "published": NOW}
+    published = RunResult(
+        stage=RunStage.EXPORT,
+        ok=True,
+        metrics={"size_mb": 12.3456789, "latency_ms": 1.23456789, **dict.fromkeys(asked, 0.123456789)},
+        servable=servable,
+        parity=1e-7,
+        times=times,
+    )
+    unmeasured = dict.fromkeys(asked, f"there is no such class; the nearest is {letter * 63}n")
+    withheld = RunResult(stage=RunStage.EXPORT, ok=True, metrics={"size_mb": 12.3}, unmeasured=unmeasured, times=times)
+    for result in (published, withheld):
+        kept = decode(encode(result))
+        assert len(encode(result)) <= 4000
+        assert (kept.metrics, kept.servable and kept.servable.uri) == (
+            result.metrics,
+            result.servable and result.servable.uri,
+        )
+        assert kept.unmeasured.keys() == result.unmeasured.keys()
+
+
 @given(st.text(min_size=1, max_size=20), st.integers(0, 4000), st.integers(600, 4000))
 def test_any_message_fits_and_begins_as_it_was(text: str, times: int, limit: int):
     message = text * times

@@ -126,13 +126,6 @@ def test_the_export_of_a_source_brings_what_is_known_of_it():
     assert (status.classes, status.parity, status.started_at) == (7, None, EARLIER)
 
 
-def test_a_result_without_a_servable_still_publishes():
-    done = job(1, EXPORT, COMPLETE)
-    pods = (run_pod(done, answer(export_result(servable=None))),)
-    status = status_of(decide(SPEC, version(1, SPEC, VersionPhase.EXPORTING), jobs=(done,), pods=pods))
-    assert (status.message, status.servable) == ("is published", None)
-
-
 def test_a_published_version_is_never_touched_again():
     before = published(1, SPEC)
     todo = decide(SPEC, before, jobs=(job(1, EXPORT, FAILED),))

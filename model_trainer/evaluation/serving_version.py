@@ -1,0 +1,90 @@
+"""The version that serves, measured on the new version's test images: the only fair way to tell which is better.
+
+Its own test images are others wherever the data has changed since.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import keras
+from keras_operator.api import Comparison, Training
+
+from model_store import NotFound
+from model_trainer import run_folder
+from model_trainer.context import Context
+from model_trainer.data.dataset import Dataset
+from model_trainer.data.split import Split
+from model_trainer.evaluation.answers import ask
+from model_trainer.evaluation.record import evaluation_of
+from model_trainer.result import finite
+from model_trainer.run_folder import Record, RunFolder
+
+log = logging.getLogger(__name__)
+
+# Of classes that differ, in a sentence.
+_NAMED = 3
+
+
+def measure_serving(
+    number: int, folder: RunFolder, dataset: Dataset, split: Split, training: Training, context: Context
+) -> Comparison:
+    """What the EvaluationRecord of version `number` would say on the test part of `split`.
+
+    A version that cannot be measured so is no fault of the new one: the comparison says why, and a gate that needs it
+    is not met. Raises StoreError while the store is away.
+    """
+    serving = folder.of(number)
+    record = serving.record()
+    problem = _difference(record, dataset, training)
+    if problem:
+        log.info("version %d, which serves, cannot be compared: %s", number, problem)
+        return Comparison(version=number, problem=problem)
+    context.board.say(f"evaluating version {number}, which serves, on the same images")
+    path = context.scratch / f"version-{number}.keras"
+    try:
+        serving.download(run_folder.MODEL, path)
+    except NotFound:
+        return Comparison(version=number, problem=_GONE)
+    try:
+        model = keras.models.load_model(path, compile=False)
+    except Exception as error:  # whatever Keras raises about a file that an older release wrote
+        log.exception("version %d, which serves, cannot be loaded", number)
+        return Comparison(version=number, problem=f"its model.keras cannot be loaded ({type(error).__name__})")
+    finally:
+        path.unlink()
+    answers = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
+    metrics = finite(evaluation_of(answers, dataset.classes, training.seed).metrics)
+    return Comparison(version=number, metrics=metrics)
+
+
+_GONE = "there is no trained model of it in the store"
+
+
+def _difference(record: Record | None, dataset: Dataset, training: Training) -> str:
+    """What makes the test images no test for a version, empty where nothing does."""
+    if record is None:
+        return _GONE
+    if record.classes != dataset.classes:
+        return f"its classes are others: {_classes(set(dataset.classes), set(record.classes))}"
+    if (record.image_size, record.color_mode) != (training.data.image_size, training.data.color_mode.value):
+        return (
+            f"it takes {_images(*record.image_size, record.color_mode)}, and these are "
+            f"{_images(*training.data.image_size, training.data.color_mode.value)}"
+        )
+    return ""
+
+
+def _classes(new: set[str], old: set[str]) -> str:
+    said = [f"{_some(names)} {how}" for names, how in ((new - old, "came"), (old - new, "went")) if names]
+    return " and ".join(said) if said else "they are in another order"
+
+
+def _some(names: set[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(sorted(names)[:_NAMED]) + more
+
+
+def _images(height: Any, width: Any, mode: str) -> str:
+    return f"{mode} images of {height} by {width} pixels"

@@ -1,0 +1,51 @@
+"""What gates ask of an export: numbers of single classes, and of the servable. It publishes only if they are met."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from keras_operator.api import Gate, judge, measured_text
+
+from model_trainer.evaluation.record import EvaluationRecord
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured, by `Gate.measured`, and why something could not be."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    unmeasured: dict[str, str] = field(default_factory=dict)
+
+
+def of_classes(gates: Sequence[Gate], evaluation: EvaluationRecord | None) -> Measured:
+    """What the evaluation says of the classes that gates name."""
+    known = {score.name: score for score in evaluation.per_class} if evaluation else {}
+    metrics: dict[str, float] = {}
+    unmeasured: dict[str, str] = {}
+    for gate in gates:
+        if gate.of_class is None:
+            continue
+        score = known.get(gate.of_class)
+        if score is None:
+            unmeasured[gate.measured] = f"there is no such class{_nearest(gate.of_class, list(known))}"
+        elif not score.images:
+            unmeasured[gate.measured] = "no test image is of this class"
+        else:
+            metrics[gate.measured] = getattr(score, gate.metric)
+    return Measured(metrics, unmeasured)
+
+
+def unmet(gates: Sequence[Gate], measured: Measured) -> list[str]:
+    """What is said of the gates of an export that are not met; the others were judged before it began."""
+    texts = {name: measured_text(value) for name, value in measured.metrics.items()}
+    asked = [gate for gate in gates if gate.known_after_export]
+    verdicts = judge(asked, texts, unmeasured=measured.unmeasured)
+    return [verdict.sentence for verdict in verdicts if not verdict.result.met]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """For whoever misspelt a class."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"; the nearest is {nearest[0]}" if nearest else ""

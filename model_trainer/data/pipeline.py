@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras_operator.api import Augmentation, Loss
 
-from model_trainer.augmentation import draw, is_off, transforms, warp
+from model_trainer.augmentation import Drawn, augment, draw, is_off
 from model_trainer.data.dataset import Labels
 from model_trainer.data.decoding import Pixels, rescale
 from model_trainer.data.split import Indices
@@ -58,33 +58,58 @@ class Batches:
 
     def dataset(self, classes: int, loss: Loss) -> Any:
         """A tf.data.Dataset of (images [batch, height, width, channels], labels), the labels as `loss` takes them."""
-        height, width, channels = self._pixels.shape[1:]
-        spec = (
-            tf.TensorSpec([None, height, width, channels], tf.uint8),
-            tf.TensorSpec([None], tf.int64),
-            tf.TensorSpec([None, 8], tf.float32),
-        )
-        augment = self._shuffling is not None and not is_off(self._shuffling.augmentation)
-
-        def prepare(pixels: Any, labels: Any, matrices: Any) -> tuple[Any, Any]:
-            images = rescale(pixels)
-            return (warp(images, matrices) if augment else images), encode(labels, classes, loss)
-
-        batches = tf.data.Dataset.from_generator(self._batches, output_signature=spec)
+        spec = tuple(tf.TensorSpec(shape, tf.int64) for shape in ([], [], [None]))
+        batches = tf.data.Dataset.from_generator(self._places, output_signature=spec)
         batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps - self._next[1]))
+        # Reading rows is mostly copying, which leaves the interpreter free; where they lie on a disk it is waiting.
+        batches = batches.map(self._read, num_parallel_calls=tf.data.AUTOTUNE)
+
+        # Plain Python decides what is asked for, once; there is nothing for AutoGraph to rewrite.
+        @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator] # tensorflow has no types
+        def prepare(pixels: Any, labels: Any, drawn: Any) -> tuple[Any, Any]:
+            encoded = encode(labels, classes, loss)
+            return (rescale(pixels), encoded) if drawn is None else augment(pixels, encoded, drawn, self._augmentation)
+
         return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
-    def _batches(self) -> Iterator[tuple[Pixels, Labels, Any]]:
-        height, width = self._pixels.shape[1:3]
+    @property
+    def _augmentation(self) -> Augmentation:
+        return self._shuffling.augmentation if self._shuffling else Augmentation()
+
+    def _places(self) -> Iterator[tuple[int, int, Indices]]:
+        """Epoch, step, and places in `rows`, for each batch of the next epoch."""
         epoch, first = self._next
         self._next = (epoch + 1, 0)
         for step, chosen in enumerate(self._in_batches(self._order(epoch))[first:], first):
+            yield epoch, step, chosen
+
+    def _read(self, epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any, Any]:
+        """Graph operations: a batch's pixels, its class indices, and what was drawn for it, or None."""
+        height, width, channels = self._pixels.shape[1:]
+
+        def drawn(epoch: int, step: int, count: int) -> Drawn:
             # Each batch has a generator of its own: none has to be drawn to know what a later one is. Zeros at the end
             # of a seed change nothing, and the order has the shorter one.
-            augmentation = self._shuffling.augmentation if self._shuffling else Augmentation()
             random = np.random.default_rng([self._seed, epoch, step + 1])
-            matrices = transforms(draw(augmentation, len(chosen), random), height, width)
-            yield self._pixels[self._rows[chosen]], self._labels[chosen], matrices
+            return draw(self._augmentation, count, height, width, random)
+
+        def read(epoch: int, step: int, chosen: Indices) -> list[Any]:
+            found = [self._pixels[self._rows[chosen]], self._labels[chosen]]
+            return found if off else found + tf.nest.flatten(drawn(epoch, step, len(chosen)))
+
+        off = is_off(self._augmentation)
+        first = drawn(0, 0, 1)
+        kinds = [tf.uint8, tf.int64] + ([] if off else [array.dtype for array in tf.nest.flatten(first)])
+        pixels, labels, *arrays = tf.numpy_function(read, [epoch, step, chosen], kinds, stateful=False)
+        pixels.set_shape([None, height, width, channels])
+        labels.set_shape([None])
+        if off:
+            return pixels, labels, None
+        shaped = [
+            tf.ensure_shape(array, [None, *like.shape[1:]])
+            for array, like in zip(arrays, tf.nest.flatten(first), strict=True)
+        ]
+        return pixels, labels, tf.nest.pack_sequence_as(first, shaped)
 
     def _order(self, epoch: int) -> Indices:
         order = np.arange(len(self._rows))

@@ -180,7 +180,7 @@ class Documents:
         }
 
     def _array(self, schema: Schema, rng: random.Random, path: str) -> list[Json]:
-        two = path.endswith(("imageSize", "pixelRange")) and rng.random() < 0.97
+        two = path.endswith(("imageSize", "pixelRange", "zoomRange", "brightness")) and rng.random() < 0.97
         count = 2 if two else rng.choice([0, 1, 1, 2, 3, schema["maxItems"]])
         return [self._value(schema["items"], rng, path) for _ in range(count)]
 
@@ -251,6 +251,19 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             data["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
         if training.get("architecture"):
             data["imageSize"] = rng.choice([[75, 80], [224, 224], [1024, 1024]])
+        if changes := training.get("augmentation"):
+            changes |= {
+                pair: rng.choice([[0.5, 1], [1, 1.5]]) for pair in ("zoomRange", "brightness") if pair in changes
+            }
+            if "zoomRange" in changes:
+                changes.pop("zoom", None)
+            changes.pop(rng.choice(["fillMode", "fillValue"]), None)
+            if "fillValue" in changes:
+                changes |= {"fillMode": "constant", "rotation": 20}
+            if "fillMode" in changes:
+                changes["shear"] = 10
+            if changes.get("mixup") or changes.get("cutmix"):
+                training.pop("loss", None)
         if "earlyStopping" in training:
             training["earlyStopping"] |= {"restoreBestWeights": True, "minDelta": 0.01}
         for gate in spec.get("evaluation", {}).get("gates", ()):

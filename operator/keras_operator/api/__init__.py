@@ -4,6 +4,7 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 """
 
 from .architectures import ArchitectureName, smallest_image
+from .augmentation import Augmentation, FillMode, RandAugment
 from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
@@ -20,7 +21,6 @@ from .status import Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .training import (
     Architecture,
-    Augmentation,
     EarlyStopping,
     Loss,
     Monitor,
@@ -64,6 +64,7 @@ __all__ = [
     "EarlyStopping",
     "EpochProgress",
     "Evaluation",
+    "FillMode",
     "Gate",
     "GateResult",
     "ImageCounts",
@@ -83,6 +84,7 @@ __all__ = [
     "Progress",
     "ProgressStage",
     "Quantity",
+    "RandAugment",
     "Reason",
     "Resources",
     "RunError",

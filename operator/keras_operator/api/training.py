@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from .architectures import ArchitectureName, smallest_image
+from .augmentation import Augmentation
 from .data import Data
 from .resources import Resources
 from .rules import Rule
@@ -99,6 +100,24 @@ _STOPS_BEFORE_THE_END = Rule(
 )
 
 
+def _mixes_labels(field: str) -> Rule:
+    """A class index has no half: what mixes two images needs a loss whose labels are one number for each class."""
+    return Rule(
+        cel=(
+            f"!has(self.augmentation.{field}) || self.augmentation.{field} == 0.0 || "
+            "self.loss != 'sparse_categorical_crossentropy'"
+        ),
+        message=(
+            "gives each image a part of two labels, which sparse_categorical_crossentropy cannot take: write loss: "
+            f"categorical_crossentropy, or leave {field} out"
+        ),
+        holds=lambda training: (
+            not getattr(training.augmentation, field) or training.loss is not Loss.SPARSE_CATEGORICAL_CROSSENTROPY
+        ),
+        field=f".augmentation.{field}",
+    )
+
+
 class Architecture(Written, frozen=True, kw_only=True):
     """The network."""
 
@@ -129,27 +148,6 @@ class Optimizer(Written, frozen=True, kw_only=True):
             examples=[0.0005],
         ),
     ] = 0.001
-
-
-class Augmentation(Written, frozen=True, kw_only=True):
-    """Random changes to the training images; what is left out is off."""
-
-    rotation: Annotated[
-        float,
-        Meta(ge=0, le=180, description="Turn by up to so many degrees, from 0 to 180, either way.", examples=[20]),
-    ] = 0.0
-    width_shift: Annotated[
-        float, Meta(ge=0, lt=1, description="Shift sideways by up to this fraction of the width.", examples=[0.2])
-    ] = 0.0
-    height_shift: Annotated[
-        float, Meta(ge=0, lt=1, description="Shift up or down by up to this fraction of the height.", examples=[0.2])
-    ] = 0.0
-    shear: Annotated[float, Meta(ge=0, lt=90, description="Shear by up to so many degrees.", examples=[10])] = 0.0
-    zoom: Annotated[
-        float, Meta(ge=0, lt=1, description="Zoom in or out by up to this fraction of the size.", examples=[0.2])
-    ] = 0.0
-    horizontal_flip: Annotated[bool, Meta(description="Mirror left and right, at random.", examples=[True])] = False
-    vertical_flip: Annotated[bool, Meta(description="Mirror top and bottom, at random.", examples=[True])] = False
 
 
 class EarlyStopping(Written, frozen=True, kw_only=True):
@@ -259,4 +257,9 @@ class Training(Written, frozen=True, kw_only=True):
         ),
     ] = 86_400
 
-    RULES: ClassVar[tuple[Rule, ...]] = (*_images_are_large_enough(), _STOPS_BEFORE_THE_END)
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *_images_are_large_enough(),
+        _STOPS_BEFORE_THE_END,
+        _mixes_labels("mixup"),
+        _mixes_labels("cutmix"),
+    )

@@ -135,6 +135,13 @@ class StoreUnreachable(RunFailure):
     exit_code = Exit.TEMPORARY
 
 
+class TakenOver(RunFailure):
+    """Another pod goes on with this run: the node of this one was given up, and the pod lives on."""
+
+    reason: str = RunReason.INTERRUPTED
+    exit_code = Exit.TEMPORARY
+
+
 class BadRun(RunFailure):
     """What the Job was given makes no sense: a mistake of the operator or of whoever runs the trainer by hand."""
 

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from keras_operator.api import ProgressStage, RunError, RunReason, RunResult, RunSpec, RunStage
@@ -22,6 +21,7 @@ from keras_operator.api import ProgressStage, RunError, RunReason, RunResult, Ru
 from model_trainer import result as results
 from model_trainer.context import Context
 from model_trainer.failure import BadRun, Exit, Interrupted, failure_of
+from model_trainer.interruption import Interruption
 from model_trainer.patience import Patience
 from model_trainer.progress import PORT, ProgressBoard, answer_progress, log_json_lines
 
@@ -34,12 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("stage", choices=[stage.value for stage in RunStage], help="what to do with KERAS_RUN")
     stage = RunStage(parser.parse_args(arguments).stage)
     # PID 1 of a container has no default action for SIGTERM: without this the kubelet's grace period is lost.
-    signal.signal(signal.SIGTERM, _interrupt)
+    interruption = Interruption()
+    signal.signal(signal.SIGTERM, interruption.arrive)
     log_json_lines()
     board = ProgressBoard(ProgressStage.FETCHING)
     patience = Patience(float(os.environ.get("KERAS_STORE_PATIENCE_SECONDS", "300")), say=board.waits)
     with answer_progress(board, int(os.environ.get("KERAS_PROGRESS_PORT", str(PORT)))):
-        outcome, code = _outcome(stage, board, patience)
+        outcome, code = _outcome(stage, board, patience, interruption)
         # From here on there is a result, and writing it takes no time: a SIGTERM must not cut it in two.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         patience.stop()
@@ -47,18 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
     return code
 
 
-def _interrupt(number: int, frame: Any) -> None:
-    del number, frame
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    raise Interrupted
-
-
-def _outcome(stage: RunStage, board: ProgressBoard, patience: Patience) -> tuple[RunResult, Exit]:
+def _outcome(
+    stage: RunStage, board: ProgressBoard, patience: Patience, interruption: Interruption
+) -> tuple[RunResult, Exit]:
     try:
         spec = _spec()
         scratch = Path(os.environ.get("KERAS_SCRATCH", tempfile.gettempdir()))
         with tempfile.TemporaryDirectory(prefix=f"{stage.value}-", dir=scratch) as folder:
-            return _stage(stage)(spec, Context(board, patience, Path(folder))), Exit.OK
+            return _stage(stage)(spec, Context(board, patience, Path(folder), interruption)), Exit.OK
     except Interrupted:
         log.warning("interrupted by SIGTERM")
         message = f"The {stage.value} stage was stopped by SIGTERM while {board.progress.message}; it can be run again."

@@ -61,6 +61,13 @@ class ProgressBoard:
             self._progress = msgspec.structs.replace(self._progress, times={**self._progress.times, event: now})
         log.info("%s", event, extra={"event": event})
 
+    def resumed(self, epoch: int, times: dict[str, datetime]) -> None:
+        """An earlier pod of this run had done `epoch` epochs, at these times."""
+        with self._lock:
+            kept = {**times, **self._progress.times}
+            self._progress = msgspec.structs.replace(self._progress, resumed_from=epoch, times=kept)
+        log.info("resumed from epoch %d", epoch, extra={"resumedFrom": epoch})
+
     def training(
         self, *, epoch: int, epochs: int, part: float, metrics: dict[str, float], seconds_left: float | None
     ) -> None:
@@ -72,7 +79,7 @@ class ProgressBoard:
         with self._lock:
             times = self._progress.times
             if epoch and not part:
-                times = _with_epoch(times, epoch, self._clock())
+                times = with_epoch(times, epoch, self._clock())
             self._progress = msgspec.structs.replace(
                 self._progress,
                 epoch=epoch,
@@ -91,7 +98,8 @@ class ProgressBoard:
             self._progress = msgspec.structs.replace(self._progress, **changes)
 
 
-def _with_epoch(times: dict[str, datetime], epoch: int, now: datetime) -> dict[str, datetime]:
+def with_epoch(times: dict[str, datetime], epoch: int, now: datetime) -> dict[str, datetime]:
+    """The times with that of one more epoch, where there are many of them without those in the middle."""
     kept = times
     if epoch > EPOCHS_TIMED:
         first = {f"epoch{number}" for number in range(1, FIRST_EPOCHS + 1)}

@@ -46,6 +46,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
         bad_file_names: the first few of them.
         ignored_files: how many files were no images by name, by what was found.
         epochs: how many were trained.
+        ended: why training ended before its last epoch; empty: it did not.
         times: when what happened.
         comparison: the version that served, measured on the same test part.
     """
@@ -61,6 +62,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     epochs: int
     times: dict[str, datetime]
     comparison: Comparison | None = None
+    ended: str = ""
 
 
 class ExportRecord(msgspec.Struct, frozen=True):

@@ -6,11 +6,13 @@ import logging
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunStage
 
 from model_store import open_store
 from model_trainer import run_folder
 from model_trainer.architectures import build
+from model_trainer.checkpoints import Checkpoints
 from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
 from model_trainer.data.dataset import Dataset
@@ -20,11 +22,14 @@ from model_trainer.evaluation.answers import ask
 from model_trainer.evaluation.record import evaluation_of
 from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
+from model_trainer.keeping import Keeper, fingerprint
+from model_trainer.pace import Tick
+from model_trainer.patience import Patience
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
 from model_trainer.saving import save
-from model_trainer.training import Tick, train
+from model_trainer.training import train
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +50,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.claim(spec.owner)
     if (done := folder.record()) is not None:
         board.enter(ProgressStage.SAVING, "the training had finished before; its result is used")
+        left = Checkpoints(folder.store, spec.number, "", context.scratch)
+        context.patience("removing the checkpoints", left.remove_all)
         return _result(done)
 
     places = places_of(training.data, spec.store.endpoint, context)
@@ -52,9 +59,22 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     board.happened("dataReady")
 
     board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} images of {len(dataset.classes)} classes")
+    if training.deterministic:
+        tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
     model = build(training.architecture.name, dataset.pixels.shape[1:], len(dataset.classes))
-    history = train(model, dataset, split, training, _teller(context, training.epochs))
+    checkpoints = Checkpoints(folder.store, spec.number, fingerprint(training, dataset, split), context.scratch)
+    # While a checkpoint waits for the store, training goes on: nobody has to be told that the run waits.
+    patience = Patience(context.patience.seconds)
+    with Keeper(checkpoints, context.scratch, patience, training.checkpoint.every_seconds) as keeper:
+        start = context.patience("looking for a checkpoint", keeper.restore)
+        if start is not None:
+            board.resumed(start.state.epoch, start.state.times)
+        tell = _teller(context, training.epochs)
+        trained = train(
+            model, dataset, split, training, tell, keeper=keeper, start=start, interruption=context.interruption
+        )
+    history = trained.history
     board.happened("trained")
 
     board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} images that were held out")
@@ -87,8 +107,10 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         ignored_files=dataset.ignored,
         epochs=len(history["loss"]),
         times=board.progress.times,
+        ended=trained.ended or "",
     )
     folder.write(run_folder.METRICS, record)
+    context.patience("removing the checkpoints", checkpoints.remove_all)
     return _result(record)
 
 
@@ -116,6 +138,8 @@ def _result(record: Record) -> RunResult:
         ok=True,
         metrics=record.metrics,
         comparison=record.comparison,
+        epochs=record.epochs,
+        ended=record.ended,
         classes=len(record.classes),
         images=record.images,
         bad_files=record.bad_files,

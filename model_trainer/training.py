@@ -1,4 +1,4 @@
-"""Compile and fit, with progress on the way."""
+"""Compile and fit, epoch by epoch, from where an earlier pod of the run came."""
 
 from __future__ import annotations
 
@@ -6,102 +6,246 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
-from keras_operator.api import ClassWeights, EarlyStopping, Optimizer, Training
+from keras_operator.api import ClassWeights, Optimizer, Training
 
+from model_trainer import variables
+from model_trainer.checkpoints import History, Restored, State
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.pipeline import Batches, Shuffling
 from model_trainer.data.split import Indices, Split
-from model_trainer.failure import Diverged
+from model_trainer.failure import Diverged, Interrupted
+from model_trainer.interruption import Interruption
+from model_trainer.keeping import Keeper
+from model_trainer.pace import Pace, Tick
+from model_trainer.progress import with_epoch
+from model_trainer.stopping import judge
 
-History = dict[str, list[float]]
-
-# Progress within an epoch: often enough for people, seldom enough to cost nothing.
-SECONDS_BETWEEN_UPDATES = 1.0
+# Of a batch whose loss is no number: enough to look at, few enough for a sentence.
+FILES_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
-    """Where training is: epochs done, part of the present epoch that is done, metrics so far, seconds left or None."""
+class Trained:
+    """A finished training: each metric's value after each epoch, and why it ended before the last one (or None)."""
 
-    epoch: int
-    part: float
-    metrics: dict[str, float]
-    seconds_left: float | None
+    history: History
+    ended: str | None
 
 
-class _Report(keras.callbacks.Callback):  # type: ignore[misc] # keras has no types
-    """Tells `tell` after each epoch and about once a second in between."""
-
-    def __init__(self, epochs: int, steps: int, tell: Callable[[Tick], None]) -> None:
-        super().__init__()
-        self._epochs = epochs
-        self._steps = steps
-        self._tell = tell
-        self._done = 0
-        self._metrics: dict[str, float] = {}
-        self._untimed = 0.0
-        self._started = self._told = time.monotonic()
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        del logs
-        self._started = self._told = time.monotonic()
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        del logs
-        if not self._done and not batch:
-            # The first step also builds the graph, which can take a hundred times as long as a step.
-            self._started, self._untimed = time.monotonic(), 1 / self._steps
-        if time.monotonic() - self._told >= SECONDS_BETWEEN_UPDATES and batch + 1 < self._steps:
-            self._report((batch + 1) / self._steps)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        self._done = epoch + 1
-        self._metrics = {name: float(value) for name, value in (logs or {}).items() if math.isfinite(float(value))}
-        self._report(0.0)
-
-    def _report(self, part: float) -> None:
-        self._told = time.monotonic()
-        done = self._done + part
-        timed = done - self._untimed
-        left = (self._told - self._started) / timed * (self._epochs - done) if timed > 0 else None
-        self._tell(Tick(self._done, part, self._metrics, left))
-
-
-def train(model: Any, dataset: Dataset, split: Split, training: Training, tell: Callable[[Tick], None]) -> History:
-    """Train `model` in place on the train part; returns each metric's value after each epoch.
+def train(
+    model: Any,
+    dataset: Dataset,
+    split: Split,
+    training: Training,
+    tell: Callable[[Tick], None],
+    *,
+    keeper: Keeper,
+    start: Restored | None = None,
+    interruption: Interruption | None = None,
+) -> Trained:
+    """Train `model` in place on the train part, from `start` on.
 
     Raises:
         Diverged: the loss is no longer a number.
+        Interrupted: SIGTERM came; what was done so far is kept.
+        TakenOver: another pod goes on with this run.
     """
-    shuffling = Shuffling(training.seed, training.augmentation)
-    batches = _batches(dataset, split.train, training, shuffling)
-    classes = len(dataset.classes)
     model.compile(optimizer=optimizer_of(training.optimizer), loss=str(training.loss), metrics=["accuracy"])
-    callbacks = [keras.callbacks.TerminateOnNaN(), _Report(training.epochs, batches.steps, tell)]
-    if training.early_stopping is not None:
-        callbacks.append(_early_stopping(training.early_stopping))
-    fitted = model.fit(
-        batches.dataset(classes, training.loss),
-        validation_data=_batches(dataset, split.validation, training, None).dataset(classes, training.loss),
-        epochs=training.epochs,
-        callbacks=callbacks,
-        class_weight=class_weights(dataset, split.train, training.data.class_weights),
-        shuffle=False,
-        verbose=0,
-    )
-    history = {name: [float(value) for value in values] for name, values in fitted.history.items()}
-    losses = history.get("loss", [])
-    if not losses or not math.isfinite(losses[-1]):
-        raise Diverged(
-            f"The loss is no longer a number in epoch {max(1, len(losses))} of {training.epochs}. Lower "
-            f"spec.training.optimizer.learningRate (it is {training.optimizer.learning_rate:g}), or choose another "
-            "spec.training.optimizer.name."
+    model.optimizer.build(model.trainable_variables)
+    interruption = interruption or Interruption()
+    with interruption.held_back():
+        return _Fitting(model, dataset, split, training, tell, keeper, start, interruption).to_the_end()
+
+
+class _Fitting:
+    """One training on its way."""
+
+    def __init__(
+        self,
+        model: Any,
+        dataset: Dataset,
+        split: Split,
+        training: Training,
+        tell: Callable[[Tick], None],
+        keeper: Keeper,
+        start: Restored | None,
+        interruption: Interruption,
+    ) -> None:
+        self.model = model
+        self.keeper = keeper
+        self.interruption = interruption
+        self.start = start
+        self.batches = _batches(dataset, split.train, training, Shuffling(training.seed, training.augmentation))
+        self.began = time.monotonic() - (start.state.seconds if start else 0.0)
+        state = start.state if start else State(epoch=0, step=0)
+        done = state.epoch + state.step / self.batches.steps
+        self.pace = Pace(training.epochs, self.batches.steps, done, tell)
+        self._dataset = dataset
+        self._split = split
+        self._training = training
+        self._classes = len(dataset.classes)
+        validation = _batches(dataset, split.validation, training, None)
+        self._validation = validation.dataset(self._classes, training.loss)
+        self._whole_epochs: Any = None
+
+    def to_the_end(self) -> Trained:
+        """Train until the last epoch, or until something ends it before."""
+        training = self._training
+        state = State(epoch=0, step=0)
+        if self.start is not None:
+            state = self.start.state
+            groups = variables.training_state(self.model)
+            variables.read(self.start.variables, {name: groups[name] for name in ("network", "optimizer")})
+            if state.step:
+                # Keras makes the variables of its metrics when it first measures something.
+                self.model.evaluate(self._validation.take(1), verbose=0)
+        while state.epoch < training.epochs and state.ended is None:
+            state = self._epoch(state)
+        if state.use_best:
+            self.keeper.use_best(self.model)
+        return Trained(state.history, state.ended)
+
+    def _epoch(self, state: State) -> State:
+        """The rest of an epoch, its validation, and what follows from both."""
+        training = self._training
+        metrics = self._steps(state) if state.metrics is None else state.metrics
+        metrics = metrics | self._validated(self.so_far(state, self.batches.steps, metrics))
+        if training.reduce_on_plateau is not None:
+            metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
+        epoch = state.epoch + 1
+        verdict = judge(training, state.course, epoch, metrics)
+        limit, late = training.max_duration_seconds, self.is_late()
+        restores = training.early_stopping is not None and training.early_stopping.restore_best_weights
+        if verdict.best and (restores or limit is not None):
+            self.keeper.keep_best(self.model)
+        if verdict.reduce and training.reduce_on_plateau is not None:
+            factor, least = training.reduce_on_plateau.factor, training.reduce_on_plateau.min_learning_rate
+            self.model.optimizer.learning_rate = max(float(self.model.optimizer.learning_rate) * factor, least)
+        ended = verdict.end
+        if ended is None and late and epoch < training.epochs:
+            ended = f"maxDurationSeconds ({limit} s) were over, and the best epoch until then counts"
+        state = msgspec.structs.replace(
+            self.so_far(state, 0, None),
+            epoch=epoch,
+            history={name: [*state.history.get(name, []), value] for name, value in metrics.items()},
+            course=verdict.course,
+            ended=ended,
+            use_best=not verdict.keep_this and (restores or late),
+            times=with_epoch(state.times, epoch, datetime.now(UTC)),
         )
-    return history
+        self.pace.epoch_ended(epoch, metrics)
+        if ended is not None or epoch == training.epochs:
+            # What comes now, evaluating and saving, must not be the end of the training when it is interrupted.
+            self.keeper.keep(self.model, state)
+        else:
+            self.keeper.epoch_ended(self.model, state)
+        return state
+
+    def _steps(self, state: State) -> dict[str, float]:
+        """The batches of an epoch after its first `state.step`; what the whole epoch measured on the train part."""
+        training = self._training
+        self.batches.begin_at(state.epoch, state.step)
+        if state.step:
+            batches = self.batches.dataset(self._classes, training.loss)
+        else:
+            self._whole_epochs = self._whole_epochs or self.batches.dataset(self._classes, training.loss)
+            batches = self._whole_epochs
+        fitted = self.model.fit(
+            batches,
+            initial_epoch=state.epoch,
+            epochs=state.epoch + 1,
+            callbacks=[_Steps(self, state)],
+            class_weight=class_weights(self._dataset, self._split.train, training.data.class_weights),
+            shuffle=False,
+            verbose=0,
+        )
+        return {name: float(values[-1]) for name, values in fitted.history.items()}
+
+    def _validated(self, state: State) -> dict[str, float]:
+        try:
+            measured = self.model.evaluate(
+                self._validation, callbacks=[_Checks(self.interruption)], return_dict=True, verbose=0
+            )
+        except Interrupted:
+            self.keeper.keep(self.model, state)
+            raise
+        return {f"val_{name}": float(value) for name, value in measured.items()}
+
+    def so_far(self, state: State, step: int, metrics: dict[str, float] | None) -> State:
+        """`state`, some steps later."""
+        return msgspec.structs.replace(state, step=step, metrics=metrics, seconds=self.seconds())
+
+    def seconds(self) -> float:
+        """How long was trained, by earlier pods too, without what had to be repeated."""
+        return time.monotonic() - self.began
+
+    def is_late(self) -> bool:
+        """Whether the time for the training is over."""
+        limit = self._training.max_duration_seconds
+        return limit is not None and self.seconds() >= limit
+
+    def diverged(self, epoch: int, step: int) -> Diverged:
+        """The loss became no number at batch `step` of an epoch, both 0 and up."""
+        keys = [self._dataset.examples[i].key for i in self._split.train[self.batches.batch(epoch, step)]]
+        more = f" and {len(keys) - FILES_NAMED} more" if len(keys) > FILES_NAMED else ""
+        return Diverged(
+            f"The loss is no longer a number at step {step + 1} of {self.batches.steps} in epoch {epoch + 1} of "
+            f"{self._training.epochs}, with the files {', '.join(keys[:FILES_NAMED])}{more}. Lower "
+            f"spec.training.optimizer.learningRate (it is {self._training.optimizer.learning_rate:g}), choose another "
+            "spec.training.optimizer.name, or look at these files."
+        )
+
+
+class _Steps(keras.callbacks.Callback):  # type: ignore[misc] # keras has no types
+    """What happens between two steps of one epoch."""
+
+    def __init__(self, fitting: _Fitting, state: State) -> None:
+        super().__init__()
+        self._fitting = fitting
+        self._state = state
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        del epoch, logs
+        start = self._fitting.start
+        if self._state.step and start is not None:
+            # The mean over an epoch goes on where it was; Keras has just set it to nothing.
+            variables.read(start.variables, {"metrics": self.model.metrics_variables})
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        fitting, state = self._fitting, self._state
+        step = state.step + batch + 1
+        if not math.isfinite(float(logs["loss"])):
+            raise fitting.diverged(state.epoch, step - 1)
+        if fitting.interruption.came:
+            fitting.keeper.keep(self.model, fitting.so_far(state, step, self._if_all(step, logs)))
+            fitting.interruption.check()
+        if fitting.is_late():
+            self.model.stop_training = True
+        elif step < fitting.batches.steps:
+            fitting.keeper.step_ended(self.model, lambda: fitting.so_far(state, step, None))
+        fitting.pace.step_ended(state.epoch, step)
+
+    def _if_all(self, step: int, logs: Any) -> dict[str, float] | None:
+        """The epoch's metrics, where this was its last step."""
+        return {name: float(value) for name, value in logs.items()} if step == self._fitting.batches.steps else None
+
+
+class _Checks(keras.callbacks.Callback):  # type: ignore[misc] # keras has no types
+    """Ends a validation when SIGTERM came."""
+
+    def __init__(self, interruption: Interruption) -> None:
+        super().__init__()
+        self._interruption = interruption
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        del batch, logs
+        self._interruption.check()
 
 
 def class_weights(dataset: Dataset, part: Indices, wanted: ClassWeights | None) -> dict[int, float] | None:
@@ -129,14 +273,4 @@ def optimizer_of(optimizer: Optimizer) -> Any:
     """A new Keras optimizer."""
     return keras.optimizers.get(
         {"class_name": str(optimizer.name), "config": {"learning_rate": optimizer.learning_rate}}
-    )
-
-
-def _early_stopping(stopping: EarlyStopping) -> Any:
-    return keras.callbacks.EarlyStopping(
-        monitor=str(stopping.monitor),
-        patience=stopping.patience,
-        min_delta=stopping.min_delta,
-        restore_best_weights=stopping.restore_best_weights,
-        mode="max" if stopping.monitor.endswith("accuracy") else "min",
     )

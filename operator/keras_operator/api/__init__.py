@@ -5,6 +5,7 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 
 from .architectures import ArchitectureName, smallest_image
 from .augmentation import Augmentation, FillMode, RandAugment
+from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
@@ -21,9 +22,7 @@ from .status import Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .training import (
     Architecture,
-    EarlyStopping,
     Loss,
-    Monitor,
     Optimizer,
     OptimizerName,
     Training,
@@ -52,6 +51,7 @@ __all__ = [
     "Augmentation",
     "Autoscaling",
     "Batching",
+    "Checkpoint",
     "ClassWeights",
     "ColorMode",
     "Comparison",
@@ -86,6 +86,7 @@ __all__ = [
     "Quantity",
     "RandAugment",
     "Reason",
+    "ReduceOnPlateau",
     "Resources",
     "RunError",
     "RunReason",
@@ -96,6 +97,7 @@ __all__ = [
     "Servable",
     "Serving",
     "Source",
+    "StopAt",
     "Store",
     "Time",
     "Training",

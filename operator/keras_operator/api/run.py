@@ -55,6 +55,8 @@ class Progress(Reported, frozen=True, kw_only=True):
     stage: ProgressStage
     epoch: int | None = None
     """Epochs that are done."""
+    resumed_from: int | None = None
+    """Epochs that an earlier pod had done when this one took over."""
     epochs: int | None = None
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     seconds_left: float | None = None
@@ -111,6 +113,10 @@ class RunResult(Reported, frozen=True, kw_only=True):
     unmeasured: dict[str, str] = msgspec.field(default_factory=dict)
     """What gates ask for and the export could not measure, each with the reason."""
     comparison: Comparison | None = None
+    epochs: int | None = None
+    """Epochs that were trained."""
+    ended: str = ""
+    """Why training ended before its last epoch, in words; empty: it did not."""
     classes: int | None = None
     images: Images | None = None
     bad_files: int = 0

@@ -7,6 +7,7 @@ from msgspec import Meta
 
 from .architectures import ArchitectureName, smallest_image
 from .augmentation import Augmentation
+from .course import RULES_OF_COURSE, Checkpoint, EarlyStopping, ReduceOnPlateau, StopAt
 from .data import Data
 from .resources import Resources
 from .rules import Rule
@@ -39,15 +40,6 @@ class Loss(StrEnum):
     SPARSE_CATEGORICAL_CROSSENTROPY = "sparse_categorical_crossentropy"
 
 
-class Monitor(StrEnum):
-    """What early stopping watches; `val_` is measured on the validation images."""
-
-    ACCURACY = "accuracy"
-    LOSS = "loss"
-    VAL_ACCURACY = "val_accuracy"
-    VAL_LOSS = "val_loss"
-
-
 def _images_are_large_enough() -> tuple[Rule, ...]:
     """One rule for each size that some network needs."""
     sizes: dict[int, list[ArchitectureName]] = {}
@@ -74,30 +66,6 @@ def _large_enough(size: int, names: list[ArchitectureName]) -> Rule:
             "architecture.name'.format([self.architecture.name])"
         ),
     )
-
-
-_STOPS_BEFORE_THE_END = Rule(
-    # Keras counts from the best epoch on, and the first epoch is always the best so far.
-    cel=(
-        "!has(self.earlyStopping) || self.earlyStopping.restoreBestWeights || "
-        "self.earlyStopping.patience + 1 < self.epochs"
-    ),
-    message=(
-        "with this patience training ends before it could stop early, and restoreBestWeights is false, so nothing "
-        "would differ: lower patience below epochs - 1, raise epochs, or remove earlyStopping"
-    ),
-    holds=lambda training: (
-        training.early_stopping is None
-        or training.early_stopping.restore_best_weights
-        or training.early_stopping.patience + 1 < training.epochs
-    ),
-    field=".earlyStopping.patience",
-    says=(
-        "'patience %d with %d epochs never stops early, and restoreBestWeights is false, so nothing would differ: "
-        "lower patience below epochs - 1, raise epochs, or remove earlyStopping'"
-        ".format([self.earlyStopping.patience, self.epochs])"
-    ),
-)
 
 
 def _mixes_labels(field: str) -> Rule:
@@ -148,44 +116,6 @@ class Optimizer(Written, frozen=True, kw_only=True):
             examples=[0.0005],
         ),
     ] = 0.001
-
-
-class EarlyStopping(Written, frozen=True, kw_only=True):
-    """Stop before the last epoch when nothing gets better."""
-
-    monitor: Annotated[
-        Monitor,
-        Meta(
-            description="What must get better; val_… is measured on the validation images.", examples=["val_accuracy"]
-        ),
-    ] = Monitor.VAL_LOSS
-    patience: Annotated[
-        int, Meta(ge=1, le=10_000, description="Epochs to wait for something better before stopping.", examples=[5])
-    ] = 3
-    min_delta: Annotated[
-        float,
-        Meta(
-            ge=0,
-            le=1000,
-            description="A change by a smaller number than this does not count as better.",
-            examples=[0.001],
-        ),
-    ] = 0.0
-    restore_best_weights: Annotated[
-        bool,
-        Meta(description="Keep the weights of the best epoch instead of the last one.", examples=[False]),
-    ] = True
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="!(self.monitor in ['accuracy', 'val_accuracy']) || self.minDelta < 1.0",
-            message="an accuracy is a fraction, which cannot get better by 1: write 0.01 for one in a hundred images",
-            holds=lambda stopping: (
-                stopping.monitor not in {Monitor.ACCURACY, Monitor.VAL_ACCURACY} or stopping.min_delta < 1
-            ),
-            field=".minDelta",
-        ),
-    )
 
 
 class Training(Written, frozen=True, kw_only=True):
@@ -240,6 +170,58 @@ class Training(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    reduce_on_plateau: (
+        Annotated[
+            ReduceOnPlateau,
+            Meta(
+                description="Lower the learning rate when nothing gets better. Left out: it stays as it is.",
+                examples=[{"monitor": "val_loss", "factor": 0.5, "patience": 2}],
+            ),
+        ]
+        | None
+    ) = None
+    stop_at: (
+        Annotated[
+            StopAt,
+            Meta(
+                description="Stop as soon as a metric is good enough. Left out: nothing is good enough.",
+                examples=[{"monitor": "val_accuracy", "value": 0.95}],
+            ),
+        ]
+        | None
+    ) = None
+    max_duration_seconds: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=2_592_000,
+                description=(
+                    "Seconds of training, all pods of the run together, after which it ends in good order with the "
+                    "best epoch so far. Left out: every epoch is run."
+                ),
+                examples=[1800],
+            ),
+        ]
+        | None
+    ) = None
+    checkpoint: Annotated[
+        Checkpoint,
+        Meta(
+            description="How often the state is kept in the store, for another pod to go on with.",
+            examples=[{"everySeconds": 60}],
+        ),
+    ] = Checkpoint()
+    deterministic: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Compute so that the same inputs give the same weights, bit for bit, on the same kind of machine with "
+                "as many processors; slower."
+            ),
+            examples=[True],
+        ),
+    ] = False
     resources: Annotated[
         Resources,
         Meta(
@@ -259,7 +241,7 @@ class Training(Written, frozen=True, kw_only=True):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         *_images_are_large_enough(),
-        _STOPS_BEFORE_THE_END,
+        *RULES_OF_COURSE,
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
     )

@@ -234,6 +234,18 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         None
     )
     classes: Annotated[int, Meta(ge=0, description="Number of classes.", examples=[10])] | None = None
+    epochs: Annotated[int, Meta(ge=0, description="Epochs that were trained.", examples=[7])] | None = None
+    ended: (
+        Annotated[
+            str,
+            Meta(
+                max_length=256,
+                description="Why training ended before its last epoch. Left out: it did not.",
+                examples=["val_loss has not got better since epoch 4"],
+            ),
+        ]
+        | None
+    ) = None
     parity: (
         Annotated[
             str,

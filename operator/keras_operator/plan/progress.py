@@ -42,6 +42,8 @@ def _progress_words(progress: Progress, spec: KerasModelSpec, *, exporting: bool
         parts.append(f"accuracy {accuracy:.2f}")
     if progress.seconds_left is not None:
         parts.append(_time_left(progress.seconds_left))
+    if progress.resumed_from is not None:
+        parts.append(f"resumed from epoch {progress.resumed_from}")
     return " · ".join(parts)
 
 

@@ -255,6 +255,8 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult) ->
             version=compared.version, metrics=_texts(compared.metrics), problem=compared.problem[:_LONGEST_PROBLEM]
         ),
         classes=result.classes,
+        epochs=result.epochs,
+        ended=result.ended[:256] or None,
         bad_files=result.bad_files,
         images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
     )

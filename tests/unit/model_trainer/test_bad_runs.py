@@ -69,9 +69,9 @@ def test_images_too_small_for_the_network(few_digits: Path, store: Path, stage: 
 
 
 def test_a_loss_that_diverges(few_digits: Path, store: Path, stage: Stage, spec: Spec, monkeypatch: pytest.MonkeyPatch):
-    def diverge(model: Any, *rest: Any) -> Any:
+    def diverge(model: Any, *rest: Any, **more: Any) -> Any:
         model.layers[-1].set_weights([weights * float("nan") for weights in model.layers[-1].get_weights()])
-        return training.train(model, *rest)
+        return training.train(model, *rest, **more)
 
     monkeypatch.setattr(train_stage, "train", diverge)
     optimizer = Optimizer(name=OptimizerName.SGD, learning_rate=10)

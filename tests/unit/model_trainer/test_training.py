@@ -1,3 +1,6 @@
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -5,19 +8,28 @@ import numpy as np
 import pytest
 from keras_operator.api import (
     Augmentation,
+    Checkpoint,
     Data,
     EarlyStopping,
     Loss,
     Monitor,
     Optimizer,
     OptimizerName,
+    ReduceOnPlateau,
+    StopAt,
     Training,
 )
 
+from model_store.local import LocalStore
+from model_trainer.checkpoints import Checkpoints, History
 from model_trainer.data.dataset import Dataset, Example
+from model_trainer.data.pipeline import Batches, Shuffling
 from model_trainer.data.split import Split
 from model_trainer.failure import Diverged
-from model_trainer.training import History, Tick, optimizer_of, train
+from model_trainer.keeping import Keeper, fingerprint
+from model_trainer.pace import Tick
+from model_trainer.patience import Patience
+from model_trainer.training import Trained, optimizer_of, train
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +56,24 @@ def model() -> Any:
     )
 
 
+def fit(
+    network: Any, dataset: Dataset, split: Split, asked: Training, tell: Callable[[Tick], None], folder: Path
+) -> Trained:
+    """Train with checkpoints in `folder`, from the last one there on."""
+    folder.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(dir=folder))
+    checkpoints = Checkpoints(LocalStore(folder / "store"), 1, fingerprint(asked, dataset, split), scratch)
+    with Keeper(checkpoints, scratch, Patience(0), asked.checkpoint.every_seconds) as keeper:
+        return train(network, dataset, split, asked, tell, keeper=keeper, start=keeper.restore())
+
+
 def silent(tick: Tick) -> None:
     del tick
 
 
 @pytest.mark.parametrize("loss", [Loss.KL_DIVERGENCE, Loss.SPARSE_CATEGORICAL_CROSSENTROPY])
-def test_losses_of_both_kinds_of_labels_learn(dataset: Dataset, loss: Loss):
-    history = train(model(), dataset, SPLIT, training(loss=loss, epochs=4), silent)
+def test_losses_of_both_kinds_of_labels_learn(dataset: Dataset, loss: Loss, tmp_path: Path):
+    history = fit(model(), dataset, SPLIT, training(loss=loss, epochs=4), silent, tmp_path).history
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
     assert history["loss"][-1] < history["loss"][0]
 
@@ -62,51 +85,65 @@ def test_every_optimizer_of_the_api_is_keras_s(name: OptimizerName):
     assert float(optimizer.learning_rate) == pytest.approx(0.002)
 
 
-def test_the_same_seed_gives_the_same_history_and_another_one_does_not(dataset: Dataset):
+def test_the_same_seed_gives_the_same_history_and_another_one_does_not(dataset: Dataset, tmp_path: Path):
     asked = training(augmentation=Augmentation(rotation=10, width_shift=0.1), epochs=2)
 
     def history(seed: int) -> History:
-        return train(model(), dataset, SPLIT, training(seed=seed, augmentation=asked.augmentation), silent)
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        wanted = training(seed=seed, augmentation=asked.augmentation)
+        return fit(model(), dataset, SPLIT, wanted, silent, folder).history
 
     first, again, other = history(1), history(1), history(2)
     assert first["loss"] == pytest.approx(again["loss"], abs=1e-5)
     assert first["loss"] != pytest.approx(other["loss"], abs=1e-5)
 
 
-def test_early_stopping_stops_and_restores_the_best_weights(dataset: Dataset):
+def test_early_stopping_stops_and_restores_the_best_weights(dataset: Dataset, tmp_path: Path):
     network = model()
     asked = training(
         epochs=50,
         optimizer=Optimizer(name=OptimizerName.SGD, learning_rate=0.5),
         early_stopping=EarlyStopping(monitor=Monitor.VAL_LOSS, patience=2, min_delta=0.01),
     )
-    history = train(network, dataset, SPLIT, asked, silent)
+    trained = fit(network, dataset, SPLIT, asked, silent, tmp_path)
+    history = trained.history
     assert len(history["loss"]) < 50
+    assert trained.ended == f"val_loss has not got better since epoch {len(history['loss']) - 2}"
     images = dataset.pixels[SPLIT.validation] / np.float32(255)
     labels = keras.utils.to_categorical(dataset.labels(SPLIT.validation), 3)
     best = min(history["val_loss"])
     assert network.evaluate(images, labels, verbose=0)[0] <= best + 0.011
 
 
-def test_accuracy_is_better_when_it_is_higher(dataset: Dataset):
+def test_accuracy_is_better_when_it_is_higher(dataset: Dataset, tmp_path: Path):
     stopping = EarlyStopping(monitor=Monitor.ACCURACY, patience=3)
-    history = train(model(), dataset, SPLIT, training(epochs=60, early_stopping=stopping), silent)["accuracy"]
+    asked = training(epochs=60, early_stopping=stopping)
+    history = fit(model(), dataset, SPLIT, asked, silent, tmp_path).history["accuracy"]
     assert history.index(max(history)) == len(history) - 4 or len(history) == 60
 
 
-def test_a_loss_that_is_no_number_ends_it_with_what_to_change(dataset: Dataset):
+def test_a_loss_that_is_no_number_ends_it_with_whose_files_and_what_to_change(dataset: Dataset, tmp_path: Path):
     asked = training(
         epochs=30, loss=Loss.MEAN_SQUARED_ERROR, optimizer=Optimizer(name=OptimizerName.SGD, learning_rate=1.0)
     )
     network = model()
     network.layers[-1].set_weights([np.full((100, 3), np.nan), np.zeros(3)])
-    with pytest.raises(Diverged, match=r"no longer a number in epoch 1 of 30\. Lower .*learningRate \(it is 1\)"):
-        train(network, dataset, SPLIT, asked, silent)
+    with pytest.raises(Diverged) as caught:
+        fit(network, dataset, SPLIT, asked, silent, tmp_path)
+    batches = Batches(
+        dataset.pixels, SPLIT.train, dataset.labels(SPLIT.train), batch_size=8, shuffling=Shuffling(42, Augmentation())
+    )
+    first = [f"{i % 3}/{i}.png" for i in SPLIT.train[batches.batch(0, 0)][:5]]
+    assert str(caught.value) == (
+        f"The loss is no longer a number at step 1 of 5 in epoch 1 of 30, with the files {', '.join(first)} and 3 "
+        "more. Lower spec.training.optimizer.learningRate (it is 1), choose another spec.training.optimizer.name, "
+        "or look at these files."
+    )
 
 
-def test_each_epoch_is_told_with_its_metrics_and_the_seconds_left(dataset: Dataset):
+def test_each_epoch_is_told_with_its_metrics_and_the_seconds_left(dataset: Dataset, tmp_path: Path):
     ticks: list[Tick] = []
-    train(model(), dataset, SPLIT, training(epochs=3), ticks.append)
+    fit(model(), dataset, SPLIT, training(epochs=3), ticks.append, tmp_path)
     ends = [tick for tick in ticks if tick.part == 0]
     assert [tick.epoch for tick in ends] == [1, 2, 3]
     assert all(set(tick.metrics) == {"accuracy", "loss", "val_accuracy", "val_loss"} for tick in ends)
@@ -115,8 +152,96 @@ def test_each_epoch_is_told_with_its_metrics_and_the_seconds_left(dataset: Datas
     assert ends[-1].seconds_left == 0
 
 
-def test_progress_within_an_epoch_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("model_trainer.training.SECONDS_BETWEEN_UPDATES", 0.0)
+def test_progress_within_an_epoch_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr("model_trainer.pace.SECONDS_BETWEEN_UPDATES", 0.0)
     ticks: list[Tick] = []
-    train(model(), dataset, SPLIT, training(epochs=1), ticks.append)
+    fit(model(), dataset, SPLIT, training(epochs=1), ticks.append, tmp_path)
     assert [tick.part for tick in ticks] == [0.2, 0.4, 0.6, 0.8, 0.0]
+
+
+def flat(network: Any) -> list[list[float]]:
+    return [variable.numpy().ravel().tolist() for variable in network.variables]
+
+
+class _EndsAt:
+    """Ends the process's training, in the middle of whatever it does, when so many steps have been told."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+
+    def __call__(self, tick: Tick) -> None:
+        self._left -= 1
+        if not self._left:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("steps", [3, 5, 7, 14])
+def test_a_training_that_was_broken_off_goes_on_as_if_it_had_not_been(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+):
+    monkeypatch.setattr("model_trainer.pace.SECONDS_BETWEEN_UPDATES", 0.0)
+    monkeypatch.setattr("model_trainer.keeping.LARGEST_SHARE", 1e9)
+    asked = training(
+        epochs=4,
+        checkpoint=Checkpoint(every_seconds=10),
+        early_stopping=EarlyStopping(patience=3),
+        reduce_on_plateau=ReduceOnPlateau(monitor=Monitor.ACCURACY, patience=1, factor=0.5),
+        augmentation=Augmentation(rotation=10),
+    )
+    monkeypatch.setattr("model_trainer.keeping.Keeper.step_ended", lambda self, of, state: self.keep(of, state()))
+    whole = model()
+    never_broken = fit(whole, dataset, SPLIT, asked, silent, tmp_path / "a")
+    with pytest.raises(KeyboardInterrupt):
+        fit(model(), dataset, SPLIT, asked, _EndsAt(steps), tmp_path / "b")
+    ticks: list[Tick] = []
+    broken = model()
+    broken.set_weights([np.zeros_like(weights) for weights in broken.get_weights()])
+    assert fit(broken, dataset, SPLIT, asked, ticks.append, tmp_path / "b") == never_broken
+    assert flat(broken) == flat(whole)
+    assert len(ticks) < 20 - steps + 2, "what was done is not done again"
+
+
+def test_a_finished_training_is_not_repeated(dataset: Dataset, tmp_path: Path):
+    asked = training(early_stopping=EarlyStopping())
+    first, again = model(), model()
+    trained = fit(first, dataset, SPLIT, asked, silent, tmp_path)
+    ticks: list[Tick] = []
+    assert fit(again, dataset, SPLIT, asked, ticks.append, tmp_path) == trained
+    assert (ticks, flat(again)) == ([], flat(first))
+
+
+def test_other_images_begin_anew(dataset: Dataset, tmp_path: Path):
+    fit(model(), dataset, SPLIT, training(), silent, tmp_path)
+    ticks: list[Tick] = []
+    other = Split(SPLIT.train[1:], SPLIT.validation, SPLIT.test)
+    fit(model(), dataset, other, training(), ticks.append, tmp_path)
+    assert [tick.epoch for tick in ticks if not tick.part] == [1, 2]
+
+
+def test_it_stops_as_soon_as_a_metric_is_good_enough(dataset: Dataset, tmp_path: Path):
+    wanted = StopAt(monitor=Monitor.VAL_ACCURACY, value=0.6)
+    asked = training(epochs=100, stop_at=wanted, optimizer=Optimizer(learning_rate=0.01))
+    trained = fit(model(), dataset, SPLIT, asked, silent, tmp_path)
+    reached = trained.history["val_accuracy"]
+    assert [value >= 0.6 for value in reached] == [False] * (len(reached) - 1) + [True]
+    assert trained.ended == f"val_accuracy reached {reached[-1]:.4g} (stopAt 0.6)"
+
+
+def test_a_plateau_lowers_the_learning_rate(dataset: Dataset, tmp_path: Path):
+    plateau = ReduceOnPlateau(monitor=Monitor.VAL_LOSS, patience=1, factor=0.5, min_delta=1000)
+    trained = fit(model(), dataset, SPLIT, training(epochs=4, reduce_on_plateau=plateau), silent, tmp_path)
+    assert trained.history["learning_rate"] == pytest.approx([0.001, 0.001, 0.0005, 0.00025])
+
+
+def test_a_training_whose_time_is_over_ends_with_the_best_so_far(
+    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    clock = iter(range(1_000_000))
+    monkeypatch.setattr("model_trainer.training.time.monotonic", lambda: float(next(clock)))
+    network = model()
+    trained = fit(network, dataset, SPLIT, training(epochs=1000, max_duration_seconds=60), silent, tmp_path)
+    assert len(trained.history["loss"]) < 20
+    assert trained.ended == "maxDurationSeconds (60 s) were over, and the best epoch until then counts"
+    images = dataset.pixels[SPLIT.validation] / np.float32(255)
+    labels = keras.utils.to_categorical(dataset.labels(SPLIT.validation), 3)
+    assert network.evaluate(images, labels, verbose=0)[0] == pytest.approx(min(trained.history["val_loss"]), rel=1e-4)

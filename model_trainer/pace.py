@@ -1,0 +1,55 @@
+"""How fast training is, and how long it will take."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+# Progress within an epoch: often enough for people, seldom enough to cost nothing.
+SECONDS_BETWEEN_UPDATES = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Where training is: epochs done, part of the present epoch that is done, metrics so far, seconds left or None."""
+
+    epoch: int
+    part: float
+    metrics: dict[str, float]
+    seconds_left: float | None
+
+
+class Pace:
+    """Tells `tell` after each epoch and about once a second in between. `done`: epochs done before this process."""
+
+    def __init__(self, epochs: int, steps: int, done: float, tell: Callable[[Tick], None]) -> None:
+        self._epochs = epochs
+        self._steps = steps
+        self._tell = tell
+        self._metrics: dict[str, float] = {}
+        self._first_step = True
+        self._untimed = done
+        self._started = self._told = time.monotonic()
+
+    def step_ended(self, epoch: int, step: int) -> None:
+        """`step` batches (1 and up) of the epoch after `epoch` are done."""
+        if self._first_step:
+            # The first step also builds the graph, which can take a hundred times as long as a step.
+            self._first_step = False
+            self._started, self._untimed = time.monotonic(), epoch + step / self._steps
+        if time.monotonic() - self._told >= SECONDS_BETWEEN_UPDATES and step < self._steps:
+            self._report(epoch, step / self._steps)
+
+    def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
+        """`epoch` epochs are done."""
+        self._metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
+        self._report(epoch, 0.0)
+
+    def _report(self, epoch: int, part: float) -> None:
+        self._told = time.monotonic()
+        done = epoch + part
+        timed = done - self._untimed
+        left = (self._told - self._started) / timed * (self._epochs - done) if timed > 0 else None
+        self._tell(Tick(epoch, part, self._metrics, left))

@@ -1,4 +1,4 @@
-"""`keras-trainer train|export`: one stage of a run, as the container of its Job.
+"""`keras-trainer train|export`: one stage of a run, as the container of its Job; `guard.py` starts it.
 
 Reads from the environment: KERAS_RUN (a RunSpec in JSON), KERAS_SCRATCH (a writable folder), and, with defaults that
 fit a Job, KERAS_TERMINATION_LOG, KERAS_PROGRESS_PORT and KERAS_STORE_PATIENCE_SECONDS.
@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
         # From here on there is a result, and writing it takes no time: a SIGTERM must not cut it in two.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         patience.stop()
-        results.write(outcome, Path(os.environ.get("KERAS_TERMINATION_LOG", str(results.TERMINATION_LOG))))
+        results.write(outcome, results.termination_log())
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,11 @@ log = logging.getLogger(__name__)
 
 LIMIT = 4000
 TERMINATION_LOG = Path("/dev/termination-log")
+
+
+def termination_log() -> Path:
+    """Where the result is written."""
+    return Path(os.environ.get("KERAS_TERMINATION_LOG", str(TERMINATION_LOG)))
 
 
 def failed(stage: RunStage, failure: RunFailure, result: RunResult | None = None) -> RunResult:

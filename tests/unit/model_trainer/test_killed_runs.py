@@ -35,7 +35,7 @@ class Run:
 
     def until(self, ends: Callable[[Line], bool], number: signal.Signals, wait: float = 0.0) -> tuple[int, list[Line]]:
         """Start it, and `wait` seconds after the line that `ends` is about send it a signal; exit code and log."""
-        command = [sys.executable, "-m", "model_trainer.main", "train"]
+        command = [sys.executable, "-m", "model_trainer.guard", "train"]
         lines: list[Line] = []
         with subprocess.Popen(
             command, env=self._environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True

@@ -36,6 +36,9 @@ def configure_tensorflow() -> None:
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     # Two, so that the input pipeline goes on beside a training step; more only compete for the same processors.
     tf.config.threading.set_inter_op_parallelism_threads(max(2, threads))
+    for gpu in tf.config.list_physical_devices("GPU"):
+        # TensorFlow takes the whole memory of a GPU otherwise, which others may share.
+        tf.config.experimental.set_memory_growth(gpu, True)
 
 
 def _quota(cgroup: Path) -> float | None:

@@ -37,6 +37,8 @@ from keras_operator.plan.observed import (
 
 VERSION_LABEL = "keras-operator.dev/version"
 COMPONENT_LABEL = "app.kubernetes.io/component"
+# Of Kueue, as its documentation asks for it on a Job.
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 FIELD_MANAGER = "keras-operator"
 _SPECS = 1024
 
@@ -108,6 +110,7 @@ def _job(body: Body) -> Job | None:
         failure_reason=failed.get("reason", "") if failed else "",
         failure_message=failed.get("message", "") if failed else "",
         suspended=bool((body.get("spec") or {}).get("suspend")),
+        queue=labels.get(QUEUE_LABEL, ""),
     )
 
 

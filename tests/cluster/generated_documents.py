@@ -120,6 +120,11 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "file": (_TABLES, _BROKEN_TABLES),
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
+    "nodeSelector": (["ssd", "", "a_b.c-d", "7"], ["-a", "a b", "ü", "v" * 64]),
+    "key": (["dedicated", "nvidia.com/gpu", "a_b.C"], ["", "a b", "/x", "A.b/c", "k" * 400]),
+    "value": (["", "training", "7"], ["-a", "a b", "v" * 64]),
+    "priorityClassName": (["batch-low", "a.b"], ["Batch", "a..b", "-a", "p" * 254]),
+    "queueName": (["team-vision", "q"], ["a.b", "Team", "", "q" * 64]),
     "classes": (["beagle", "7", *_NASTY], _BROKEN_TEXT),
     "class": (["beagle", "Pembroke Welsh corgi"], ["", "x" * 65]),
 }

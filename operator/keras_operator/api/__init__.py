@@ -16,6 +16,7 @@ from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, 
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
+from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
 from .serving import Autoscaling, Batching, Runtime, Serving
 from .source import Source
 from .status import Condition, EpochProgress, KerasModelStatus, Phase
@@ -40,6 +41,7 @@ from .wire import Time
 
 __all__ = [
     "API_VERSION",
+    "GPU",
     "GROUP",
     "KERAS_MODEL",
     "KERAS_MODEL_VERSION",
@@ -99,7 +101,10 @@ __all__ = [
     "Source",
     "StopAt",
     "Store",
+    "TaintEffect",
     "Time",
+    "Toleration",
+    "TolerationOperator",
     "Training",
     "Verdict",
     "VersionComparison",

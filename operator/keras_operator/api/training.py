@@ -3,6 +3,7 @@
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from .architectures import ArchitectureName, smallest_image
@@ -11,6 +12,14 @@ from .course import RULES_OF_COURSE, Checkpoint, EarlyStopping, ReduceOnPlateau,
 from .data import Data
 from .resources import Resources
 from .rules import Rule
+from .scheduling import (
+    GPUS_ARE_WRITTEN_ONCE,
+    GpusPerWorker,
+    NodeSelector,
+    PriorityClassName,
+    QueueName,
+    Tolerations,
+)
 from .wire import Written
 
 
@@ -229,6 +238,11 @@ class Training(Written, frozen=True, kw_only=True):
             examples=[{"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}],
         ),
     ] = Resources()
+    gpus_per_worker: GpusPerWorker = 0
+    node_selector: NodeSelector = msgspec.field(default_factory=dict)
+    tolerations: Tolerations = ()
+    priority_class_name: PriorityClassName | None = None
+    queue_name: QueueName | None = None
     active_deadline_seconds: Annotated[
         int,
         Meta(
@@ -242,6 +256,7 @@ class Training(Written, frozen=True, kw_only=True):
     RULES: ClassVar[tuple[Rule, ...]] = (
         *_images_are_large_enough(),
         *RULES_OF_COURSE,
+        GPUS_ARE_WRITTEN_ONCE,
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
     )

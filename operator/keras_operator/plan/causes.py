@@ -129,6 +129,9 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
 
 def job_cause(observed: Observed, job: Job) -> Cause | None:
     """What keeps a Job that is not finished from getting on: its newest pod, for the others had their turn."""
+    if job.suspended and job.queue:
+        # Kueue starts it, and stops it for a Job that is more urgent: nobody has to do anything.
+        return None
     if job.suspended:
         return Cause(
             Reason.JOB_SUSPENDED,

@@ -1,8 +1,10 @@
 """The Jobs of a run: what their templates print."""
 
+from typing import Any
+
 import msgspec
 
-from keras_operator.api import KerasModelSpec, RunSpec, RunStage
+from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Training
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Version
@@ -46,7 +48,7 @@ def desired_job(
         gates=spec.evaluation.gates if stage is RunStage.EXPORT else (),
     )
     training = version.spec.training
-    values = {
+    values: dict[str, Any] = {
         "model": identity.name,
         "namespace": identity.namespace,
         "name": name,
@@ -57,8 +59,27 @@ def desired_job(
         "service_account": identity.name,
         "image": installation.images.trainer,
         "run": msgspec.json.encode(run, order="deterministic").decode(),
-        "resources": msgspec.to_builtins(training.resources) if training else {},
+        **_where_and_when(training, stage),
         "active_deadline_seconds": deadline_seconds(version, stage),
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
     }
     return Desired(_TEMPLATES[stage], name, values)
+
+
+def _where_and_when(training: Training | None, stage: RunStage) -> dict[str, Any]:
+    """Resources, nodes and queue. An export computes little, and a version waits for it: it needs no GPU, no turn."""
+    if training is None:
+        return {"resources": {}, "node_selector": {}, "tolerations": [], "priority_class": None, "queue": None}
+    resources = msgspec.to_builtins(training.resources)
+    tolerations = msgspec.to_builtins(training.tolerations)
+    trains = stage is RunStage.TRAIN
+    if training.gpus_per_worker and trains:
+        resources = {**resources, "limits": {**resources.get("limits", {}), GPU: training.gpus_per_worker}}
+        tolerations = [*tolerations, {"key": GPU, "operator": "Exists", "effect": "NoSchedule"}]
+    return {
+        "resources": resources,
+        "node_selector": training.node_selector,
+        "tolerations": tolerations,
+        "priority_class": training.priority_class_name,
+        "queue": training.queue_name if trains else None,
+    }

@@ -73,7 +73,10 @@ class JobState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A Job of a run. `finished` is when this operator first saw it ended: another machine's clock may be wrong."""
+    """A Job of a run. `finished` is when this operator first saw it ended: another machine's clock may be wrong.
+
+    `queue` is the LocalQueue of Kueue that starts it; empty: none.
+    """
 
     identity: Identity
     number: int
@@ -83,6 +86,7 @@ class Job:
     failure_message: str = ""
     finished: datetime | None = None
     suspended: bool = False
+    queue: str = ""
 
 
 @dataclass(frozen=True, slots=True)

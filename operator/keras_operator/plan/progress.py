@@ -51,6 +51,8 @@ def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:
     """What is said of a run that says nothing itself: its pod has not started, or has ended already."""
     component = RunStage.EXPORT if exporting else RunStage.TRAIN
     job = observed.job(number, component)
+    if job and job.suspended and job.queue:
+        return f"waits for its turn in queue {job.queue} (kubectl get workloads tells more)"
     pods = observed.job_pods(job) if job else ()
     failed = [pod for pod in pods if pod.phase == "Failed" or any(c.exit_code for c in pod.containers)]
     if any(c.name == component.value and c.exit_code == 0 for pod in pods[-1:] for c in pod.containers):

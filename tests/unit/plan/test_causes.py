@@ -482,6 +482,10 @@ def test_a_suspended_job_says_so_whatever_its_pods_did():
     )
 
 
+def test_a_job_that_waits_in_a_queue_needs_nobody():
+    assert job_cause(seen(), job(1, suspended=True, queue="team-vision")) is None
+
+
 REFUSED = {
     "by a policy": (
         "deployments.apps \"dogs\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",

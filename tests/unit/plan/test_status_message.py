@@ -197,6 +197,20 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "Training",
         "version 1 is starting to train",
     ),
+    "a training that another pod had begun": (
+        ONE,
+        (TRAINING,),
+        training_now(epoch=4, epochs=10, metrics={"val_accuracy": 0.812}, resumed_from=3),
+        "Training",
+        "version 1: epoch 4/10 · accuracy 0.81 · resumed from epoch 3",
+    ),
+    "a training that waits for its turn": (
+        ONE,
+        (TRAINING,),
+        {"jobs": (job(1, suspended=True, queue="team-vision"),)},
+        "Training",
+        "version 1 waits for its turn in queue team-vision (kubectl get workloads tells more)",
+    ),
     "a training that failed for good": (
         ONE,
         (TRAINING,),

@@ -19,6 +19,8 @@ from keras_operator.api import (
     RunSpec,
     Runtime,
     Store,
+    TaintEffect,
+    Toleration,
 )
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.render import HASH_ANNOTATION, Renderer, TemplateError
@@ -161,6 +163,44 @@ def test_resources_are_passed_on_as_they_are_written():
     runtime = made[Template.DEPLOYMENT]["spec"]["template"]["spec"]["containers"][0]
     assert runtime["resources"] == {"requests": {"cpu": "500m"}}
     assert "resources" not in manifests(PLAIN)[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"][0]
+
+
+SCHEDULED = trained(
+    gpus_per_worker=2,
+    training_resources=Resources(limits={"memory": "4Gi"}),
+    node_selector={"disktype": "ssd"},
+    tolerations=(Toleration(key="dedicated", value="training", effect=TaintEffect.NO_SCHEDULE),),
+    priority_class_name="batch-low",
+    queue_name="team-vision",
+)
+
+
+def test_a_training_runs_where_and_when_it_is_asked_to():
+    job = manifests(SCHEDULED)[Template.TRAIN_JOB]
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-vision"
+    assert job["spec"]["suspend"] is True
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"] == {"limits": {"memory": "4Gi", "nvidia.com/gpu": 2}}
+    assert (pod["nodeSelector"], pod["priorityClassName"]) == ({"disktype": "ssd"}, "batch-low")
+    assert pod["tolerations"] == [
+        {"key": "dedicated", "value": "training", "effect": "NoSchedule"},
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+    ]
+
+
+def test_an_export_needs_no_gpu_and_no_turn():
+    job = manifests(SCHEDULED)[Template.EXPORT_JOB]
+    assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
+    assert "suspend" not in job["spec"]
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"] == {"limits": {"memory": "4Gi"}}
+    assert [one["key"] for one in pod["tolerations"]] == ["dedicated"]
+
+
+def test_what_is_not_asked_for_is_not_in_the_job():
+    job = manifests(PLAIN)[Template.TRAIN_JOB]["spec"]
+    assert "suspend" not in job
+    assert not {"nodeSelector", "tolerations", "priorityClassName"} & job["template"]["spec"].keys()
 
 
 @pytest.mark.parametrize("template", [Template.TRAIN_JOB, Template.DEPLOYMENT])

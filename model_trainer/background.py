@@ -7,6 +7,7 @@ import os
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,14 +30,16 @@ class _Waiting:
 class CheckpointWriter:
     """A thread that writes the newest checkpoint that it was given. What comes while it writes replaces what waits.
 
-    A store that takes nothing costs the run its checkpoints and not its training: the next one is tried again.
+    `also` is called after each of them, for what else goes to the store meanwhile. A store that takes nothing costs the
+    run its checkpoints and not its training: the next one is tried again.
 
     Attributes:
         seconds: processor time that the last checkpoint cost this thread.
     """
 
-    def __init__(self, checkpoints: Checkpoints, patience: Patience) -> None:
+    def __init__(self, checkpoints: Checkpoints, patience: Patience, also: Callable[[], None] = lambda: None) -> None:
         self._checkpoints = checkpoints
+        self._also = also
         self._patience = patience
         self._changed = threading.Condition()
         self._waiting: _Waiting | None = None
@@ -87,6 +90,7 @@ class CheckpointWriter:
             save = partial(self._checkpoints.save, item.state, item.variables, item.best)
             try:
                 self._patience("writing a checkpoint", save)
+                self._patience("writing TensorBoard's log", self._also)
             except TakenOver as error:
                 with self._changed:
                     self._taken_over = error

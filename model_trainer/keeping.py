@@ -38,12 +38,20 @@ class Keeper:
         scratch: a folder for files on their way.
         patience: how long one is tried to be written, while training goes on.
         every_seconds: the longest time between two, also within an epoch.
+        also: what else is brought to the store after each of them.
     """
 
-    def __init__(self, checkpoints: Checkpoints, scratch: Path, patience: Patience, every_seconds: float) -> None:
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        scratch: Path,
+        patience: Patience,
+        every_seconds: float,
+        also: Callable[[], None] = lambda: None,
+    ) -> None:
         self._checkpoints = checkpoints
         self._scratch = scratch
-        self._writer = CheckpointWriter(checkpoints, patience)
+        self._writer = CheckpointWriter(checkpoints, patience, also)
         self._every = every_seconds
         self._cost = 0.0
         self._last = time.monotonic()

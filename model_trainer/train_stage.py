@@ -29,6 +29,7 @@ from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
 from model_trainer.saving import save
+from model_trainer.tensorboard_log import TensorBoardLog
 from model_trainer.training import train
 
 log = logging.getLogger(__name__)
@@ -66,15 +67,20 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     checkpoints = Checkpoints(folder.store, spec.number, fingerprint(training, dataset, split), context.scratch)
     # While a checkpoint waits for the store, training goes on: nobody has to be told that the run waits.
     patience = Patience(context.patience.seconds)
-    with Keeper(checkpoints, context.scratch, patience, training.checkpoint.every_seconds) as keeper:
+    board_log = TensorBoardLog(folder.store, spec.number, context.scratch / "tensorboard")
+    every = training.checkpoint.every_seconds
+    with Keeper(checkpoints, context.scratch, patience, every, also=board_log.send) as keeper:
         start = context.patience("looking for a checkpoint", keeper.restore)
         if start is not None:
             board.resumed(start.state.epoch, start.state.times)
-        tell = _teller(context, training.epochs)
+        else:
+            context.patience("removing an earlier log", board_log.remove_earlier)
+        tell = _teller(context, training.epochs, board_log)
         trained = train(
             model, dataset, split, training, tell, keeper=keeper, start=start, interruption=context.interruption
         )
     history = trained.history
+    context.patience("writing TensorBoard's log", board_log.send)
     board.happened("trained")
 
     board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} images that were held out")
@@ -114,8 +120,10 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     return _result(record)
 
 
-def _teller(context: Context, epochs: int) -> Callable[[Tick], None]:
+def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callable[[Tick], None]:
     def tell(tick: Tick) -> None:
+        if not tick.part:
+            board_log.write(tick.epoch, tick.metrics)
         context.board.training(
             epoch=tick.epoch, epochs=epochs, part=tick.part, metrics=tick.metrics, seconds_left=tick.seconds_left
         )

@@ -57,7 +57,7 @@ def _work(parent: int) -> None:
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     except BaseException:  # noqa: BLE001 - the process ends here, with the traceback that Python would print
-        sys.excepthook(*sys.exc_info())  # type: ignore[arg-type] # within an except there is one
+        sys.excepthook(*sys.exc_info())
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

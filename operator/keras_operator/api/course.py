@@ -117,8 +117,8 @@ class StopAt(Written, frozen=True, kw_only=True):
             ge=0,
             le=1000,
             description=(
-                "Training ends after the first epoch with at least this accuracy, or with at most this loss, and keeps "
-                "that epoch's weights."
+                "Accuracy as a fraction, or loss as a number: training ends after the first epoch that is at least as "
+                "good, and keeps its weights."
             ),
             examples=[0.95],
         ),

@@ -127,7 +127,11 @@ GpusPerWorker = Annotated[
 
 GPU = "nvidia.com/gpu"
 GPUS_ARE_WRITTEN_ONCE = Rule(
-    cel=(f"self.gpusPerWorker == 0 || !has(self.resources.limits) || !('{GPU}' in self.resources.limits)"),
+    cel=(
+        "!has(self.gpusPerWorker) || self.gpusPerWorker == 0 || !has(self.resources) || "
+        "!has(self.resources.limits) || "
+        f"!('{GPU}' in self.resources.limits)"
+    ),
     message=f"resources.limits has {GPU} already: write the number of GPUs in one of the two places",
     holds=lambda training: not training.gpus_per_worker or GPU not in training.resources.limits,
     field=".gpusPerWorker",

@@ -21,6 +21,7 @@ from keras_operator.api import (
     Store,
     TaintEffect,
     Toleration,
+    VersionPhase,
 )
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.render import HASH_ANNOTATION, Renderer, TemplateError
@@ -189,7 +190,9 @@ def test_a_training_runs_where_and_when_it_is_asked_to():
 
 
 def test_an_export_needs_no_gpu_and_no_turn():
-    job = manifests(SCHEDULED)[Template.EXPORT_JOB]
+    (desired,) = decide(SCHEDULED, version(7, SCHEDULED, VersionPhase.EXPORTING)).create
+    assert desired.template is Template.EXPORT_JOB
+    job = RENDERER.render(desired)
     assert "kueue.x-k8s.io/queue-name" not in job["metadata"]["labels"]
     assert "suspend" not in job["spec"]
     pod = job["spec"]["template"]["spec"]

@@ -35,7 +35,7 @@ OF_CLASS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.F1})
 """Metrics of one class."""
 OF_SERVABLE = frozenset({Metric.LATENCY_MS, Metric.SIZE_MB})
 """Metrics of the exported model."""
-_NO_FRACTIONS = (Metric.LOSS, Metric.VAL_LOSS, *OF_SERVABLE)
+_NO_FRACTIONS = (Metric.LOSS, Metric.VAL_LOSS, *sorted(OF_SERVABLE))
 _FRACTIONS = tuple(metric for metric in Metric if metric not in _NO_FRACTIONS)
 _LESS_IS_BETTER = frozenset({Metric.ECE, Metric.LOSS})
 # What both versions are measured by on the same test images.

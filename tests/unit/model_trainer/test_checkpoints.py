@@ -116,17 +116,18 @@ def test_a_writer_that_is_killed_at_any_moment_leaves_a_whole_one(store: LocalSt
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
+            told = [int(process.stdout.readline()) for _ in range(chance.randint(1, 3))]
             # Not a wait for something: the moment of the kill is what is tried out.
-            threading.Event().wait(chance.uniform(0, 0.05))
+            threading.Event().wait(chance.uniform(0, 0.02))
             process.send_signal(signal.SIGKILL)
-            told = [int(line) for line in process.stdout.read().split()]
+            told += [int(line) for line in process.stdout.read().split()]
         scratch = tmp_path / f"scratch-{time.monotonic_ns()}"
         scratch.mkdir()
         epoch, variables, best = content(Checkpoints(store, 1, "run", scratch).restore())
-        assert epoch >= max(told, default=last), "what was said to be kept is kept"
+        assert epoch >= max(told), "what was said to be kept is kept"
         assert (variables, best) == (f"epoch{epoch:4}".encode(), f"best {epoch // 2 * 2:4}".encode())
         last = epoch
-    assert last > 12
+    assert last >= 12
 
 
 @pytest.mark.parametrize("at", range(14))

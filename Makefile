@@ -46,6 +46,10 @@ lint: setup ## Check style, types, import directions and that crds/ is what the 
 unit: setup ## Test what needs no cluster
 	@$(PYTEST) tests/unit
 
+.PHONY: fuzz
+fuzz: setup ## Send the runtime N=10000 damaged requests over each protocol
+	@FUZZED_REQUESTS=$(or $(N),10000) $(PYTEST) tests/unit/model_server/test_mutated_requests.py --timeout 1800
+
 .PHONY: test-cluster
 test-cluster: setup cluster ## Test against the real API server
 	@$(PYTEST) tests/cluster

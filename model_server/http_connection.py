@@ -58,7 +58,7 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._queue: collections.deque[tuple[Request, bool] | RejectedError] = collections.deque()
         self._task: asyncio.Task[None] | None = None
-        self._progress = loop.time()
+        self._progress = self._begun = loop.time()
         self._writable = asyncio.Event()
         self._writable.set()
         self._reading = False
@@ -90,7 +90,10 @@ class Connection(asyncio.Protocol):
             if not self._writable.is_set() and waited > limits.stall:
                 self.abort()
         elif self._reading:
-            if waited > limits.stall:
+            took = now - self._begun
+            if took > limits.stall and self._header_bytes + self._body_bytes < took * limits.slowest:
+                self._reject(RejectedError(408, f"the request came at less than {limits.slowest:g} bytes a second"))
+            elif waited > limits.stall:
                 self._reject(RejectedError(408, f"the request was not complete {limits.stall:g} s after its last byte"))
         elif (
             waited > (limits.drain_idle if self._server.draining or self._rejected else limits.idle)
@@ -143,6 +146,7 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request starts."""
         self._reset()
+        self._begun = self._loop.time()
         self._reading = True
 
     def on_url(self, url: bytes) -> None:

@@ -43,6 +43,8 @@ class Limits:
     body: int = 64 * 1024 * 1024
     # A request must make some progress within this time, and so must a client that reads its answer.
     stall: float = 30.0
+    # Past that time a request that is still coming in must have come, on average, at this many bytes a second.
+    slowest: float = 1024.0
     # An idle keep-alive connection is closed after this time; while draining, after `drain_idle`.
     idle: float = 300.0
     drain_idle: float = 5.0

@@ -49,6 +49,23 @@ class DataType(enum.IntEnum):
         return _NUMPY.get(self)
 
 
+def bfloat16_from(floats: Array) -> Array:
+    """The bits of the bfloat16 numbers nearest to `floats` (float32), ties to the even one, as uint16."""
+    bits = floats.view(np.uint32)
+    rounded: Array = ((bits + (0x7FFF + ((bits >> 16) & 1))) >> 16).astype(np.uint16)
+    # Rounding would carry a NaN's last bits into its exponent and sign.
+    return np.where(np.isnan(floats), np.uint16(0x7FC0), rounded)
+
+
+def float32_from(array: Array, dtype: DataType) -> Array:
+    """`array` as float32 when it holds halves or the bits of bfloat16 numbers, and as it is otherwise."""
+    if dtype is DataType.HALF:
+        return array.astype(np.float32)
+    if dtype is DataType.BFLOAT16:
+        return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
+    return array
+
+
 _NUMPY: dict[DataType, np.dtype[np.generic]] = {
     DataType.FLOAT: np.dtype(np.float32),
     DataType.DOUBLE: np.dtype(np.float64),

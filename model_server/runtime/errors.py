@@ -74,6 +74,14 @@ class ServingError(Exception):
         return f"{self.code.name}: {self}"
 
 
+class OverloadedError(ServingError):
+    """More requests than this server takes at the same time; `retry_seconds` is when it may take them again."""
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        super().__init__(Code.RESOURCE_EXHAUSTED, message)
+        self.retry_seconds = retry_seconds
+
+
 def invalid(message: str) -> ServingError:
     """The client sent something that cannot be served (HTTP 400)."""
     return ServingError(Code.INVALID_ARGUMENT, message)

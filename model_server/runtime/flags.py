@@ -15,7 +15,12 @@ class UsageError(Exception):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Flags:
-    """The flags of this server, under their own names; the defaults are TensorFlow Serving's."""
+    """The flags of this server, under their own names; the defaults are TensorFlow Serving's.
+
+    `max_queued_requests` bounds the predictions that are under way at the same time, over both protocols; further
+    ones are refused with RESOURCE_EXHAUSTED. `max_request_bytes` bounds one request; 0 is 1 GiB for REST and no bound
+    for gRPC.
+    """
 
     port: int = 8500
     grpc_socket_path: str = ""
@@ -32,6 +37,10 @@ class Flags:
     enable_batching: bool = False
     batching_parameters_file: str = ""
     monitoring_config_file: str = ""
+    ssl_config_file: str = ""
+    # Not TensorFlow Serving's: it queues without end.
+    max_queued_requests: int = 1000
+    max_request_bytes: int = 0
     saved_model_tags: str = "serve"
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
@@ -58,6 +67,10 @@ class Flags:
             raise invalid(
                 "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
             )
+        for name in ("max_queued_requests", "max_request_bytes"):
+            least = 1 if name == "max_queued_requests" else 0
+            if getattr(self, name) < least:
+                raise invalid(f"--{name} must be at least {least}, found {getattr(self, name)}")
         if self.rest_api_port and self.rest_api_port == self.port:
             raise invalid(
                 "--rest_api_port cannot be the same as --port. Please use a different port for HTTP/REST API."
@@ -89,7 +102,6 @@ _NOT_IMPLEMENTED = frozenset(
         "prefer_tflite_model",
         "remove_unused_fields_from_bundle_metagraph",
         "skip_initialize_tpu",
-        "ssl_config_file",
         "tensorflow_session_config_file",
         "thread_pool_factory_config_file",
         "use_alts_credentials",

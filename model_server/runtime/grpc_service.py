@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.errors import Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
@@ -33,6 +33,9 @@ async def _abort(context: Any, error: ServingError) -> NoReturn:
     message = str(error)
     if len(message) > _MESSAGE_LIMIT:
         message = message[:_MESSAGE_LIMIT] + "...TRUNCATED"
+    if isinstance(error, OverloadedError):
+        # What clients with a retry policy understand as "not before so many milliseconds".
+        context.set_trailing_metadata((("grpc-retry-pushback-ms", str(error.retry_seconds * 1000)),))
     await context.abort(_STATUS_CODES[error.code], message)
     raise error  # abort has raised already
 
@@ -175,11 +178,15 @@ async def build_server(
     models: ModelService,
     arguments: Sequence[tuple[str, int | str]],
     *,
+    max_bytes: int,
     healthcheck: bool,
 ) -> grpc.aio.Server:
-    """A server with the services, not yet listening. `arguments` are gRPC channel arguments."""
+    """A server with the services, not yet listening. `arguments` are gRPC channel arguments.
+
+    `max_bytes` bounds one request, -1 does not.
+    """
     options: list[tuple[str, int | str]] = [
-        ("grpc.max_receive_message_length", -1),
+        ("grpc.max_receive_message_length", max_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),  # a port that is taken must be an error
         *arguments,

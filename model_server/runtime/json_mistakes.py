@@ -14,9 +14,11 @@ from model_server.runtime.json_values import decode_base64, dense_shape, is_base
 
 # NumPy's own limit is 64; TensorFlow's kernels stop at 8. Deeper lists are mistakes or attacks.
 MAX_LEVELS = 32
-# Types that JSON can carry; the others (half, complex …) only travel through gRPC.
+# Types that JSON can carry; the others (complex, quantized) only travel through gRPC.
 JSON_TYPES = frozenset(
     {
+        DataType.HALF,
+        DataType.BFLOAT16,
         DataType.FLOAT,
         DataType.DOUBLE,
         DataType.INT8,
@@ -24,6 +26,7 @@ JSON_TYPES = frozenset(
         DataType.INT32,
         DataType.INT64,
         DataType.UINT8,
+        DataType.UINT16,
         DataType.UINT32,
         DataType.UINT64,
         DataType.BOOL,

@@ -8,9 +8,11 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Arrays, Batcher, is_batchable
+from model_server.runtime.dtypes import float32_from
 from model_server.runtime.errors import Code, ServingError, invalid
-from model_server.runtime.json_codec import decode_inputs, encode_outputs, parse_predict
+from model_server.runtime.json_codec import Form, decode_inputs, encode_outputs, parse_predict
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.protobufs import predict_pb2
@@ -28,8 +30,11 @@ class Predictor:
     three steps, and the one in the middle is shared with others.
     """
 
-    def __init__(self, manager: Manager, workers: Executor, metrics: Metrics, batcher: Batcher | None) -> None:
+    def __init__(
+        self, manager: Manager, workers: Executor, metrics: Metrics, batcher: Batcher | None, admission: Admission
+    ) -> None:
         self._manager = manager
+        self._admission = admission
         self._workers = workers
         self._metrics = metrics
         self._batcher = batcher
@@ -44,10 +49,15 @@ class Predictor:
                 request = parse_predict(body)
                 signature = _rest_signature(servable, request.signature_name)
                 arrays = check_inputs(signature, decode_inputs(request, signature.inputs))
-                return signature, arrays, list(signature.outputs), request.form
+                return signature, arrays, list(signature.outputs), (signature, request.form)
+
+            def encode(outputs: Arrays, context: tuple[Signature, Form]) -> bytes:
+                signature, form = context
+                outputs = {name: float32_from(array, signature.outputs[name].dtype) for name, array in outputs.items()}
+                return encode_outputs(outputs, form)
 
             async with deadline(timeout_ms):
-                return await self.run(version, servable, "Predict", decode, encode_outputs, timeout_ms)
+                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
 
     async def predict_proto(self, request: Any, timeout_ms: int, *, as_content: bool) -> Any:
         """The PredictResponse to a PredictRequest; `timeout_ms` 0 waits for ever. Raises ServingError."""
@@ -86,13 +96,28 @@ class Predictor:
         """The answer to one request of `api` on a servable that is lent to the caller. Raises ServingError.
 
         `decode` gives the signature, its inputs, the outputs to compute and what `encode` is called with beside them;
-        both run in worker threads.
+        both run in worker threads. What is past its deadline when its turn comes is not begun.
         """
+        with self._admission.admit():
+            return await self._admitted(version, servable, api, decode, encode, Deadline(timeout_ms))
+
+    async def _admitted(
+        self,
+        version: Version,
+        servable: Servable,
+        api: str,
+        decode: Callable[[], tuple[Signature, Arrays, list[str], Any]],
+        encode: Callable[[Arrays, Any], _T],
+        ends: Deadline,
+    ) -> _T:
         if self._batcher is None:
 
             def whole() -> _T:
+                ends.remaining_ms()
                 signature, inputs, outputs, context = decode()
-                return encode(self._run(version, servable, api, signature, inputs, outputs, timeout_ms), context)
+                return encode(
+                    self._run(version, servable, api, signature, inputs, outputs, ends.remaining_ms()), context
+                )
 
             return await self._in_worker(version, whole)
 
@@ -108,7 +133,8 @@ class Predictor:
             )
         else:
             results = await self._in_worker(
-                version, lambda: self._run(version, servable, api, signature, inputs, outputs, timeout_ms)
+                version,
+                lambda: self._run(version, servable, api, signature, inputs, outputs, ends.remaining_ms()),
             )
         return await self._in_worker(version, lambda: encode(results, context))
 
@@ -153,6 +179,23 @@ def _rest_signature(servable: Servable, name: str) -> Signature:
     if found is None:
         raise invalid(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
     return found
+
+
+class Deadline:
+    """The moment at which an answer is of no use any more."""
+
+    def __init__(self, timeout_ms: int) -> None:
+        """`timeout_ms` from now; 0 is never."""
+        self._end = time.monotonic() + timeout_ms / 1000 if timeout_ms else None
+
+    def remaining_ms(self) -> int:
+        """What is left, at least 1; 0 when there is no end. Raises ServingError when nothing is."""
+        if self._end is None:
+            return 0
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the prediction")
+        return max(1, int(left * 1000))
 
 
 class deadline:  # noqa: N801 - reads as a function where it is used

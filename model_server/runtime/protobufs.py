@@ -88,7 +88,7 @@ def prediction_services() -> tuple[Any, Any]:
 
 
 # The wheel `tensorflow-serving-api` leaves out the protos of the server's own configuration files. These are their
-# fields, numbers and types as in TensorFlow Serving's `monitoring_config.proto` and `session_bundle_config.proto`.
+# fields, numbers and types as in its `monitoring_config.proto`, `ssl_config.proto` and `session_bundle_config.proto`.
 _FIELD = descriptor_pb2.FieldDescriptorProto
 _INT64_VALUE = (_FIELD.TYPE_MESSAGE, ".google.protobuf.Int64Value")
 _BOOL_VALUE = (_FIELD.TYPE_MESSAGE, ".google.protobuf.BoolValue")
@@ -97,6 +97,12 @@ _CONFIGURATION: dict[str, dict[str, tuple[int, tuple[Any, str]]]] = {
     "PrometheusConfig": {"enable": (1, (_FIELD.TYPE_BOOL, "")), "path": (2, (_FIELD.TYPE_STRING, ""))},
     "MonitoringConfig": {
         "prometheus_config": (1, (_FIELD.TYPE_MESSAGE, ".tensorflow.serving.PrometheusConfig")),
+    },
+    "SSLConfig": {
+        "server_key": (1, (_FIELD.TYPE_STRING, "")),
+        "server_cert": (2, (_FIELD.TYPE_STRING, "")),
+        "custom_ca": (3, (_FIELD.TYPE_STRING, "")),
+        "client_verify": (4, (_FIELD.TYPE_BOOL, "")),
     },
     "BatchingParameters": {
         "max_batch_size": (1, _INT64_VALUE),
@@ -114,7 +120,7 @@ _CONFIGURATION: dict[str, dict[str, tuple[int, tuple[Any, str]]]] = {
 
 @functools.cache
 def configuration_message(name: str) -> Any:
-    """The class of `tensorflow.serving.<name>`, one of `MonitoringConfig`, `BatchingParameters`."""
+    """The class of `tensorflow.serving.<name>`, one of `MonitoringConfig`, `SSLConfig`, `BatchingParameters`."""
     file = descriptor_pb2.FileDescriptorProto(
         name="keras_operator/model_server/configuration.proto",
         package="tensorflow.serving",

@@ -10,7 +10,7 @@ import orjson
 from google.protobuf import json_format
 
 from model_server.http_server import Request, Response
-from model_server.runtime.errors import HTTP_STATUS, Code, ServingError, invalid
+from model_server.runtime.errors import HTTP_STATUS, Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
@@ -85,7 +85,8 @@ class RestApi:
         except ServingError as error:
             code = error.code
             failed = error_response(HTTP_STATUS[code], str(error))
-            return Response(failed.status, failed.body, failed.content_type, self._headers)
+            wait = (("Retry-After", str(error.retry_seconds)),) if isinstance(error, OverloadedError) else ()
+            return Response(failed.status, failed.body, failed.content_type, (*self._headers, *wait))
         finally:
             # Names that no model ever had are not counted apart: anybody could fill the memory with them.
             known = model if self._manager.knows(model) else ""

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from model_server.http_server import HttpServer, Limits
+from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Batcher, read_batching_options
 from model_server.runtime.cpus import available_cpus
 from model_server.runtime.errors import Code, ServingError, invalid
@@ -23,6 +24,7 @@ from model_server.runtime.protobufs import configuration_message, read_text_prot
 from model_server.runtime.rest import RestApi, error_response
 from model_server.runtime.servable import LoadOptions, Servable
 from model_server.runtime.source import ModelSource
+from model_server.runtime.ssl_config import read_credentials
 from model_server.runtime.warmup import warmup_path
 
 _LOG = logging.getLogger(__name__)
@@ -50,14 +52,17 @@ class ModelServer:
             file = Path(flags.batching_parameters_file) if flags.batching_parameters_file else None
             self._batcher = Batcher(read_batching_options(file, cpus), self._metrics)
         workers = ThreadPoolExecutor(flags.rest_api_num_threads or cpus, "worker")
-        predictor = Predictor(self._manager, workers, self._metrics, self._batcher)
+        admission = Admission(flags.max_queued_requests)
+        predictor = Predictor(self._manager, workers, self._metrics, self._batcher, admission)
         examples = ExamplePredictor(
             self._manager, predictor, self._metrics, check_method=flags.enable_signature_method_name_check
         )
-        self._http = HttpServer(self._rest(predictor, examples).handle, error_response, Limits(body=_MAX_BODY_BYTES))
+        limits = Limits(body=flags.max_request_bytes or _MAX_BODY_BYTES)
+        self._http = HttpServer(self._rest(predictor, examples).handle, error_response, limits)
         self._prediction = PredictionService(
             self._manager, predictor, examples, self._metrics, as_content=flags.enable_serialization_as_tensor_content
         )
+        self._credentials = read_credentials(Path(flags.ssl_config_file)) if flags.ssl_config_file else None
         from_file = bool(flags.model_config_file)
         self._source = ModelSource(
             self._manager,
@@ -109,6 +114,7 @@ class ModelServer:
             self._prediction,
             ModelService(self._manager, self._source),
             flags.channel_arguments(),
+            max_bytes=flags.max_request_bytes or -1,
             healthcheck=flags.enable_grpc_healthcheck_service,
         )
         try:
@@ -116,7 +122,11 @@ class ModelServer:
                 await self._http.start("0.0.0.0", flags.rest_api_port)  # noqa: S104 - a server in a pod
                 _LOG.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
             if flags.port:
-                grpc_server.add_insecure_port(f"0.0.0.0:{flags.port}")
+                address = f"0.0.0.0:{flags.port}"
+                if self._credentials is not None:
+                    grpc_server.add_secure_port(address, self._credentials)
+                else:
+                    grpc_server.add_insecure_port(address)
                 _LOG.info("Running gRPC ModelServer at 0.0.0.0:%d ...", flags.port)
             if flags.grpc_socket_path:
                 grpc_server.add_insecure_port(f"unix:{flags.grpc_socket_path}")

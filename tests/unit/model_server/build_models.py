@@ -132,6 +132,45 @@ def build_kinds(folder: Path) -> None:
     tf.saved_model.save(module, str(folder), signatures=signatures)
 
 
+def build_types(folder: Path) -> None:
+    """For each element type and kind of shape a signature that gives back what it gets; and some of two inputs."""
+    v1 = tf.compat.v1
+    shapes = {"scalar": [], "vector": [None], "matrix": [None, None], "pairs": [None, 2], "fixed": [2], "any": None}
+    types = [*ECHOED.values(), tf.uint16, tf.float16, tf.bfloat16, tf.complex64, tf.complex128]
+    info = v1.saved_model.build_tensor_info
+    definition = v1.saved_model.build_signature_def
+    with tf.Graph().as_default(), v1.Session() as session:
+        signatures = {}
+        for dtype in types:
+            for name, shape in shapes.items():
+                given = v1.placeholder(dtype, shape)
+                signatures[f"{dtype.name}_{name}"] = ({"x": given}, {"y": tf.identity(given)})
+        signatures["serving_default"] = signatures["float32_vector"]
+        raw = v1.placeholder(tf.string, [None])
+        signatures["raw"] = ({"raw": raw}, {"raw_bytes": tf.identity(raw)})
+        a, b = v1.placeholder(tf.float32, [None, 2]), v1.placeholder(tf.int64, [None])
+        signatures["two"] = ({"a": a, "b": b}, {"a": tf.identity(a), "b": tf.identity(b)})
+        signatures["two_to_one"] = ({"a": a, "b": b}, {"y": a * tf.cast(b, tf.float32)[:, tf.newaxis]})
+        signatures["one_to_two"] = ({"b": b}, {"double": 2 * b, "text_bytes": tf.strings.as_string(b)})
+        signatures["two_batches"] = ({"a": a, "b": b}, {"rows": tf.identity(a), "all": tf.identity(b)})
+        signatures["flat"] = ({"b": b}, {"total": tf.reduce_sum(b)})
+        signatures["none"] = ({}, {"one": tf.constant([1.0])})
+        builder = v1.saved_model.Builder(str(folder))
+        builder.add_meta_graph_and_variables(
+            session,
+            ["serve"],
+            {
+                name: definition(
+                    {k: info(t) for k, t in ins.items()},
+                    {k: info(t) for k, t in outs.items()},
+                    "tensorflow/serving/predict",
+                )
+                for name, (ins, outs) in signatures.items()
+            },
+        )
+        builder.save()
+
+
 def build_examples(folder: Path) -> None:
     """Signatures on serialized examples that share one input, as estimators export them, and some of wrong forms."""
     v1 = tf.compat.v1
@@ -234,6 +273,7 @@ def main() -> None:
     write_warmup(root / "digits" / "2", [_predict_log((1, SIZE, SIZE, 1))] * 2)
     build_kinds(root / "kinds" / "1")
     build_examples(root / "examples" / "1")
+    build_types(root / "types" / "1")
     write_warmup(root / "examples" / "1", _example_logs())
 
 

@@ -227,6 +227,7 @@ def server(models, launch_server, tmp_path_factory, write_config) -> Running:
         "digits": (models / "digits", "model_version_policy { all {} }"),
         "kinds": (models / "kinds", "model_version_policy { specific { versions: 1 } }"),
         "examples": (models / "examples", ""),
+        "types": (models / "types", ""),
     }
     write_config(config, served)
     monitoring.write_text('prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }')
@@ -238,7 +239,7 @@ def server(models, launch_server, tmp_path_factory, write_config) -> Running:
         "--rest_api_enable_cors_support",
         "--enable_grpc_healthcheck_service=true",
     )
-    for name, number in (("digits", 1), ("digits", 2), ("kinds", 1), ("examples", 1)):
+    for name, number in (("digits", 1), ("digits", 2), ("kinds", 1), ("examples", 1), ("types", 1)):
         running.wait_available(name, number)
     label = 'version_labels { key: "canary" value: 2 }'
     write_config(config, {**served, "digits": (models / "digits", f"model_version_policy {{ all {{}} }} {label}")})

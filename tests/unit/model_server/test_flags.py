@@ -42,8 +42,8 @@ def test_booleans_are_written_in_tensorflows_ways(text, value):
         ("--port=x", "--port takes an integer, as --port=VALUE; found --port=x"),
         ("--enable_batching=maybe", "--enable_batching takes true or false"),
         (
-            "--ssl_config_file=x",
-            "--ssl_config_file is a flag of TensorFlow Serving that this server does not implement",
+            "--mixed_precision=x",
+            "--mixed_precision is a flag of TensorFlow Serving that this server does not implement",
         ),
     ],
 )
@@ -62,6 +62,7 @@ def test_wrong_arguments_are_refused(argument, message):
             Flags(model_base_path="/m", batching_parameters_file="x"),
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         ),
+        (Flags(model_base_path="/m", max_queued_requests=0), "--max_queued_requests must be at least 1, found 0"),
         (Flags(model_base_path="/m", port=1, rest_api_port=1), "--rest_api_port cannot be the same as --port."),
     ],
 )

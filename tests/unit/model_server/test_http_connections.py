@@ -86,6 +86,19 @@ async def test_bad_requests_are_answered_and_the_server_lives_on(server, raw, st
     assert b"/alive" in await _exchange(server, b"GET /alive HTTP/1.0\r\n\r\n")
 
 
+async def test_a_request_that_comes_byte_by_byte_is_cut_off(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound)
+    writer.write(b"GET / HTTP/1.1\r\nX: ")
+    answer = asyncio.create_task(reader.read())
+    async with asyncio.timeout(10):
+        while not answer.done():
+            writer.write(b"x")
+            await asyncio.wait([answer], timeout=0.05)
+    assert answer.result().startswith(b"HTTP/1.1 408")
+    assert b"less than 1024 bytes a second" in answer.result()
+    writer.close()
+
+
 _HIDDEN = b"GET /hidden HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -14,7 +14,8 @@ from hypothesis.extra import numpy as nps
 
 from model_server.runtime.dtypes import DataType
 from model_server.runtime.errors import ServingError
-from model_server.runtime.json_codec import Form, decode_inputs, encode_outputs, parse_predict
+from model_server.runtime.json_codec import Form, decode_inputs, decode_tensor, encode_outputs, parse_predict
+from model_server.runtime.json_numbers import find_number_text
 from model_server.runtime.json_values import decode_base64, parse_json, show
 from model_server.runtime.savedmodel import TensorSpec
 
@@ -74,6 +75,68 @@ def test_two_tensors_of_one_batch_are_read_back(left, right, form):
     body = json.dumps({form.value: content}).encode()
     decoded = decode_inputs(parse_predict(body), _specs(a_bytes=left[0], b_bytes=right[0]))
     assert all(_same(decoded[name][0], array) for name, array in outputs.items())
+
+
+LISTS = st.recursive(
+    st.integers(-(2**65), 2**65) | st.integers(-3, 300) | st.floats() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=3) | st.lists(st.integers(-5, 5), min_size=2, max_size=2),
+    max_leaves=12,
+)
+SPACES = st.sampled_from(["", " ", "\n\t "])
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(LISTS, max_size=3), st.sampled_from([*NUMBERS, DataType.HALF, DataType.BFLOAT16]), SPACES)
+def test_numbers_read_from_the_text_are_those_read_from_lists(value, dtype, space):
+    text = json.dumps(value, separators=(f"{space},", f"{space}:{space}"), indent=None)
+    body = f'{space}{{{space}"inputs"{space}:{space}{text}{space}}}'.encode()
+    found = find_number_text(body)
+    assert found is not None
+    fast, slow = found.array(dtype), decode_tensor(json.loads(body)["inputs"], dtype)
+    if fast is not None:
+        assert slow is not None
+        assert fast.dtype == slow.dtype
+        assert _same(fast, slow)
+
+
+@pytest.mark.parametrize("shape", [(1,), (7,), (1, 1), (3, 2), (2, 1, 3), (1, 2, 1, 2), (5, 4, 3, 2)])
+def test_regular_lists_of_numbers_are_read_from_the_text(shape):
+    array = np.arange(np.prod(shape)).reshape(shape)
+    for form in Form:
+        found = find_number_text(json.dumps({"signature_name": "s", form.value: array.tolist()}).encode())
+        assert found is not None
+        assert (found.signature_name, found.key) == ("s", form.value)
+        for dtype in (DataType.FLOAT, DataType.UINT8, DataType.INT64):
+            read = found.array(dtype)
+            assert read is not None
+            assert _same(read, array.astype(dtype.numpy))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[[1],[]]", "[[],[1]]", "[[1,2],[3]]", "[[1],[2,3]]", "[1,[2]]", "[[1],2]", "[]", "[[]]", "[[[1],[2]],[[3]]]"],
+)
+def test_ragged_and_empty_lists_are_not_read_from_the_text(text):
+    found = find_number_text(f'{{"inputs": {text}}}'.encode())
+    assert found is not None
+    assert found.array(DataType.FLOAT) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"inputs": {"a": [1]}}',
+        b'{"inputs": 1}',
+        b'{"inputs": [1], "more": 1}',
+        b'{"signature_name": "a", "inputs": [1], "signature_name": "b"}',
+        b'{"signature_name": "\\u0061", "inputs": [1]}',
+        b'{"inputs": [1]} trailing',
+        b"",
+        b"{",
+    ],
+)
+def test_any_other_body_is_not_read_from_the_text(body):
+    assert find_number_text(body) is None
 
 
 JSON = st.recursive(

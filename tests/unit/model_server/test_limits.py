@@ -1,0 +1,127 @@
+"""What is refused at once: more requests than fit, requests that are too large, and what is past its deadline."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+
+from model_server.runtime import protobufs
+from model_server.runtime.admission import Admission
+from model_server.runtime.dtypes import DataType
+from model_server.runtime.errors import Code, OverloadedError
+from model_server.runtime.tensor_proto import proto_from_array
+
+_LONG = {"signature_name": "slow", "instances": [1500]}
+_SHORT = {"signature_name": "slow", "instances": [1]}
+
+
+@pytest.fixture(scope="module")
+def narrow(models, launch_server):
+    """A server with one worker, room for two requests, and small ones at that."""
+    server = launch_server(
+        "--model_name=kinds",
+        f"--model_base_path={models / 'kinds'}",
+        "--rest_api_num_threads=1",
+        "--max_queued_requests=2",
+        "--max_request_bytes=100000",
+        f"--monitoring_config_file={_monitoring(models)}",
+    )
+    server.wait_available("kinds", 1)
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        yield server, protobufs.prediction_services()[0].PredictionServiceStub(channel)
+
+
+def _monitoring(folder: Any) -> Any:
+    path = folder / "monitoring.config"
+    path.write_text("prometheus_config { enable: true }")
+    return path
+
+
+def _slow_request(rounds: int) -> Any:
+    request = protobufs.predict_pb2.PredictRequest()
+    request.model_spec.name, request.model_spec.signature_name = "kinds", "slow"
+    request.inputs["rounds"].CopyFrom(proto_from_array(np.array([rounds], np.int32), DataType.INT32, as_content=True))
+    return request
+
+
+def _runs(server: Any) -> int:
+    """How many times a graph was run."""
+    page = server.get("/monitoring/prometheus/metrics").body.decode()
+    counts = [line for line in page.splitlines() if line.startswith(":tensorflow:serving:runtime_latency_count")]
+    return sum(int(line.rsplit(" ", 1)[1]) for line in counts)
+
+
+class _Asking(threading.Thread):
+    def __init__(self, server: Any, body: Any) -> None:
+        super().__init__(daemon=True)
+        self._server, self._body = server, body
+        self.status = 0
+
+    def run(self) -> None:
+        self.status = self._server.predict("kinds", self._body).status
+
+
+def test_what_does_not_fit_is_refused_at_once_and_told_when_to_come_again(narrow, until):
+    server, stub = narrow
+    asking = [_Asking(server, _LONG) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    refused = until(lambda: (a := server.predict("kinds", _SHORT)).status == 429 and a, "a request is refused")
+    assert 1 <= int(refused.headers["retry-after"]) <= 60
+    assert "2 requests are under way, as many as --max_queued_requests allows" in refused.error
+    with pytest.raises(grpc.RpcError) as error:
+        stub.Predict(_slow_request(1), timeout=30)
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    trailing: Any = error.value.trailing_metadata()
+    assert int(dict(trailing)["grpc-retry-pushback-ms"]) >= 1000
+    for thread in asking:
+        thread.join(60)
+    assert [thread.status for thread in asking] == [200, 200]
+    assert server.predict("kinds", _SHORT).status == 200
+
+
+def test_what_is_past_its_deadline_when_its_turn_comes_is_not_begun(narrow, until):
+    server, stub = narrow
+    before = _runs(server)
+    first = _Asking(server, {**_LONG, "instances": [4000]})
+    answered = 0
+
+    def given_up() -> bool:
+        nonlocal answered
+        try:
+            stub.Predict(_slow_request(1), timeout=0.5)
+        except grpc.RpcError as error:
+            return bool(error.code() is grpc.StatusCode.DEADLINE_EXCEEDED)
+        answered += 1
+        return False
+
+    first.start()
+    until(given_up, "a request waits behind the long one for longer than it may")
+    first.join(60)
+    assert first.status == 200
+    assert _runs(server) - before == 1 + answered
+
+
+def test_a_request_that_is_too_large_is_refused(narrow):
+    server, stub = narrow
+    assert server.predict("kinds", b" " * 100_001).status == 413
+    request = _slow_request(1)
+    request.inputs["more"].tensor_content = b"x" * 100_001
+    with pytest.raises(grpc.RpcError, match="larger than max") as error:
+        stub.Predict(request, timeout=30)
+    assert error.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_places_are_given_back_and_counted():
+    admission = Admission(1)
+    for _ in range(3):
+        with admission.admit(), pytest.raises(OverloadedError) as refused, admission.admit():
+            pytest.fail("admitted")
+        assert refused.value.code is Code.RESOURCE_EXHAUSTED
+        assert refused.value.retry_seconds >= 1
+    with admission.admit():
+        pass

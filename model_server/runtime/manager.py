@@ -146,6 +146,13 @@ class Manager:
         """The versions of a model that are to be served."""
         return [version for version in self._models.get(model, {}).values() if version.wanted]
 
+    def serving(self) -> Iterator[tuple[str, Servable]]:
+        """The models that answer requests, each with its newest available version."""
+        for name in self._models:
+            version = self._find(name, None)
+            if version is not None and version.servable is not None:
+                yield name, version.servable
+
     def versions(self, model: str, number: int | None = None) -> list[Version]:
         """The versions of a model (or the one asked for), newest first. Raises ServingError when there is none."""
         versions = self._models.get(model, {})

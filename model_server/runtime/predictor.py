@@ -12,6 +12,7 @@ from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Arrays, Batcher, is_batchable
 from model_server.runtime.dtypes import float32_from
 from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.images import Pictures, encode_classes, need_picture_signature
 from model_server.runtime.json_codec import Form, decode_inputs, encode_outputs, parse_predict
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
@@ -55,6 +56,22 @@ class Predictor:
                 signature, form = context
                 outputs = {name: float32_from(array, signature.outputs[name].dtype) for name, array in outputs.items()}
                 return encode_outputs(outputs, form)
+
+            async with deadline(timeout_ms):
+                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
+
+    async def predict_pictures(
+        self, model: str, number: int | None, label: str | None, pictures: Pictures, timeout_ms: int
+    ) -> bytes:
+        """The answer to pictures as they are; `timeout_ms` 0 waits for ever. Raises ServingError."""
+        with self._manager.lend(model, number, label) as (version, servable):
+
+            def decode() -> tuple[Signature, Arrays, list[str], None]:
+                signature = need_picture_signature(servable.interface)
+                return signature, check_inputs(signature, pictures.tensor(signature)), list(signature.outputs), None
+
+            def encode(outputs: Arrays, _: None) -> bytes:
+                return encode_classes(outputs, servable.class_names)
 
             async with deadline(timeout_ms):
                 return await self.run(version, servable, "Predict", decode, encode, timeout_ms)

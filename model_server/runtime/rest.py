@@ -12,9 +12,11 @@ from google.protobuf import json_format
 from model_server.http_server import Request, Response
 from model_server.runtime.errors import HTTP_STATUS, Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
+from model_server.runtime.images import picture_signature, read_pictures
 from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
+from model_server.runtime.page import page
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
 
@@ -67,6 +69,8 @@ class RestApi:
         """The answer to one request."""
         if request.path == self._metrics_path:
             return Response(200, self._metrics.page(), "text/plain")
+        if request.path == "/" and request.method in {"GET", "HEAD"}:
+            return page(name for name, servable in self._manager.serving() if picture_signature(servable.interface))
         if not request.path.lower().startswith("/v1/"):
             return error_response(404, f"Not found: {request.path}; this server's paths begin with /v1/models")
         start = time.perf_counter()
@@ -76,7 +80,7 @@ class RestApi:
                 return self._preflight(request)
             if request.method == "POST" and (match := _PREDICTION.fullmatch(request.path)):
                 model, api = unquote(match[1]), match[4].lower()
-                body = await self._predict(model, match[2], match[3], api, request.body)
+                body = await self._predict(model, match[2], match[3], api, request)
             elif request.method == "GET" and (match := _STATUS.fullmatch(request.path)):
                 model = unquote(match[1] or "")
                 body = self._describe(model, match[2], match[3], metadata=match[4] is not None)
@@ -98,12 +102,15 @@ class RestApi:
             return Response(200, b"", headers=self._headers)
         raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
 
-    async def _predict(self, model: str, number: str | None, label: str | None, api: str, body: bytes) -> bytes:
+    async def _predict(self, model: str, number: str | None, label: str | None, api: str, request: Request) -> bytes:
         label = unquote(label) if label is not None else None
         method = _METHODS.get(api)
         if method is not None:
-            return await self._examples.json(method, model, _number(number), label, body, self._timeout_ms)
-        return await self._predictor.predict_json(model, _number(number), label, body, self._timeout_ms)
+            return await self._examples.json(method, model, _number(number), label, request.body, self._timeout_ms)
+        pictures = read_pictures(request.headers.get("content-type", ""), request.body)
+        if pictures is not None:
+            return await self._predictor.predict_pictures(model, _number(number), label, pictures, self._timeout_ms)
+        return await self._predictor.predict_json(model, _number(number), label, request.body, self._timeout_ms)
 
     def _describe(self, model: str, number: str | None, label: str | None, *, metadata: bool) -> bytes:
         if not model:

@@ -11,6 +11,7 @@ from typing import Any
 from model_server.runtime.dtypes import Array, DataType
 from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.examples import serialized_examples
+from model_server.runtime.images import read_class_names
 from model_server.runtime.inference import Method, example_tensor, find_task, find_tasks, joined
 from model_server.runtime.protobufs import ConfigProto, RunOptions
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
@@ -49,6 +50,7 @@ class Servable:
         self.directory = directory
         self.interface: ModelInterface = read_interface(directory, options.tags)
         self._session = Session(str(directory), options.tags, options.session_config())
+        self.class_names = read_class_names(directory)
         self._endpoints: dict[tuple[str, ...], ctypes.Array[Output]] = {}
 
     def warm_up(self, options: LoadOptions) -> int:

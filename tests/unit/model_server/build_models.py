@@ -260,7 +260,7 @@ def _example_logs() -> list[Any]:
 
 
 def write_warmup(folder: Path, logs: list[Any]) -> None:
-    (folder / "assets.extra").mkdir()
+    (folder / "assets.extra").mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(folder / "assets.extra" / "tf_serving_warmup_requests")) as writer:
         for log in logs:
             writer.write(log.SerializeToString())
@@ -271,6 +271,7 @@ def main() -> None:
     for number in (1, 2):
         build_digits(root / "digits" / str(number), seed=number)
     write_warmup(root / "digits" / "2", [_predict_log((1, SIZE, SIZE, 1))] * 2)
+    (root / "digits" / "2" / "assets.extra" / "classes.json").write_text('["nought", "<b>one</b>", "zwö"]', "utf-8")
     build_kinds(root / "kinds" / "1")
     build_examples(root / "examples" / "1")
     build_types(root / "types" / "1")

@@ -98,6 +98,10 @@ mutation: setup ## Break plan line by line and see whether a test notices (takes
 bench-control-plane: setup ## Measure the operator with 500 models and with 500 life cycles, on kwok's nodes (MODELS=5000 RUNS=3)
 	@$(RUN)python -m benchmarks.control_plane --runs $(or $(RUNS),1) $(foreach N,$(or $(MODELS),500),--models $(N)) $(if $(LIFECYCLES),--lifecycles $(LIFECYCLES))
 
+.PHONY: bench-serving
+bench-serving: setup ## Measure the runtime: start, memory, requests a second, JSON (a minute)
+	@$(RUN)python -m benchmarks.serving
+
 # Read with the Makefile, before anything is built: the demo's time is that of everything a person waits for.
 demo: DEMO_STARTED := $(shell date +%s.%N)
 demo: DEMO_COLD := $(if $(wildcard $(CACHE)/bin/*),,--cold)

@@ -90,9 +90,9 @@ def takes_pictures(signature: Signature) -> bool:
 
 def picture_signature(interface: ModelInterface) -> Signature | None:
     """The signature for pictures: `serving_bytes`, or the only one that takes them."""
-    found = [signature for signature in interface.signatures.values() if takes_pictures(signature)]
-    preferred = [signature for signature in found if signature.name == _PREFERRED]
-    return (preferred or [*found, None])[0] if preferred or len(found) == 1 else None
+    found = {name: signature for name, signature in interface.signatures.items() if takes_pictures(signature)}
+    only = next(iter(found.values())) if len(found) == 1 else None
+    return found.get(_PREFERRED, only)
 
 
 def need_picture_signature(interface: ModelInterface) -> Signature:

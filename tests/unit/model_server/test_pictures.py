@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import itertools
 import json
 import shutil
 import subprocess
@@ -146,25 +148,24 @@ async def test_a_person_chooses_a_picture_and_sees_its_classes(browser_port, dig
 
 
 async def _choose_and_look(socket: Any, file: str, digits: Any, folder: Any) -> None:
+    numbers = itertools.count(1)
+
     async def call(method: str, **parameters: Any) -> Any:
-        call.number += 1  # type: ignore[attr-defined]
-        await socket.send_json({"id": call.number, "method": method, "params": parameters})  # type: ignore[attr-defined]
+        number = next(numbers)
+        await socket.send_json({"id": number, "method": method, "params": parameters})
         while True:
             answer = await socket.receive_json(timeout=30)
-            if answer.get("id") == call.number:  # type: ignore[attr-defined]
-                return answer["result"]
-
-    call.number = 0  # type: ignore[attr-defined]
+            if answer.get("id") == number:
+                return answer.get("result", {})
 
     async def wait_for(expression: str) -> Any:
-        promise = (
-            "new Promise(done => { const look = () => { let found; try { found = %s } catch { found = null }"
-            " found ? done(found) : setTimeout(look, 20) }; look() })"
-        )
-        answer = await call(
-            "Runtime.evaluate", expression=promise % expression, awaitPromise=True, returnByValue=True, timeout=20000
-        )
-        return answer["result"].get("value")
+        async with asyncio.timeout(30):
+            while True:
+                # Before the page is there the expression fails, or its context goes away.
+                answer = await call("Runtime.evaluate", expression=expression, returnByValue=True)
+                if "exceptionDetails" not in answer and (value := answer.get("result", {}).get("value")):
+                    return value
+                await asyncio.sleep(0.02)
 
     assert await wait_for("document.getElementById('model').value") == "digits"
     document = await call("DOM.getDocument")
@@ -172,7 +173,7 @@ async def _choose_and_look(socket: Any, file: str, digits: Any, folder: Any) -> 
     await call("DOM.setFileInputFiles", nodeId=chooser["nodeId"], files=[file])
     likeliest = digits[2]["scores"][0].argsort()[::-1]
     assert await wait_for("document.getElementById('answer').textContent") == NAMES[int(likeliest[0])]
-    rows = await wait_for("[...document.querySelectorAll('#classes tr')].map(row => row.cells[0].textContent)")
-    assert rows == [NAMES[int(i)] for i in likeliest]
+    rows = "[...document.querySelectorAll('#classes tr')].map(row => row.cells[0].textContent).join('|')"
+    assert await wait_for(rows) == "|".join(NAMES[int(i)] for i in likeliest)
     picture = await call("Page.captureScreenshot")
     (folder / "page.png").write_bytes(base64.b64decode(picture["data"]))

@@ -1,0 +1,1 @@
+"""How fast, how soon and how small the runtime is."""

@@ -142,6 +142,10 @@ class Manager:
         """Whether a version of the model that is to be served answers requests."""
         return any(version.state is State.AVAILABLE for version in self.wanted(model))
 
+    def all_available(self) -> bool:
+        """Whether every model that is to be served answers requests."""
+        return all(self.available(model) for model in self._models if self.wanted(model))
+
     def wanted(self, model: str) -> list[Version]:
         """The versions of a model that are to be served."""
         return [version for version in self._models.get(model, {}).values() if version.wanted]

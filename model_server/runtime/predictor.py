@@ -16,6 +16,7 @@ from model_server.runtime.images import Pictures, encode_classes, need_picture_s
 from model_server.runtime.json_codec import Form, decode_inputs, encode_outputs, parse_predict
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
+from model_server.runtime.open_inference import encode_infer, parse_infer
 from model_server.runtime.protobufs import predict_pb2
 from model_server.runtime.savedmodel import DEFAULT_SIGNATURE, Signature
 from model_server.runtime.servable import Servable, check_inputs, select_outputs
@@ -56,6 +57,22 @@ class Predictor:
                 signature, form = context
                 outputs = {name: float32_from(array, signature.outputs[name].dtype) for name, array in outputs.items()}
                 return encode_outputs(outputs, form)
+
+            async with deadline(timeout_ms):
+                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
+
+    async def infer(self, model: str, number: int | None, body: bytes, timeout_ms: int) -> bytes:
+        """The answer to an infer request of the Open Inference Protocol. Raises ServingError."""
+        with self._manager.lend(model, number) as (version, servable):
+
+            def decode() -> tuple[Signature, Arrays, list[str], tuple[Signature, str | None]]:
+                request = parse_infer(body)
+                signature = servable.interface.signature(request.signature_name)
+                arrays = check_inputs(signature, request.inputs)
+                return signature, arrays, select_outputs(signature, request.outputs), (signature, request.id)
+
+            def encode(outputs: Arrays, context: tuple[Signature, str | None]) -> bytes:
+                return encode_infer(version, *context, outputs)
 
             async with deadline(timeout_ms):
                 return await self.run(version, servable, "Predict", decode, encode, timeout_ms)

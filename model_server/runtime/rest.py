@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import re
 import time
 from urllib.parse import unquote
@@ -16,6 +17,7 @@ from model_server.runtime.images import picture_signature, read_pictures
 from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
+from model_server.runtime.open_inference import find_route, model_metadata, server_metadata
 from model_server.runtime.page import page
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
@@ -71,6 +73,8 @@ class RestApi:
             return Response(200, self._metrics.page(), "text/plain")
         if request.path == "/" and request.method in {"GET", "HEAD"}:
             return page(name for name, servable in self._manager.serving() if picture_signature(servable.interface))
+        if request.path.startswith("/v2"):
+            return await self._open_inference(request)
         if not request.path.lower().startswith("/v1/"):
             return error_response(404, f"Not found: {request.path}; this server's paths begin with /v1/models")
         start = time.perf_counter()
@@ -88,14 +92,48 @@ class RestApi:
                 raise invalid(f"Malformed request: {request.method} {request.path}")
         except ServingError as error:
             code = error.code
-            failed = error_response(HTTP_STATUS[code], str(error))
-            wait = (("Retry-After", str(error.retry_seconds)),) if isinstance(error, OverloadedError) else ()
-            return Response(failed.status, failed.body, failed.content_type, (*self._headers, *wait))
+            return self._failed(error)
         finally:
             # Names that no model ever had are not counted apart: anybody could fill the memory with them.
             known = model if self._manager.knows(model) else ""
             self._metrics.request(known, api, "REST", code, (time.perf_counter() - start) * 1e6)
         return Response(200, body, headers=self._headers)
+
+    async def _open_inference(self, request: Request) -> Response:
+        """The Open Inference Protocol; its errors have the same form."""
+        start, code, model = time.perf_counter(), Code.OK, ""
+        route = find_route(request.path)
+        try:
+            match request.method, request.path:
+                case "GET", "/v2":
+                    body = server_metadata(importlib.metadata.version("keras-operator"))
+                case "GET", "/v2/health/live":
+                    body = b'{"live":true}'
+                case "GET", "/v2/health/ready":
+                    ready = self._manager.all_available()
+                    return Response(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
+                case "POST", _ if route is not None and route.verb == "infer":
+                    model = route.model
+                    body = await self._predictor.infer(model, _number(route.number), request.body, self._timeout_ms)
+                case "GET", _ if route is not None and route.verb != "infer":
+                    with self._manager.lend(route.model, _number(route.number)) as (version, servable):
+                        ready_body = b'{"name":%s,"ready":true}' % orjson.dumps(route.model)
+                        body = ready_body if route.verb else model_metadata(version, servable)
+                case _:
+                    raise invalid(f"Malformed request: {request.method} {request.path}")
+        except ServingError as error:
+            code = error.code
+            return self._failed(error)
+        finally:
+            if model:
+                known = model if self._manager.knows(model) else ""
+                self._metrics.request(known, "infer", "REST", code, (time.perf_counter() - start) * 1e6)
+        return Response(200, body, headers=self._headers)
+
+    def _failed(self, error: ServingError) -> Response:
+        failed = error_response(HTTP_STATUS[error.code], str(error))
+        wait = (("Retry-After", str(error.retry_seconds)),) if isinstance(error, OverloadedError) else ()
+        return Response(failed.status, failed.body, failed.content_type, (*self._headers, *wait))
 
     def _preflight(self, request: Request) -> Response:
         if re.search(r"https?://", request.headers.get("origin", "")):

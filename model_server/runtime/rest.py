@@ -18,6 +18,7 @@ from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.open_inference import find_route, model_metadata, server_metadata
+from model_server.runtime.openapi import describe
 from model_server.runtime.page import page
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
@@ -34,6 +35,7 @@ _CORS = (
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
 _INT64_MAX = 2**63 - 1
+_VERSION = importlib.metadata.version("keras-operator")
 _METHODS = {"classify": Method.CLASSIFY, "regress": Method.REGRESS}
 
 
@@ -73,6 +75,8 @@ class RestApi:
             return Response(200, self._metrics.page(), "text/plain")
         if request.path == "/" and request.method in {"GET", "HEAD"}:
             return page(name for name, servable in self._manager.serving() if picture_signature(servable.interface))
+        if request.path == "/openapi.json" and request.method == "GET":
+            return Response(200, describe(self._manager.serving(), _VERSION), headers=self._headers)
         if request.path.startswith("/v2"):
             return await self._open_inference(request)
         if not request.path.lower().startswith("/v1/"):
@@ -106,7 +110,7 @@ class RestApi:
         try:
             match request.method, request.path:
                 case "GET", "/v2":
-                    body = server_metadata(importlib.metadata.version("keras-operator"))
+                    body = server_metadata(_VERSION)
                 case "GET", "/v2/health/live":
                     body = b'{"live":true}'
                 case "GET", "/v2/health/ready":

@@ -269,8 +269,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
                 changes["shear"] = 10
             if changes.get("mixup") or changes.get("cutmix"):
                 training.pop("loss", None)
-        if "earlyStopping" in training:
-            training["earlyStopping"] |= {"restoreBestWeights": True, "minDelta": 0.01}
+        _mend_course(training, rng)
         for gate in spec.get("evaluation", {}).get("gates", ()):
             gate.pop("max", None)
             gate.pop("maxDropFromServing", None)
@@ -279,6 +278,24 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             if gate["metric"] in {"precision", "recall", "f1"}:
                 gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
+
+
+def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
+    """Let what ends a training, and what it asks of nodes, agree with each other."""
+    if "earlyStopping" in training:
+        training["earlyStopping"] |= {"restoreBestWeights": True, "minDelta": 0.01, "patience": rng.randint(5, 9)}
+    if "reduceOnPlateau" in training:
+        training["reduceOnPlateau"] |= {"minDelta": 0.01, "patience": rng.randint(1, 4)}
+        training["epochs"] = rng.randint(6, 100)
+    if "stopAt" in training:
+        training["stopAt"]["value"] = rng.choice([0.5, 0.99, 1])
+    if "maxDurationSeconds" in training:
+        training["maxDurationSeconds"] = rng.randint(1, 59)
+    if "nvidia.com/gpu" in training.get("resources", {}).get("limits", {}):
+        training.pop("gpusPerWorker", None)
+    for toleration in training.get("tolerations", ()):
+        if toleration.get("operator") == "Exists":
+            toleration.pop("value", None)
 
 
 def _places(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -8,8 +8,8 @@ from model_server.agent.agent import FetchFailed
 from model_server.agent.options import Options
 
 
-def fetch_servable(options: Options) -> int:
-    """Bring the wanted version to the models folder, verified; returns its size in bytes. Raises FetchFailed."""
+def fetch_servable(options: Options, number: int) -> int:
+    """Bring a version to the models folder, verified; returns its size in bytes. Raises FetchFailed."""
     # Imported here, in the fetching thread: boto3 takes a good part of a second, and probes are answered meanwhile.
     import model_store as store  # noqa: PLC0415
 
@@ -25,7 +25,7 @@ def fetch_servable(options: Options) -> int:
     try:
         opened = store.open_store(options.store_uri, endpoint=options.endpoint)
         options.base_path.mkdir(parents=True, exist_ok=True)
-        return store.fetch(opened, options.version, options.base_path).bytes
+        return store.fetch(opened, number, options.base_path).bytes
     except store.StoreError as error:
         reason = next((word for kind, word in reasons.items() if isinstance(error, kind)), "FetchFailed")
         raise FetchFailed(reason, str(error), retryable=error.retryable) from error

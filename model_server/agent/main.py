@@ -13,6 +13,7 @@ from model_server.agent.agent import Agent, Fetch
 from model_server.agent.fetching import fetch_servable
 from model_server.agent.options import Options, parse_options
 from model_server.agent.pages import Pages, error_response
+from model_server.agent.wishes import OneVersion, RolloutFolder
 from model_server.http_server import HttpServer, Limits
 
 _LOG = logging.getLogger(__name__)
@@ -23,7 +24,7 @@ def main() -> None:
     options = parse_options(sys.argv[1:])
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(message)s")
     logging.getLogger("botocore").setLevel(logging.WARNING)
-    code = asyncio.run(_serve(options, lambda: fetch_servable(options)))
+    code = asyncio.run(_serve(options, lambda number: fetch_servable(options, number)))
     logging.shutdown()
     # A fetch under way cannot be interrupted, and the interpreter would wait for its thread; what it has written is
     # taken up again by the next fetch.
@@ -35,7 +36,8 @@ async def _serve(options: Options, fetch: Fetch) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    agent = Agent(options, fetch)
+    wishes = OneVersion(options.version) if options.version else RolloutFolder(options.rollout_dir or Path())
+    agent = Agent(options, wishes, fetch)
     server = HttpServer(Pages(agent).handle, error_response, Limits(body=64 * 1024, idle=60.0))
     try:
         await server.start("0.0.0.0", options.port)  # noqa: S104 - probed by the kubelet

@@ -11,12 +11,13 @@ from urllib.parse import urlsplit
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
-    """What to fetch, where to put it, and whom to tell."""
+    """What to fetch, where to put it, and whom to tell. Exactly one of `version` and `rollout_dir` is set."""
 
     store_uri: str
     endpoint: str | None
     model_name: str
-    version: int
+    version: int | None
+    rollout_dir: Path | None
     models_dir: Path
     config_file: Path
     runtime_url: str
@@ -41,7 +42,9 @@ def parse_options(arguments: Sequence[str]) -> Options:
     )
     parser.add_argument("--endpoint", default=None, help="address of an S3-compatible service")
     parser.add_argument("--model-name", required=True, help="NAME in /v1/models/NAME")
-    parser.add_argument("--version", required=True, type=_version, help="number of the version to serve")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--version", type=_version, help="number of the one version to serve")
+    which.add_argument("--rollout-dir", type=Path, help="folder whose files say which version to serve, and change")
     parser.add_argument("--models-dir", required=True, type=Path, help="folder shared with the runtime")
     parser.add_argument("--config-file", required=True, type=Path, help="the runtime's --model_config_file")
     parser.add_argument("--runtime-url", default="http://127.0.0.1:8501", type=_url, help="the runtime's REST port")

@@ -29,9 +29,9 @@ class _Page(msgspec.Struct):
 
 
 def ask_runtime(url: str, model: str) -> Mapping[int, RuntimeVersion] | None:
-    """The versions of `model` by number, empty when the runtime does not know the model yet.
+    """The versions of `model` by number, empty when the runtime does not know the model yet, or does not run.
 
-    None when the runtime does not answer at all, or not as TensorFlow Serving would. Blocks for at most a few seconds.
+    None when the runtime does not answer, or not as TensorFlow Serving would. Blocks for at most a few seconds.
     """
     parts = urlsplit(url)
     connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=_TIMEOUT_SECONDS)
@@ -45,6 +45,9 @@ def ask_runtime(url: str, model: str) -> Mapping[int, RuntimeVersion] | None:
             return None
         page = msgspec.json.decode(body, type=_Page)
         return {int(entry.version): entry for entry in page.model_version_status}
+    except ConnectionRefusedError:
+        # Nobody listens: unlike one that is too busy to answer, a runtime that is gone has nothing loaded.
+        return {}
     except (OSError, http.client.HTTPException, msgspec.DecodeError, ValueError):
         return None
     finally:

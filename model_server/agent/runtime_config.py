@@ -9,15 +9,16 @@ from pathlib import Path
 MONITORING_CONFIG = 'prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }\n'
 
 
-def models_config(name: str, base_path: Path, version: int) -> str:
-    """A ModelServerConfig with one model and exactly one of its versions."""
+def models_config(name: str, base_path: Path, *versions: int) -> str:
+    """A ModelServerConfig with one model and exactly these of its versions."""
+    numbers = " ".join(f"versions: {version}" for version in versions)
     return (
         "model_config_list {\n"
         "  config {\n"
         f"    name: {_quote(name)}\n"
         f"    base_path: {_quote(str(base_path))}\n"
         '    model_platform: "tensorflow"\n'
-        f"    model_version_policy {{ specific {{ versions: {version} }} }}\n"
+        f"    model_version_policy {{ specific {{ {numbers} }} }}\n"
         "  }\n"
         "}\n"
     )

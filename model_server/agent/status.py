@@ -41,10 +41,16 @@ class VersionStatus(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AgentStatus(msgspec.Struct, frozen=True):
-    """The body of `/status`. `times` has RFC 3339 times of: started, fetched, configured, available."""
+    """The body of `/status`.
+
+    `serving` is the version that answers every request; None while none does. `swaps` counts how often another took its
+    place in this pod. `times` has RFC 3339 times of: started, fetched, configured, available.
+    """
 
     model: str
-    wanted: int
+    wanted: int | None
+    serving: int | None
+    swaps: int
     phase: Phase
     versions: list[VersionStatus]
     error: Trouble | None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from keras_operator.cluster.reference import (
+    CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     JOB,
@@ -26,6 +27,7 @@ CHILDREN = (
     HORIZONTAL_POD_AUTOSCALER,
     POD_DISRUPTION_BUDGET,
     NETWORK_POLICY,
+    CONFIG_MAP,
     POD,
 )
 

@@ -22,15 +22,17 @@ from keras_operator.cluster.failure import ApiFailure
 from keras_operator.cluster.reference import Key, Kind, Ref
 from keras_operator.kinds import MODEL, VERSION
 from keras_operator.plan.observed import (
+    AgentReport,
     AgentTrouble,
+    AppliedChild,
     Autoscaler,
-    Child,
     Deployment,
     Job,
     JobState,
     Model,
     Observed,
     Pod,
+    Start,
     Version,
 )
 
@@ -38,6 +40,7 @@ APPLIED_KINDS = (
     reference.SERVICE_ACCOUNT,
     reference.SERVICE,
     reference.NETWORK_POLICY,
+    reference.CONFIG_MAP,
     reference.DEPLOYMENT,
     reference.HORIZONTAL_POD_AUTOSCALER,
     reference.POD_DISRUPTION_BUDGET,
@@ -50,6 +53,9 @@ _REMEMBERED_PODS = 10_000
 _LATE = timedelta(seconds=10)
 # A Job that has no pod this long after its creation is being refused one; its Events say by whom.
 _PODLESS = timedelta(seconds=5)
+
+Answer = Progress | tuple[AgentReport, AgentTrouble | None]
+"""What a pod says: one of a run how far it is, an agent what it serves and what is in its way."""
 
 
 class Observer:
@@ -69,7 +75,7 @@ class Observer:
         self._client = client
         self._clock = clock
         self._project = project
-        self._answers: OrderedDict[str, tuple[float, Progress | AgentTrouble | None]] = OrderedDict()
+        self._answers: OrderedDict[str, tuple[float, Answer | None]] = OrderedDict()
         self._ended: OrderedDict[str, datetime] = OrderedDict()
         self._read: OrderedDict[str, datetime] = OrderedDict()
         self._requests = 0
@@ -80,8 +86,8 @@ class Observer:
         if before.model is None:
             return before
         jobs, pods, requests = before.jobs, before.pods, self._requests
-        progress, troubles, warnings = await asyncio.gather(
-            self._progress(jobs, pods), self._agent_troubles(pods), self._job_warnings(jobs, pods)
+        progress, agents, warnings = await asyncio.gather(
+            self._progress(jobs, pods), self._agents(pods), self._job_warnings(jobs, pods)
         )
         now = before
         if self._requests != requests or jobs:
@@ -90,7 +96,13 @@ class Observer:
             now = self.seen(key)
         if now.model is None:
             return now
-        return dataclasses.replace(now, progress=progress, agent_troubles=troubles, job_warnings=warnings)
+        return dataclasses.replace(
+            now,
+            progress=progress,
+            agent_troubles=tuple(trouble for _, trouble in agents.values() if trouble),
+            agent_reports={name: report for name, (report, _) in agents.items()},
+            job_warnings=warnings,
+        )
 
     def seen(self, key: Key) -> Observed:
         """What the cache holds of one model, without asking anybody.
@@ -128,10 +140,12 @@ class Observer:
         children = {kind.kind: child for kind in APPLIED_KINDS if (child := self._own_child(kind, key, identity.uid))}
         deployment = children.get(reference.DEPLOYMENT.kind)
         autoscaler = children.get(reference.HORIZONTAL_POD_AUTOSCALER.kind)
+        start = children.get(reference.CONFIG_MAP.kind)
         return dataclasses.replace(
             observed,
             deployment=deployment if isinstance(deployment, Deployment) else None,
             autoscaler=autoscaler if isinstance(autoscaler, Autoscaler) else None,
+            start=start if isinstance(start, Start) else None,
             children=children,
         )
 
@@ -149,9 +163,9 @@ class Observer:
         same = first.identity.uid == model.identity.uid
         return "" if same else f"{first.identity.namespace}/{first.identity.name}"
 
-    def _own_child(self, kind: Kind, key: Key, uid: str) -> Child | Deployment | Autoscaler | None:
+    def _own_child(self, kind: Kind, key: Key, uid: str) -> AppliedChild | None:
         child = self._cache.get(Ref(kind, *key))
-        if isinstance(child, Child | Deployment | Autoscaler) and child.identity.owner_uid == uid:
+        if isinstance(child, AppliedChild) and child.identity.owner_uid == uid:
             return child
         return None
 
@@ -194,20 +208,25 @@ class Observer:
                 return answer if isinstance(answer, Progress) else None
         return None
 
-    async def _agent_troubles(self, pods: tuple[Pod, ...]) -> tuple[AgentTrouble, ...]:
+    async def _agents(self, pods: tuple[Pod, ...]) -> dict[str, tuple[AgentReport, AgentTrouble | None]]:
         waiting = [pod for pod in pods if pod.knows_what_it_waits_for]
         answers = await asyncio.gather(
             *(self._ask(pod, f"http://{_host(pod.ip)}:{AGENT_PORT}/status") for pod in waiting)
         )
-        return tuple(answer for answer in answers if isinstance(answer, AgentTrouble))
+        return {
+            pod.identity.name: answer
+            for pod, answer in zip(waiting, answers, strict=True)
+            if answer is not None and not isinstance(answer, Progress)
+        }
 
-    async def _ask(self, pod: Pod, url: str) -> Progress | AgentTrouble | None:
+    async def _ask(self, pod: Pod, url: str) -> Answer | None:
         """The answer of a pod, at most about once a second; in between the last one."""
         asked, last = self._answers.get(pod.identity.uid, (-_ASK_EVERY_SECONDS, None))
         now = self._clock.monotonic()
         if now - asked < _ASK_EVERY_SECONDS:
             return last
         self._requests += 1
+        answer: Answer | None
         try:
             answer = _read(pod, await self._client.http_json(url))
         except (ApiFailure, msgspec.ValidationError):
@@ -234,13 +253,19 @@ class Observer:
         return warnings
 
 
-def _read(pod: Pod, answer: dict[str, object]) -> Progress | AgentTrouble | None:
+def _read(pod: Pod, answer: dict[str, object]) -> Answer:
     if pod.component != "serving":
         return msgspec.convert(answer, Progress)
+    wanted, serving, swaps = (answer.get(name) for name in ("wanted", "serving", "swaps"))
+    report = AgentReport(
+        wanted=wanted if isinstance(wanted, int) else None,
+        serving=serving if isinstance(serving, int) else None,
+        swaps=swaps if isinstance(swaps, int) else 0,
+    )
     error = answer.get("error")
     if not isinstance(error, dict):
-        return None
-    return AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
+        return report, None
+    return report, AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
 
 
 def _remembered(times: OrderedDict[str, datetime], uid: str, otherwise: datetime) -> datetime:

@@ -32,10 +32,14 @@ from keras_operator.plan.observed import (
     JobState,
     Model,
     Pod,
+    Start,
     Version,
 )
 
 VERSION_LABEL = "keras-operator.dev/version"
+WISH_ANNOTATION = "keras-operator.dev/version"
+SWAPS_ANNOTATION = "keras-operator.dev/swaps"
+RENEWAL_ANNOTATION = "keras-operator.dev/renewal"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 # Of Kueue, as its documentation asks for it on a Job.
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -120,12 +124,12 @@ def _pod(body: Body) -> Pod:
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     scheduled, ready = conditions.get("PodScheduled", {}), conditions.get("Ready", {})
     stuck = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
-    number = labels.get(VERSION_LABEL, "")
+    annotations = body["metadata"].get("annotations") or {}
     who = identity(body)
     containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
     return Pod(
         identity=who,
-        number=int(number) if number.isdecimal() else 0,
+        number=_number(labels, VERSION_LABEL),
         component=labels.get(COMPONENT_LABEL, ""),
         phase=status.get("phase", ""),
         ip=status.get("podIP", ""),
@@ -137,6 +141,9 @@ def _pod(body: Body) -> Pod:
         gates=tuple(gate["name"] for gate in (body.get("spec") or {}).get("schedulingGates") or ()),
         containers=tuple(_container(one) for one in containers),
         job_uid=(who.owner_uid or "") if labels.get(COMPONENT_LABEL) != "serving" else "",
+        wish=_number(annotations, WISH_ANNOTATION),
+        swaps=_number(annotations, SWAPS_ANNOTATION),
+        renewal=_number(annotations, RENEWAL_ANNOTATION) if RENEWAL_ANNOTATION in annotations else None,
     )
 
 
@@ -160,13 +167,14 @@ def _container(status: Body) -> Container:
 
 def _deployment(body: Body) -> Deployment:
     spec, status = body["spec"], body.get("status") or {}
-    number = ((spec["template"]["metadata"].get("labels")) or {}).get(VERSION_LABEL, "")
+    template = spec["template"]["metadata"]
+    annotations = template.get("annotations") or {}
     conditions = {c["type"]: c for c in status.get("conditions") or ()}
     failure, progress = conditions.get("ReplicaFailure", {}), conditions.get("Progressing", {})
     return Deployment(
         identity=identity(body),
         content=_content(body),
-        number=int(number) if number.isdecimal() else 0,
+        number=_number(template.get("labels") or {}, VERSION_LABEL),
         replicas=spec.get("replicas", 1),
         owns_replicas=_owns_replicas(body),
         observed_generation=status.get("observedGeneration", 0),
@@ -176,6 +184,7 @@ def _deployment(body: Body) -> Deployment:
         total=status.get("replicas", 0),
         failure=failure.get("message", "") if failure.get("status") == "True" else "",
         stuck=progress.get("reason") == "ProgressDeadlineExceeded",
+        renewal=_number(annotations, RENEWAL_ANNOTATION) if RENEWAL_ANNOTATION in annotations else None,
     )
 
 
@@ -209,6 +218,16 @@ def _autoscaler(body: Body) -> Autoscaler:
     )
 
 
+def _start(body: Body) -> Start:
+    return Start(identity(body), _content(body), _number(body.get("data") or {}, "version"))
+
+
+def _number(words: Mapping[str, str], name: str) -> int:
+    """A whole number among labels, annotations or data; 0 where it is missing or none."""
+    word = words.get(name, "")
+    return int(word) if word.isascii() and word.isdecimal() else 0
+
+
 def _child(body: Body) -> Child:
     return Child(identity(body), _content(body))
 
@@ -237,4 +256,5 @@ _PROJECTIONS: dict[Kind, Callable[[Body], object]] = {
     reference.POD: _pod,
     reference.DEPLOYMENT: _deployment,
     reference.HORIZONTAL_POD_AUTOSCALER: _autoscaler,
+    reference.CONFIG_MAP: _start,
 }

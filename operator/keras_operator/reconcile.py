@@ -19,7 +19,7 @@ from keras_operator.cluster import reference
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock
-from keras_operator.cluster.failure import AlreadyExists, ApiFailure, Forbidden, Invalid, NotFound
+from keras_operator.cluster.failure import AlreadyExists, ApiFailure, Conflict, Forbidden, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.reference import Key, Ref
 from keras_operator.kinds import CHILDREN, MODEL, VERSION
@@ -27,11 +27,11 @@ from keras_operator.observation import Observer
 from keras_operator.phases import PhaseCounter
 from keras_operator.plan import Plan, plan
 from keras_operator.plan.causes import namespace_ends, refusal_sentence
-from keras_operator.plan.desired import Desired, Notice, Removal, Seed, Template
+from keras_operator.plan.desired import Desired, Mark, Notice, Removal, Seed, Template
 from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
-from keras_operator.plan.observed import Autoscaler, Child, Deployment, Model, Observed
-from keras_operator.projection import identity, project
+from keras_operator.plan.observed import AppliedChild, Model, Observed
+from keras_operator.projection import SWAPS_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION, identity, project
 from keras_operator.render import Renderer, TemplateError
 from keras_operator.settings import Settings
 
@@ -170,6 +170,7 @@ class Reconciler:
             *(self._keep(model, observed, desired) for desired in keep),
             *(self._create(desired) for desired in create),
             *(self._remove(model, removal) for removal in todo.remove),
+            *(self._mark(model, mark) for mark in todo.marks),
         )
         if todo.seed and not observed.deployment and all(outcome.done for outcome in outcomes):
             outcomes.append(await self._hand_over_replicas(model, todo.seed))
@@ -206,13 +207,11 @@ class Reconciler:
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
         made = self._remember(ref, (ref.namespace, model.identity.name), body)
-        if isinstance(made, Child | Deployment | Autoscaler):
+        if isinstance(made, AppliedChild):
             self._accepted[ref] = (_digest(wanted), made.content)
         return Outcome(applied=True, wrote=f"{ref.kind.kind} {ref.name}")
 
-    def _in_sync(
-        self, ref: Ref, manifest: Mapping[str, Any], wanted: bytes, child: Child | Deployment | Autoscaler
-    ) -> bool:
+    def _in_sync(self, ref: Ref, manifest: Mapping[str, Any], wanted: bytes, child: AppliedChild) -> bool:
         if self._accepted.get(ref) == (_digest(wanted), child.content):
             return True
         if drifted(manifest, child.content):
@@ -256,6 +255,33 @@ class Reconciler:
             return _outcome(f"{removal.kind} {removal.name}", failure)
         logger.info("deleted %s %s, which is wanted no longer", removal.kind, removal.name)
         return Outcome()
+
+    async def _mark(self, model: Model, mark: Mark) -> Outcome:
+        """Tell a pod what it is to serve, and everybody what it serves."""
+        namespace = model.identity.namespace
+        ref = Ref(reference.POD, namespace, mark.pod)
+        entry = self._cache.entry(ref)
+        if entry is None or entry.uid != mark.uid:
+            return Outcome()
+        # Only onto the state that was seen: what another replica has seen the pod serve since must not be taken back.
+        metadata = {
+            "namespace": namespace,
+            "name": mark.pod,
+            "uid": mark.uid,
+            "resourceVersion": entry.resource_version,
+            "labels": {VERSION_LABEL: str(mark.serves)} if mark.serves else {},
+            "annotations": {WISH_ANNOTATION: str(mark.wanted), SWAPS_ANNOTATION: str(mark.swaps)},
+        }
+        try:
+            body = await self._client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})
+        except (NotFound, Conflict):
+            # Gone or changed: its own event comes, and this is for the case that it does not.
+            return Outcome(again=_IN_THE_WAY_SECONDS)
+        except ApiFailure as failure:
+            return _outcome(f"marking Pod {mark.pod}", failure)
+        self._remember(ref, (namespace, model.identity.name), body)
+        logger.info("told pod %s to serve version %d", mark.pod, mark.wanted)
+        return Outcome(again=0.0)
 
     async def _hand_over_replicas(self, model: Model, seed: Seed, uid: str | None = None) -> Outcome:
         """With the uid of the Deployment that was seen, only that one is changed, and none is made in its place."""

@@ -17,6 +17,7 @@ from keras_operator.cluster.connection import connect
 from keras_operator.cluster.failure import Forbidden
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.reference import (
+    CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     JOB,
@@ -132,6 +133,7 @@ APPLIED: dict[Kind, dict[str, Any]] = {
     },
     POD_DISRUPTION_BUDGET: {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": LABELS}}},
     NETWORK_POLICY: {"spec": {"podSelector": {"matchLabels": LABELS}}},
+    CONFIG_MAP: {"data": {"version": "1"}},
 }
 
 

@@ -77,6 +77,10 @@ class ObjectStore:
         """Write one object."""
         self._s3.put_object(Bucket=bucket, Key=key, Body=data)
 
+    def remove(self, bucket: str, key: str) -> None:
+        """Delete one object."""
+        self._s3.delete_object(Bucket=bucket, Key=key)
+
     def link(self, bucket: str, key: str) -> str:
         """A URL that gives one object to whoever has it, for an hour."""
         url: str = self._s3.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": key})

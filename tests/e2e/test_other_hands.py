@@ -26,9 +26,23 @@ NAME = "handled"
 ROOT = Path(__file__).resolve().parents[2]
 # A model that never gets a node needs no CPU for a test about its Job.
 NO_NODE = {"training": {"resources": {"requests": {"cpu": 1000}}}}
-SCALED = {"serving": {"autoscaling": {"minReplicas": 2, "maxReplicas": 3}, "resources": {"requests": {"cpu": "20m"}}}}
+SCALED = {
+    "serving": {
+        "autoscaling": {"minReplicas": 2, "maxReplicas": 3},
+        "rollout": {"strategy": "Hot"},
+        "resources": {"requests": {"cpu": "20m"}},
+    }
+}
 FINALIZER = "example.com/hanging"
-KEPT = ("ServiceAccount", "Service", "NetworkPolicy", "HorizontalPodAutoscaler", "PodDisruptionBudget", "Deployment")
+KEPT = (
+    "ServiceAccount",
+    "Service",
+    "NetworkPolicy",
+    "ConfigMap",
+    "HorizontalPodAutoscaler",
+    "PodDisruptionBudget",
+    "Deployment",
+)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +92,7 @@ EDITS: dict[str, tuple[Any, Callable[[Object], Any]]] = {
         {"spec": {"template": {"spec": {"serviceAccountName": "default"}}}},
         lambda seen: seen["spec"]["template"]["spec"]["serviceAccountName"],
     ),
+    "ConfigMap": ({"data": {"version": "7"}}, lambda seen: seen["data"]["version"]),
     "ServiceAccount": ({"automountServiceAccountToken": True}, lambda seen: seen["automountServiceAccountToken"]),
 }
 

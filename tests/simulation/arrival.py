@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from keras_operator.api import KerasModelSpec, Reason, decode_model, inputs_hash
+from keras_operator.api import KerasModelSpec, Reason, Strategy, decode_model, inputs_hash
 from keras_operator.cluster.reference import (
+    CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     JOB,
     NETWORK_POLICY,
+    POD,
     POD_DISRUPTION_BUDGET,
     SERVICE,
     SERVICE_ACCOUNT,
@@ -18,9 +20,11 @@ from keras_operator.cluster.reference import (
 )
 from keras_operator.kinds import CHILDREN, MODEL, VERSION
 from keras_operator.plan.serving import least_replicas
+from keras_operator.projection import VERSION_LABEL
 
+from tests.simulation.kubelet import SERVES
 from tests.simulation.memory_store import ObjectStorage
-from tests.simulation.object_table import Body, ObjectTable, controller_uid
+from tests.simulation.object_table import Body, ObjectTable, controller_uid, labels
 from tests.simulation.truth import Truth, deployment_facts
 
 _ENDED = ("Published", "Rejected", "Failed")
@@ -119,13 +123,34 @@ def _served(table: ObjectTable, ref: Ref, spec: KerasModelSpec, status: Body, nu
         return
     facts = deployment_facts(body)
     count = spec.serving.replicas if spec.serving.autoscaling is None else facts.replicas
-    if (facts.number, facts.served_name, facts.replicas) != (number, spec.serving.model_name, count):
+    hot = spec.serving.rollout.strategy is Strategy.HOT
+    named = 0 if hot else number
+    if (facts.number, facts.served_name, facts.replicas) != (named, spec.serving.model_name, count):
         yield f"{ref} serves {facts}, and should serve version {number} on {count} pods as {spec.serving.model_name}"
     elif body["spec"]["template"]["spec"]["containers"][0]["image"] != "server:1":
         yield f"{ref} serves with an image that people wrote"
+    elif hot and (odd := _pods_with_another_version(table, ref, body, number)):
+        yield odd
     elif not facts.rolled_out:
         yield f"{ref} is not rolled out: {facts}"
     elif (status["phase"], status.get("servingVersion")) != ("Serving", number):
         yield f"{ref} serves version {number} and says {status['phase']}, {status.get('servingVersion')}"
     elif next(one["status"] for one in status["conditions"] if one["type"] == "Ready") != "True":
         yield f"{ref} serves and is not ready"
+
+
+def _pods_with_another_version(table: ObjectTable, ref: Ref, deployment: Body, number: int) -> str:
+    """What of the pods that swap versions, or of what new ones start with, is of another version."""
+    start = table.get(Ref(CONFIG_MAP, ref.namespace, ref.name))
+    if start is None or start["data"] != {"version": str(number)}:
+        return f"new pods of {ref} start with {start and start['data']}, and should with version {number}"
+    pods = [
+        body
+        for _, body in table.owned(deployment["metadata"]["uid"], POD)
+        if "deletionTimestamp" not in body["metadata"]
+    ]
+    for pod in pods:
+        found = (labels(pod).get(VERSION_LABEL), pod["status"].get(SERVES))
+        if found != (str(number), number):
+            return f"pod {pod['metadata']['name']} of {ref} has label and version {found}, and should have {number}"
+    return ""

@@ -192,6 +192,7 @@ class Controllers:
         body = {
             "metadata": {
                 "labels": {**template["metadata"]["labels"], **more_labels},
+                "annotations": dict(template["metadata"].get("annotations") or {}),
                 "ownerReferences": [
                     {
                         "apiVersion": owner["apiVersion"],

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_operator.api import inputs_hash
+from keras_operator.api import KerasModelSpec, inputs_hash
 from keras_operator.cluster.reference import (
+    CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     JOB,
@@ -18,6 +19,7 @@ from keras_operator.cluster.reference import (
 )
 from keras_operator.kinds import MODEL, VERSION
 from keras_operator.plan.serving import least_replicas
+from keras_operator.projection import VERSION_LABEL, WISH_ANNOTATION
 
 from tests.simulation import people
 from tests.simulation.memory_store import ObjectStorage
@@ -86,6 +88,10 @@ class Invariants:
             self._job_made(change)
         elif change.ref.kind == DEPLOYMENT:
             self._deployment(change)
+        elif change.ref.kind == CONFIG_MAP:
+            self._start(change)
+        elif change.ref.kind == POD:
+            self._pod_told(change)
         elif change.ref.kind == MODEL:
             self._model_status(change)
 
@@ -94,12 +100,18 @@ class Invariants:
         if change.ref.kind in {MODEL, VERSION} or change.before is None:
             return
         owner = controller_uid(change.before)
+        if change.ref.kind == POD:
+            # It belongs to its Deployment (there are no ReplicaSets here), and that to the model.
+            deployment = self._table.named(owner or "")
+            if deployment is None:
+                return
+            owner = controller_uid(deployment)
         ours = labels(change.before).get(people.MANAGED_BY) == "keras-operator"
         known = owner in self._truth.specs or owner in self._truth.versions
         _hold(
             known or (owner is None and ours), "nothing is taken over", f"{change.ref} belongs to {owner or 'people'}"
         )
-        if change.after is not None and owner is not None:
+        if change.after is not None and owner is not None and change.ref.kind != POD:
             _hold(controller_uid(change.after) == owner, "nothing is taken over", f"{change.ref} changed its owner")
 
     def _version_made(self, change: Change) -> None:
@@ -167,6 +179,8 @@ class Invariants:
         assert change.after is not None
         facts = deployment_facts(change.after)
         model = controller_uid(change.after) or ""
+        if facts.hot:
+            return
         version = self._truth.numbers(model).get(facts.number)
         self._may_serve(change, version, facts.number)
         assert version is not None
@@ -176,8 +190,52 @@ class Invariants:
         since = self._seen_until(change.actor, MODEL) - _LATE_SECONDS
         spells = [one for one in self._truth.deployments[model] if one.since < change.time and one.overlaps(since)]
         served = {spell.what.number for spell in spells}
+        if any(spell.what.hot for spell in spells):
+            # It named no version, and its pods went from one to another.
+            served |= {one.what for one in self._truth.serving[change.ref.namespace, change.ref.name]}
         if was is not None and facts.number not in served:
             self._known_spec(change, model, lambda spec: wants(spec, version))
+
+    def _start(self, change: Change) -> None:
+        """What new pods start with has served before, unless nothing serves: no new pod is the first to try."""
+        assert change.after is not None
+        number, model = int(change.after["data"]["version"]), controller_uid(change.after) or ""
+        self._may_serve(change, self._truth.numbers(model).get(number), number)
+        since = self._seen_until(change.actor, POD) - _LATE_SECONDS
+        namesakes = self._truth.serving[change.ref.namespace, change.ref.name]
+        served = {spell.what for spell in namesakes if spell.overlaps(since)}
+        always = [spell for spell in namesakes if spell.since < since and spell.until is None]
+        _hold(
+            number in {spell.what for spell in namesakes} or not always,
+            "new pods start with what has served",
+            f"{change.ref} names version {number}, and pods serve {sorted(served)}",
+        )
+
+    def _pod_told(self, change: Change) -> None:
+        """A pod is told a version that may serve, and bears the label of one that it served."""
+        assert change.after is not None
+        deployment = self._table.named(controller_uid(change.after) or "")
+        if deployment is None:
+            return
+        told = (change.after["metadata"].get("annotations") or {}).get(WISH_ANNOTATION, "")
+        model = controller_uid(deployment) or ""
+        self._may_serve(change, self._truth.numbers(model).get(int(told)), int(told))
+        label = labels(change.after).get(VERSION_LABEL)
+        served = {spell.what for spell in self._truth.pods[change.uid]}
+        _hold(
+            label is None or int(label) in served,
+            "a pod bears the version that it serves",
+            f"{change.ref} is labelled {label}, and served {sorted(served)}",
+        )
+        before = labels(change.before or {"metadata": {}}).get(VERSION_LABEL)
+        if label is not None and label != before:
+            since = change.time - _LATE_SECONDS
+            late = {spell.what for spell in self._truth.pods[change.uid] if spell.overlaps(since)}
+            _hold(
+                int(label) in late,
+                "a pod bears the version that it serves",
+                f"{change.ref} becomes labelled {label}, and since {since:.1f} s served {sorted(late)}",
+            )
 
     def _may_serve(self, change: Change, version: VersionFacts | None, number: int) -> None:
         rule = "only a published version serves"
@@ -253,7 +311,8 @@ class Invariants:
         name = spec.serving.model_name
         for spell in self._truth.deployments[uid]:
             facts = spell.what
-            version = self._truth.numbers(uid).get(facts.number)
+            numbers = self._truth.numbers(uid)
+            version = self._served_by_pods(ref, spec, numbers, since) if facts.hot else numbers.get(facts.number)
             fits = facts.served_name == name and version is not None and wants(spec, version)
             counted = spec.serving.autoscaling is not None or facts.replicas == spec.serving.replicas
             if spell.overlaps(since) and facts.rolled_out and fits and counted:
@@ -262,6 +321,14 @@ class Invariants:
             f"a status says what is so: {ref} claims Ready for generation {generation}, and no Deployment since "
             f"{since:.1f} s was that and rolled out"
         )
+
+    def _served_by_pods(
+        self, ref: Ref, spec: KerasModelSpec, numbers: dict[int, VersionFacts], since: float
+    ) -> VersionFacts | None:
+        """A version that the spec asks for and that pods answered with."""
+        served = {spell.what for spell in self._truth.serving[ref.namespace, ref.name] if spell.overlaps(since)}
+        found = [numbers[number] for number in served if number in numbers]
+        return next((version for version in found if wants(spec, version)), None)
 
 
 def _reason(status: Body) -> str:

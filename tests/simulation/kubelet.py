@@ -3,18 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
 import msgspec
 from keras_operator.api import RunError, RunResult, RunSpec, RunStage
 from keras_operator.cluster.failure import ServerUnavailable
-from keras_operator.cluster.reference import POD, Ref
-from keras_operator.projection import COMPONENT_LABEL, VERSION_LABEL
+from keras_operator.cluster.reference import CONFIG_MAP, POD, Ref
+from keras_operator.projection import COMPONENT_LABEL, WISH_ANNOTATION
 
 from tests.simulation.controllers import ACTOR, Schedule
 from tests.simulation.memory_store import ObjectStorage
 from tests.simulation.object_table import Body, Change, ObjectTable, labels
+
+SERVES = "serves"
+"""In a serving pod's status: the version that it really answers with, which nobody but the simulation knows."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """The agent of a pod: what it is to serve, what it serves, how often that was changed, and what is in its way."""
+
+    wanted: int = 0
+    serving: int = 0
+    swaps: int = 0
+    trouble: str = ""
 
 
 class Kubelet:
@@ -46,6 +60,7 @@ class Kubelet:
         self._later = later
         self._step = step
         self._addresses: dict[str, Ref] = {}
+        self._agents: dict[str, Agent] = {}
         table.listeners.append(self._saw)
 
     def answer(self, url: str) -> Mapping[str, Any]:
@@ -59,7 +74,9 @@ class Kubelet:
         if not pod or pod["status"]["phase"] != "Running" or (not self.calm and self._random.random() < 0.3):
             raise ServerUnavailable(0, "Unreachable", f"{url}: connection refused")
         if url.endswith("/status"):
-            return {"error": {"reason": "NotPublished", "message": "it is not there yet"}}
+            agent = self._agents.setdefault(pod["metadata"]["uid"], Agent())
+            said = {"wanted": agent.wanted, "serving": agent.serving or None, "swaps": agent.swaps}
+            return said | ({"error": {"reason": "StoreUnreachable", "message": agent.trouble}} if agent.trouble else {})
         return {"stage": "training", "epoch": self._random.randint(1, 3), "epochs": 3, "metrics": {}}
 
     def _saw(self, change: Change) -> None:
@@ -70,6 +87,9 @@ class Kubelet:
                 self._later(self._seconds(1, 20), lambda: self._take_away(change.ref, change.uid))
         elif change.before is None:
             self._later(self._seconds(0.2, 8), lambda: self._start(change.ref, change.uid))
+        elif _wish(change.before) != _wish(change.after):
+            # The kubelet brings the annotation into the pod a little later.
+            self._later(self._seconds(0.1, 3), lambda: self._load(change.ref, change.uid))
 
     def _start(self, ref: Ref, uid: str) -> None:
         pod = self._alive(ref, uid)
@@ -89,18 +109,37 @@ class Kubelet:
         self._later(self._seconds(1, 12), lambda: self._load(ref, uid) if serving else self._run(ref, uid))
 
     def _load(self, ref: Ref, uid: str) -> None:
-        """A serving pod is ready once its version is published and loaded."""
+        """A serving pod is ready once its version is published and loaded, also while another takes its place."""
         pod = self._alive(ref, uid)
-        if pod is None:
+        if pod is None or pod["status"]["phase"] != "Running":
             return
         arguments = dict(
             argument.split("=", 1) for argument in pod["spec"]["initContainers"][0]["args"] if "=" in argument
         )
-        if (arguments["--store-uri"], int(arguments["--version"])) not in self._storage.published:
+        agent = self._agents.setdefault(uid, Agent())
+        agent.wanted = int(arguments.get("--version") or _wish(pod) or agent.wanted or self._start_version(ref, pod))
+        away = not self.calm and self._random.random() < 0.2
+        agent.trouble = "the store is away" if away else ""
+        if away or (arguments["--store-uri"], agent.wanted) not in self._storage.published:
             self._later(5.0, lambda: self._load(ref, uid))
+        elif agent.serving != agent.wanted:
+            wanted = agent.wanted
+            self._later(self._seconds(0.1, 4), lambda: self._serve(ref, uid, wanted))
+
+    def _serve(self, ref: Ref, uid: str, number: int) -> None:
+        pod, agent = self._alive(ref, uid), self._agents[uid]
+        if pod is None or agent.wanted != number or agent.serving == number:
             return
-        self._step(f"{ref} is ready with version {labels(pod).get(VERSION_LABEL)}")
-        self._table.change(ref, ACTOR, status=pod["status"] | {"conditions": [{"type": "Ready", "status": "True"}]})
+        self._step(f"{ref} is ready with version {number}")
+        agent.swaps += agent.serving != 0
+        agent.serving = number
+        ready = {"conditions": [{"type": "Ready", "status": "True"}], SERVES: number}
+        self._table.change(ref, ACTOR, status=pod["status"] | ready)
+
+    def _start_version(self, ref: Ref, pod: Body) -> int:
+        name = labels(pod)["keras-operator.dev/model"]
+        start = self._table.get(Ref(CONFIG_MAP, ref.namespace, name))
+        return int(start["data"]["version"]) if start else 0
 
     def _run(self, ref: Ref, uid: str) -> None:
         """A run's container ends."""
@@ -155,3 +194,8 @@ class Kubelet:
 
     def _seconds(self, least: float, most: float) -> float:
         return self._random.uniform(least, most)
+
+
+def _wish(pod: Body) -> str:
+    """What a pod's annotation says that it is to serve."""
+    return str((pod["metadata"].get("annotations") or {}).get(WISH_ANNOTATION, ""))

@@ -8,6 +8,7 @@ from random import Random
 from typing import Any
 
 from keras_operator.cluster.reference import (
+    CONFIG_MAP,
     DEPLOYMENT,
     HORIZONTAL_POD_AUTOSCALER,
     JOB,
@@ -31,6 +32,7 @@ _APPLIED: tuple[Kind, ...] = (
     SERVICE,
     SERVICE_ACCOUNT,
     NETWORK_POLICY,
+    CONFIG_MAP,
     HORIZONTAL_POD_AUTOSCALER,
     POD_DISRUPTION_BUDGET,
 )
@@ -69,6 +71,10 @@ class People:
         self._step = step
         self._later = later
         self._served_names = 0
+        # Most teams stay with the strategy that they chose.
+        self._hot: dict[Ref, bool] = {}
+        # Beside the generator of everything else, so that this choice does not shift all others.
+        self._strategies = Random(random.getstate()[1][0])
         self._strangers: dict[str, None] = {}
 
     def act(self) -> None:
@@ -139,6 +145,9 @@ class People:
             serving["resources"] = {"requests": {"cpu": "500m"}}
         else:
             serving["replicas"] = self._random.choice((1, 1, 2, 3))
+        chosen = self._hot.setdefault(ref, self._strategies.random() < 0.5)
+        if chosen != (self._strategies.random() < 0.1):
+            serving["rollout"] = {"strategy": "Hot", "maxSwaps": self._strategies.choice((1, 2, 5))}
         return serving
 
     def _gates(self) -> Body:

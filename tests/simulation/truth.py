@@ -10,9 +10,10 @@ import msgspec
 from keras_operator.api import KerasModelSpec, decode_model, inputs_hash
 from keras_operator.cluster.reference import DEPLOYMENT, JOB, POD, Ref
 from keras_operator.kinds import MODEL, MODEL_LABEL, VERSION
-from keras_operator.projection import COMPONENT_LABEL, VERSION_LABEL
+from keras_operator.projection import COMPONENT_LABEL, RENEWAL_ANNOTATION, VERSION_LABEL
 
 from tests.simulation.controllers import is_ready
+from tests.simulation.kubelet import SERVES
 from tests.simulation.object_table import Body, Change, controller_uid, labels
 
 
@@ -48,6 +49,7 @@ class Truth:
         specs: of each model (by uid), with the generation.
         deployments: of each model (by uid): number, served name, whether it is rolled out.
         serving: of each model's name: numbers of pods that were ready.
+        pods: of each pod (by uid), what it served.
         versions: by uid.
         jobs: uids of the Jobs of each run (uid of the version, stage), oldest first.
         removed: who removed what, by uid.
@@ -57,6 +59,7 @@ class Truth:
     specs: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     deployments: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     serving: dict[tuple[str, str], list[Spell]] = field(default_factory=lambda: defaultdict(list))
+    pods: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     versions: dict[str, VersionFacts] = field(default_factory=dict)
     jobs: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     removed: dict[str, str] = field(default_factory=dict)
@@ -117,19 +120,27 @@ class Truth:
     def _pod(self, change: Change) -> None:
         ready = change.after is not None and is_ready(change.after)
         said = labels(change.body)
-        if ready and change.uid not in self._ready and said.get(COMPONENT_LABEL) == "serving":
-            spell = Spell(change.time, int(said.get(VERSION_LABEL, "0")))
-            self._ready[change.uid] = spell
-            self.serving[change.ref.namespace, said.get(MODEL_LABEL, "")].append(spell)
-        elif not ready and (known := self._ready.pop(change.uid, None)):
+        serves = change.body["status"].get(SERVES, 0) if ready else 0
+        known = self._ready.get(change.uid)
+        if known and known.what != serves:
             known.until = change.time
+            del self._ready[change.uid]
+        if serves and (known is None or known.what != serves) and said.get(COMPONENT_LABEL) == "serving":
+            spell = Spell(change.time, serves)
+            self._ready[change.uid] = spell
+            self.pods[change.uid].append(spell)
+            self.serving[change.ref.namespace, said.get(MODEL_LABEL, "")].append(spell)
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentFacts:
-    """What a Deployment serves, how many pods it should have, and whether it has."""
+    """What a Deployment serves, how many pods it should have, and whether it has.
+
+    One whose pods swap versions is `hot` and names no version (0).
+    """
 
     number: int
+    hot: bool
     served_name: str
     replicas: int
     rolled_out: bool
@@ -144,6 +155,7 @@ def deployment_facts(body: Body) -> DeploymentFacts:
     counts = [status.get(key, 0) for key in ("replicas", "updatedReplicas", "availableReplicas")]
     return DeploymentFacts(
         number=int(template["metadata"]["labels"].get(VERSION_LABEL, "0")),
+        hot=RENEWAL_ANNOTATION in (template["metadata"].get("annotations") or {}),
         served_name=name,
         replicas=spec["replicas"],
         rolled_out=status.get("observedGeneration", 0) >= body["metadata"]["generation"]

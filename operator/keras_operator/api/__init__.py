@@ -15,6 +15,7 @@ from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
+from .rollout import DEFAULT_MAX_SWAPS, Rollout, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
 from .serving import Autoscaling, Batching, Runtime, Serving
@@ -42,6 +43,7 @@ from .wire import Time
 __all__ = [
     "API_VERSION",
     "GPU",
+    "DEFAULT_MAX_SWAPS",
     "GROUP",
     "KERAS_MODEL",
     "KERAS_MODEL_VERSION",
@@ -90,6 +92,7 @@ __all__ = [
     "Reason",
     "ReduceOnPlateau",
     "Resources",
+    "Rollout",
     "RunError",
     "RunReason",
     "RunResult",
@@ -102,6 +105,7 @@ __all__ = [
     "StopAt",
     "Store",
     "TaintEffect",
+    "Strategy",
     "Time",
     "Toleration",
     "TolerationOperator",

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from .resources import Resources
+from .rollout import Rollout
 from .rules import Rule, fully_matches, ruled
 from .wire import Written
 
@@ -151,6 +152,13 @@ class Serving(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    rollout: Annotated[
+        Rollout,
+        Meta(
+            description="How a new version gets into the pods that serve. Left out: with new pods.",
+            examples=[{"strategy": "Hot"}],
+        ),
+    ] = Rollout()
     resources: Annotated[
         Resources,
         Meta(

@@ -154,7 +154,7 @@ def _waiting_for_store(observed: Observed) -> Cause | None:
 
 def serving_cause(observed: Observed, number: int) -> Cause | None:
     """What keeps the pods that should serve a version from being ready."""
-    waiting = [pod for pod in observed.serving_pods() if pod.number == number and not pod.ready]
+    waiting = _waiting_pods(observed, number)
     names = {pod.identity.name for pod in waiting}
     for trouble in observed.agent_troubles:
         if trouble.pod in names:
@@ -168,9 +168,18 @@ def serving_cause(observed: Observed, number: int) -> Cause | None:
     return None
 
 
+def _waiting_pods(observed: Observed, number: int) -> list[Pod]:
+    """Pods that are not ready and are to serve a version; of those that swap versions also such as served none yet."""
+    return [
+        pod
+        for pod in observed.serving_pods()
+        if not pod.ready and (pod.number == number or (pod.hot and not pod.number))
+    ]
+
+
 def stuck_cause(observed: Observed, number: int) -> Cause:
     """Pods that are not ready when the Deployment's time for them is over, and nobody says why."""
-    late = [pod for pod in observed.serving_pods() if pod.number == number and not pod.ready]
+    late = _waiting_pods(observed, number)
     if not late:
         return Cause(Reason.ROLLOUT_STUCK, "its pods are not created in time; see kubectl describe deployment")
     who, said = late[0].identity, _one_line(late[0].unready).rstrip(".") or "nobody says why"

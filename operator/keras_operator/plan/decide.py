@@ -9,6 +9,7 @@ from keras_operator.plan.conditions import condition
 from keras_operator.plan.desired import Notice, Plan, Removal
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import JobState, Observed, Version
+from keras_operator.plan.rollout import Course, course
 from keras_operator.plan.run import Step, advance, superseded
 from keras_operator.plan.serving import serving_children, wanted_number
 from keras_operator.plan.status import invalid_status, model_status
@@ -19,6 +20,8 @@ from keras_operator.plan.versions import lineage
 _ROLLOUT_POLL_SECONDS = 3.0
 _SILENT_ROLLOUT_POLL_SECONDS = 30.0
 _STORE_POLL_SECONDS = 2.0
+# A pod swaps versions in two or three seconds, and the next one waits for that.
+_SWAP_POLL_SECONDS = 1.0
 
 
 def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
@@ -46,7 +49,8 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         current = Version(current.identity, current.spec, step.status)
     seen = _with_current(observed, current)
     wanted = wanted_number(seen, spec, current)
-    serving = serving_children(seen, model, spec, wanted.number, installation)
+    way = None if wanted.number is None else course(seen, model, spec, wanted.number)
+    serving = serving_children(seen, model, spec, way, installation)
     status = model_status(
         seen,
         model,
@@ -54,6 +58,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         current=current,
         latest=sorted_versions.latest,
         wanted=wanted,
+        way=way,
         hold_up=step.cause if step else None,
         now=now,
     )
@@ -70,10 +75,11 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
             *((step.remove,) if step and step.remove else ()),
         ),
         seed=serving.seed,
+        marks=way.marks if way else (),
         status=status,
         version_statuses=statuses,
         notices=_notices(model.status, status),
-        requeue_after=_requeue(observed, status, step, now),
+        requeue_after=_requeue(observed, status, step, way, now),
     )
 
 
@@ -111,7 +117,19 @@ def _same(one: Condition | None, other: Condition) -> bool:
     return one is not None and one.reason == other.reason
 
 
-def _requeue(observed: Observed, status: KerasModelStatus, step: Step | None, now: datetime) -> float | None:
+def _requeue(
+    observed: Observed, status: KerasModelStatus, step: Step | None, way: Course | None, now: datetime
+) -> float | None:
+    waits = (
+        _SWAP_POLL_SECONDS if way and way.hot and any(pod.knows_what_it_waits_for for pod in observed.pods) else None,
+        _requeue_without_swaps(observed, status, step, now),
+    )
+    return min((seconds for seconds in waits if seconds is not None), default=None)
+
+
+def _requeue_without_swaps(
+    observed: Observed, status: KerasModelStatus, step: Step | None, now: datetime
+) -> float | None:
     if step and step.requeue_after is not None:
         return step.requeue_after
     if observed.store_holder:

@@ -14,6 +14,7 @@ class Template(Enum):
     SERVICE_ACCOUNT = "serviceaccount"
     SERVICE = "service"
     NETWORK_POLICY = "networkpolicy"
+    START = "configmap"
     DEPLOYMENT = "deployment"
     AUTOSCALER = "horizontalpodautoscaler"
     DISRUPTION_BUDGET = "poddisruptionbudget"
@@ -48,6 +49,20 @@ class Seed:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """What is to be written on a pod whose versions are swapped in place.
+
+    `serves` becomes its label and 0 leaves it without; `wanted` is read by its agent; `swaps` is how many it has had.
+    """
+
+    pod: str
+    uid: str
+    serves: int
+    wanted: int
+    swaps: int
+
+
+@dataclass(frozen=True, slots=True)
 class Notice:
     """A Kubernetes Event about the model: `kind` is Normal or Warning."""
 
@@ -64,6 +79,7 @@ class Plan:
     create: tuple[Desired, ...] = ()
     remove: tuple[Removal, ...] = ()
     seed: Seed | None = None
+    marks: tuple[Mark, ...] = ()
     status: KerasModelStatus | None = None
     version_statuses: Mapping[str, KerasModelVersionStatus] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()

@@ -110,6 +110,9 @@ class Pod:
     """A pod of a run or of the Deployment.
 
     `gates` are the scheduling gates that hold it back; `unready` is what Kubernetes says of a pod that is not ready.
+    Of a pod whose versions are swapped in place, `number` is the version that it was last seen to serve (0: none yet),
+    `wish` the one that it was told to serve (0: it was told nothing yet), `swaps` how often its version was changed,
+    and `renewal` that of the template it was made from; of all others `renewal` is None.
     """
 
     identity: Identity
@@ -125,6 +128,19 @@ class Pod:
     unready: str = ""
     containers: tuple[Container, ...] = ()
     job_uid: str = ""
+    wish: int = 0
+    swaps: int = 0
+    renewal: int | None = None
+
+    @property
+    def hot(self) -> bool:
+        """Whether its versions are swapped in place."""
+        return self.renewal is not None
+
+    @property
+    def settled(self) -> bool:
+        """Whether it was seen to serve what it was told to."""
+        return not self.hot or 0 < self.number == self.wish
 
     @property
     def over(self) -> bool:
@@ -133,8 +149,8 @@ class Pod:
 
     @property
     def knows_what_it_waits_for(self) -> bool:
-        """Whether it is a serving pod that is not ready and has an agent to ask why."""
-        if self.component != "serving" or self.ready or self.identity.deleting or not self.ip:
+        """Whether it is a serving pod that is on its way to what it should serve, and has an agent to ask about it."""
+        if self.component != "serving" or (self.ready and self.settled) or self.identity.deleting or not self.ip:
             return False
         return any(container.name == "agent" and container.running for container in self.containers)
 
@@ -149,7 +165,11 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """The Deployment that serves: `number` is the version that its pod template names."""
+    """The Deployment that serves.
+
+    `number` is the version that its pod template names. One whose pods swap versions names none (0), and `renewal`
+    counts how often all its pods were replaced for their many swaps; None where pods do not swap.
+    """
 
     identity: Identity
     content: bytes = field(repr=False)
@@ -163,6 +183,7 @@ class Deployment:
     total: int = 0
     failure: str = ""
     stuck: bool = False
+    renewal: int | None = None
 
     @property
     def reported(self) -> bool:
@@ -186,6 +207,24 @@ class Autoscaler:
 
 
 @dataclass(frozen=True, slots=True)
+class Start:
+    """The ConfigMap that says with which version new pods start, where versions are swapped in place."""
+
+    identity: Identity
+    content: bytes = field(repr=False)
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class AgentReport:
+    """What the agent of one serving pod says of itself; None and 0 where it says nothing of it."""
+
+    wanted: int | None
+    serving: int | None
+    swaps: int
+
+
+@dataclass(frozen=True, slots=True)
 class AgentTrouble:
     """What the agent of one serving pod says stands between it and being ready."""
 
@@ -194,12 +233,16 @@ class AgentTrouble:
     message: str
 
 
+AppliedChild = Child | Deployment | Autoscaler | Start
+
+
 @dataclass(frozen=True, slots=True)
 class Observed:
     """One model and everything of it that was seen at one moment.
 
-    `children` are all children kept by server-side apply, keyed by kind name. `progress` and `agent_troubles` were
-    asked of the pods themselves; `job_warnings` holds the newest warning Event of each Job (by Job name) without pods.
+    `children` are all children kept by server-side apply, keyed by kind name. `progress`, `agent_troubles` and
+    `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves; `job_warnings` holds
+    the newest warning Event of each Job (by Job name) without pods.
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
@@ -212,14 +255,28 @@ class Observed:
     pods: tuple[Pod, ...] = ()
     deployment: Deployment | None = None
     autoscaler: Autoscaler | None = None
-    children: Mapping[str, Child | Deployment | Autoscaler] = field(default_factory=dict)
+    start: Start | None = None
+    children: Mapping[str, AppliedChild] = field(default_factory=dict)
     progress: Progress | None = None
     agent_troubles: tuple[AgentTrouble, ...] = ()
+    agent_reports: Mapping[str, AgentReport] = field(default_factory=dict)
     job_warnings: Mapping[str, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     behind: bool = False
     foreign_numbers: frozenset[int] = frozenset()
     store_holder: str = ""
+
+    @property
+    def named(self) -> int | None:
+        """The version that a pod starts with which is made now: None without a Deployment, 0 where nothing says."""
+        if self.deployment is None:
+            return None
+        if self.deployment.renewal is None:
+            return self.deployment.number
+        if self.start:
+            return self.start.number
+        # Somebody deleted the ConfigMap: it comes back with what serves.
+        return (self.model.status.serving_version if self.model else None) or 0
 
     def job(self, number: int, stage: RunStage) -> Job | None:
         """The Job of a version's stage, or None."""

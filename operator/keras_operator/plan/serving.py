@@ -9,6 +9,7 @@ from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Desired, Removal, Seed, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Version
+from keras_operator.plan.rollout import Course
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ def wanted_number(observed: Observed, spec: KerasModelSpec, current: Version | N
     is wrong with the version asked for, what serves goes on.
     """
     published = {version.number for version in observed.versions if version.status.phase is VersionPhase.PUBLISHED}
-    named = observed.deployment.number if observed.deployment else None
+    named = observed.named
     # Somebody may have deleted the Deployment, or taken the label off its pod template: then it names nothing, and what
     # served last comes back. That is not always the newest: the spec may have been changed back.
     last = observed.model.status.serving_version if observed.model else None
@@ -62,18 +63,21 @@ class ServingChildren:
 
 
 def serving_children(
-    observed: Observed, model: Model, spec: KerasModelSpec, number: int | None, installation: Installation
+    observed: Observed, model: Model, spec: KerasModelSpec, way: Course | None, installation: Installation
 ) -> ServingChildren:
-    """The children for serving a version; without one, those that do not depend on it.
+    """The children for serving a version in this way; without one, those that do not depend on it.
 
     The Service is made at once: it is slow to create, and its address is the model's from the first moment.
     """
     name = model.identity.name
     shared = _shared_values(model, installation)
     keep = [Desired(t, name, shared) for t in (Template.SERVICE_ACCOUNT, Template.SERVICE, Template.NETWORK_POLICY)]
-    if number is None:
+    if way is None:
         return ServingChildren(tuple(keep), (), None)
-    keep.append(Desired(Template.DEPLOYMENT, name, shared | _deployment_values(spec, number, installation, name)))
+    keep.append(Desired(Template.DEPLOYMENT, name, shared | _deployment_values(spec, way, installation, name)))
+    if way.hot:
+        # Where versions are not swapped any more it is left: old pods may still start with it.
+        keep.append(Desired(Template.START, name, shared | {"start": way.start}))
     remove: list[Removal] = []
     autoscaling = spec.serving.autoscaling
     if autoscaling:
@@ -129,11 +133,12 @@ def _shared_values(model: Model, installation: Installation) -> dict[str, object
     }
 
 
-def _deployment_values(spec: KerasModelSpec, number: int, installation: Installation, name: str) -> dict[str, object]:
+def _deployment_values(spec: KerasModelSpec, way: Course, installation: Installation, name: str) -> dict[str, object]:
     serving, images = spec.serving, installation.images
     keras_server = serving.runtime is Runtime.KERAS_SERVER
     return {
-        "number": number,
+        "number": None if way.hot else way.number,
+        "renewal": way.renewal if way.hot else None,
         "replicas": None if serving.autoscaling else serving.replicas,
         "service_account": name,
         "agent_image": images.server,

@@ -16,6 +16,7 @@ from keras_operator.plan.causes import NAMESPACE_ENDS, Cause, autoscaler_trouble
 from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.observed import JobState, Model, Observed, Version
 from keras_operator.plan.progress import epoch_progress, run_words
+from keras_operator.plan.rollout import Course
 from keras_operator.plan.serving import Wanted
 
 
@@ -42,12 +43,17 @@ def model_status(
     current: Version | None,
     latest: int,
     wanted: Wanted,
+    way: Course | None,
     hold_up: Cause | None,
     now: datetime,
 ) -> KerasModelStatus:
-    """The whole status. `current` carries the status that this plan gives it; `hold_up` is what its Job waits for."""
+    """The whole status.
+
+    `current` carries the status that this plan gives it; `way` is how the wanted version gets into the pods; `hold_up`
+    is what its Job waits for.
+    """
     serving = serving_number(observed, model)
-    outlook = _outlook(observed, spec, current, wanted, hold_up, serving, now)
+    outlook = _outlook(observed, spec, current, wanted, way, hold_up, serving, now)
     deployment = observed.deployment
     name = spec.serving.model_name or model.identity.name
     return KerasModelStatus(
@@ -107,11 +113,12 @@ def _outlook(
     spec: KerasModelSpec,
     current: Version | None,
     wanted: Wanted,
+    way: Course | None,
     hold_up: Cause | None,
     serving: int | None,
     now: datetime,
 ) -> Outlook:
-    course = _course(observed, spec, current, wanted, hold_up, serving, now)
+    course = _course(observed, spec, current, wanted, way, hold_up, serving, now)
     if not observed.refusals:
         return course
     # How far it is stays so; what is refused stands in the way of the next step.
@@ -126,6 +133,7 @@ def _course(
     spec: KerasModelSpec,
     current: Version | None,
     wanted: Wanted,
+    way: Course | None,
     hold_up: Cause | None,
     serving: int | None,
     now: datetime,
@@ -155,7 +163,7 @@ def _course(
     pinned = spec.serving.version is not None
     if made is not None and not pinned:
         return made
-    return _rollout_outlook(observed, wanted, serving, now)
+    return _rollout_outlook(observed, way, serving, now)
 
 
 def _run_outlook(
@@ -191,27 +199,42 @@ def _run_outlook(
     return Outlook(phase, _join(f"version {number}{words}", serves), reason)
 
 
-def _rollout_outlook(observed: Observed, wanted: Wanted, serving: int | None, now: datetime) -> Outlook:
-    number, deployment = wanted.number, observed.deployment
-    if deployment is not None and deployment.number != number:
+def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None, now: datetime) -> Outlook:
+    if way is None:
+        return Outlook(Phase.DEPLOYING, "nothing is published yet", Reason.ROLLING_OUT)
+    number, deployment = way.number, observed.deployment
+    hot = way.hot and deployment is not None and deployment.renewal is not None
+    if deployment is not None and deployment.number != number and not hot:
         # What is there is of another version; what its controller says of it is no news about this one.
         deployment = None
     # Its controller may know of ready pods before their own watch has brought them: then nothing says who answers.
-    if deployment is not None and deployment.rolled_out and serving == number and not observed.behind:
+    if (
+        deployment is not None
+        and deployment.rolled_out
+        and way.hot == hot
+        and way.arrived(observed)
+        and serving == number
+        and not observed.behind
+    ):
         message = f"version {number} serves on {deployment.available}/{deployment.replicas} pods"
         if observed.autoscaler and (trouble := autoscaler_trouble(observed.autoscaler, now)):
             message += f"; {trouble}"
-        return Outlook(Phase.SERVING, message, Reason.SERVING)
+        return Outlook(Phase.SERVING, _join(message, way.note), Reason.SERVING)
     other = _serves(observed, serving) if serving != number else ""
-    cause = serving_cause(observed, number) if number is not None else None
-    if cause is None and number is not None and deployment and deployment.stuck and deployment.reported:
+    cause = way.cause or serving_cause(observed, number)
+    if cause is None and deployment and deployment.stuck and deployment.reported and not deployment.rolled_out:
         cause = stuck_cause(observed, number)
     if cause:
         message = _join(f"version {number} cannot serve: {cause.message}", other)
         return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))
-    ready = len([pod for pod in observed.serving_pods() if pod.number == number and pod.ready])
+    pods = observed.serving_pods()
+    ready = len([pod for pod in pods if pod.number == number and pod.ready])
+    if hot and serving != number and any(pod.ready for pod in pods):
+        words = f"version {number} is being loaded into the pods: it serves on {ready}/{len(pods)}"
+        return Outlook(Phase.DEPLOYING, words, Reason.ROLLING_OUT)
     progress = f": {ready}/{deployment.replicas} pods are ready" if deployment and deployment.updated else ""
-    return Outlook(Phase.DEPLOYING, _join(f"version {number} is being rolled out{progress}", other), Reason.ROLLING_OUT)
+    words = _join(f"version {number} is being rolled out{progress}", other, way.note)
+    return Outlook(Phase.DEPLOYING, words, Reason.ROLLING_OUT)
 
 
 def _statements(

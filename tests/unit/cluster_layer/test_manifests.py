@@ -40,7 +40,7 @@ def test_every_watched_kind_may_be_listed_and_watched(kind):
 
 def test_people_s_objects_are_never_written():
     assert verbs(MODEL.group, MODEL.plural) == {"get", "list", "watch"}
-    assert verbs("", "pods") == {"list", "watch"}
+    assert verbs("", "pods") == {"list", "watch", "patch"}
     assert verbs("batch", "jobs").isdisjoint({"patch", "update"})
 
 

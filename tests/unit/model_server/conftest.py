@@ -185,12 +185,12 @@ def launch_server(tmp_path_factory) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture
 def launch_agent(tmp_path) -> Iterator[Callable[..., Running]]:
-    """Starts `keras-agent`: `launch_agent(store_uri, version, runtime_port, env, endpoint)`; killed at the end."""
+    """Starts `keras-agent`: `launch_agent(store_uri, version or rollout folder, runtime_port, env, endpoint)`."""
     started: list[Running] = []
 
     def launch(
         store_uri: str,
-        version: int,
+        version: int | Path,
         runtime_port: int,
         env: Mapping[str, str] | None = None,
         endpoint: str | None = None,
@@ -200,7 +200,7 @@ def launch_agent(tmp_path) -> Iterator[Callable[..., Running]]:
             str(_SCRIPTS / "keras-agent"),
             f"--store-uri={store_uri}",
             "--model-name=digits",
-            f"--version={version}",
+            f"--version={version}" if isinstance(version, int) else f"--rollout-dir={version}",
             f"--models-dir={tmp_path / 'models'}",
             f"--config-file={tmp_path / 'models' / 'models.config'}",
             f"--runtime-url=http://127.0.0.1:{runtime_port}",

@@ -165,6 +165,7 @@ def test_a_fetch_that_fails_recovers_by_itself(models, tmp_path, monkeypatch):
     from model_server.agent import agent as module
     from model_server.agent.fetching import fetch_servable
     from model_server.agent.options import parse_options
+    from model_server.agent.wishes import OneVersion
 
     monkeypatch.setattr(module, "_SLOW_RETRY_SECONDS", 0.05)
     store_folder = tmp_path / "late"
@@ -181,13 +182,13 @@ def test_a_fetch_that_fails_recovers_by_itself(models, tmp_path, monkeypatch):
     )
     tries: list[str] = []
 
-    def fetch() -> int:
+    def fetch(number: int) -> int:
         if len(tries) == 3:
             model_store.publish(model_store.open_store(store_folder.as_uri()), 1, models / "digits" / "1", {})
         tries.append(agent.error.reason if agent.error else "")
-        return fetch_servable(options)
+        return fetch_servable(options, number)
 
-    agent = module.Agent(options, fetch)
+    agent = module.Agent(options, OneVersion(1), fetch)
 
     async def scenario() -> None:
         looked = asyncio.Event()

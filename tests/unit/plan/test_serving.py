@@ -187,6 +187,7 @@ def test_a_deployment_of_defaults():
     assert shared < set(values)
     assert {name: value for name, value in values.items() if name not in shared} == {
         "number": 1,
+        "renewal": None,
         "replicas": 1,
         "service_account": "dogs",
         "agent_image": "server:1",

@@ -16,9 +16,11 @@ from keras_operator.api import (
     KerasModelSpec,
     Optimizer,
     Resources,
+    Rollout,
     RunSpec,
     Runtime,
     Store,
+    Strategy,
     TaintEffect,
     Toleration,
     VersionPhase,
@@ -41,6 +43,7 @@ FULL = trained(
     training_resources=Resources(requests={"cpu": 2}, limits={"memory": "4Gi", "nvidia.com/gpu": 1}),
     serving_resources=Resources(requests={"cpu": "500m"}),
 )
+HOT = brought(rollout=Rollout(strategy=Strategy.HOT), batching=Batching(max_batch_size=8))
 WRITTEN_ONCE = {Template.VERSION, Template.TRAIN_JOB, Template.EXPORT_JOB}
 
 
@@ -55,7 +58,7 @@ def manifests(spec: KerasModelSpec) -> dict[Template, dict[str, Any]]:
 
 
 def test_the_two_examples_cover_every_template():
-    assert set(children(FULL)) | set(children(brought())) == set(Template)
+    assert set(children(FULL)) | set(children(HOT)) == set(Template)
 
 
 KINDS = {
@@ -63,6 +66,7 @@ KINDS = {
     Template.SERVICE: ("v1", "Service", "dogs"),
     Template.NETWORK_POLICY: ("networking.k8s.io/v1", "NetworkPolicy", "dogs"),
     Template.DEPLOYMENT: ("apps/v1", "Deployment", "dogs"),
+    Template.START: ("v1", "ConfigMap", "dogs"),
     Template.AUTOSCALER: ("autoscaling/v2", "HorizontalPodAutoscaler", "dogs"),
     Template.DISRUPTION_BUDGET: ("policy/v1", "PodDisruptionBudget", "dogs"),
     Template.VERSION: ("keras-operator.dev/v1alpha1", "KerasModelVersion", "dogs-1"),
@@ -71,7 +75,7 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("spec", [PLAIN, FULL, brought()], ids=["plain", "full", "source"])
+@pytest.mark.parametrize("spec", [PLAIN, FULL, brought(), HOT], ids=["plain", "full", "source", "hot"])
 def test_every_child_is_known_labelled_and_owned(spec):
     for template, manifest in manifests(spec).items():
         metadata = manifest["metadata"]
@@ -118,7 +122,7 @@ def test_pods_bear_what_the_operator_finds_them_by(template):
     assert labels["app.kubernetes.io/component"] in ("train", "serving")
 
 
-@pytest.mark.parametrize("spec", [PLAIN, FULL, brought()], ids=["plain", "full", "source"])
+@pytest.mark.parametrize("spec", [PLAIN, FULL, brought(), HOT], ids=["plain", "full", "source", "hot"])
 def test_every_pod_is_as_restricted_as_pod_security_asks(spec):
     for manifest in manifests(spec).values():
         pod = manifest.get("spec", {}).get("template", {}).get("spec")
@@ -401,3 +405,26 @@ def test_a_broken_template_is_named(tmp_path, text, words):
     with pytest.raises(TemplateError, match=r"template service\.yaml\.j2 cannot be printed: ") as refused:
         Renderer(tmp_path).render(children(PLAIN)[Template.SERVICE])
     assert words in str(refused.value)
+
+
+def test_a_hot_pod_is_told_its_version_by_a_folder_and_its_template_never_changes_with_it():
+    one, two = (RENDERER.render(children_of(HOT, number)[Template.DEPLOYMENT]) for number in (7, 8))
+    assert one == two
+    template = one["spec"]["template"]
+    assert "keras-operator.dev/version" not in template["metadata"]["labels"]
+    assert template["metadata"]["annotations"]["keras-operator.dev/renewal"] == "0"
+    agent = template["spec"]["initContainers"][0]
+    assert "--rollout-dir=/etc/rollout" in agent["args"]
+    assert not [word for word in agent["args"] if word.startswith("--version")]
+    (mount,) = [one for one in agent["volumeMounts"] if one["mountPath"] == "/etc/rollout"]
+    (volume,) = [one for one in template["spec"]["volumes"] if one["name"] == mount["name"]]
+    config, annotation = volume["projected"]["sources"]
+    assert config["configMap"] == {"name": "dogs", "items": [{"key": "version", "path": "start"}]}
+    assert annotation["downwardAPI"]["items"] == [
+        {"path": "wish", "fieldRef": {"fieldPath": "metadata.annotations['keras-operator.dev/version']"}}
+    ]
+    assert RENDERER.render(children_of(HOT, 7)[Template.START])["data"] == {"version": "7"}
+
+
+def children_of(spec: KerasModelSpec, number: int) -> dict[Template, Desired]:
+    return {one.template: one for one in decide(spec, published(number, spec)).keep}

@@ -1,0 +1,110 @@
+"""Pod by pod from one version to another, without a restart.
+
+A pod is told its version by an annotation, which its agent reads; once the agent says that this version answers alone,
+it becomes the pod's label. So what serves where can be seen at rest without asking anybody. One pod is told at a time,
+and the next one when it is through: a version that cannot be loaded costs no pod, for its agent goes on with the old
+one, and stops the rollout at the first.
+"""
+
+from keras_operator.api import DEFAULT_MAX_SWAPS, KerasModelSpec, VersionPhase
+from keras_operator.plan.causes import Cause
+from keras_operator.plan.desired import Mark
+from keras_operator.plan.observed import Model, Observed, Pod
+
+
+def hot_pods(observed: Observed) -> tuple[Pod, ...]:
+    """The pods whose versions are swapped in place, oldest first."""
+    pods = [pod for pod in observed.serving_pods() if pod.hot and not pod.over]
+    return tuple(sorted(pods, key=lambda pod: (pod.identity.created, pod.identity.name)))
+
+
+def start(observed: Observed, model: Model, number: int, pods: tuple[Pod, ...]) -> int:
+    """The version with which a new pod starts: the last one that came to serve on every pod.
+
+    A pod that is made or restarted in the middle of a rollout, or with nobody there to tell it anything, must not be
+    the first to try a version.
+    """
+    live, known = observed.deployment, observed.start
+    ready = [pod for pod in observed.serving_pods() if pod.ready]
+    if live is not None and live.renewal is None and any(pod.number == live.number for pod in ready):
+        # Its pods name their version themselves as long as new ones have not taken over.
+        return live.number
+    published = {version.number for version in observed.versions if version.status.phase is VersionPhase.PUBLISHED}
+    swapping = live is None or live.renewal is not None
+    last = known.number if known and swapping else model.status.serving_version
+    through = [pod for pod in ready if pod.hot and pod.settled and pod.number == number]
+    if last is None or (last not in published and not ready) or (ready and len(through) == len(ready)):
+        return number
+    return last
+
+
+def swaps(
+    observed: Observed, pods: tuple[Pod, ...], number: int, *, at_once: bool
+) -> tuple[tuple[Mark, ...], Cause | None]:
+    """What to write on pods now, and why the rollout to `number` goes on no further.
+
+    `at_once`: a person named the version, and waits for it; each pod keeps what it serves until it has the other one.
+    """
+    seen = {pod.identity.name: mark for pod in pods if (mark := _seen(observed, pod))}
+    under_way = [pod for pod in pods if pod.wish == number != pod.number and pod.identity.name not in seen]
+    if failing := [cause for pod in under_way if (cause := _trouble(observed, pod, number))]:
+        return tuple(seen.values()), failing[0]
+    # Old pods that serve are about to be replaced by such that swap: until then nothing is changed under them.
+    replacing = any(pod.ready and not pod.hot for pod in observed.serving_pods())
+    others = (
+        []
+        if replacing
+        else [
+            pod
+            for pod in pods
+            if _may_be_told(pod, pods, number, observed.named != number) and pod.identity.name not in seen
+        ]
+    )
+    # First of all those that were told something else meanwhile.
+    others.sort(key=lambda pod: pod.wish in (0, pod.number))
+    if not at_once:
+        hurry = [pod for pod in others if pod.wish not in (0, pod.number)]
+        others = hurry or ([] if under_way or seen else others[:1])
+    told = [Mark(pod.identity.name, pod.identity.uid, pod.number, number, pod.swaps) for pod in others]
+    return (*seen.values(), *told), None
+
+
+def _seen(observed: Observed, pod: Pod) -> Mark | None:
+    """The label for what a pod was found to serve, where it does not bear it yet."""
+    report = observed.agent_reports.get(pod.identity.name)
+    if report is None or not report.serving or not pod.ready or pod.settled:
+        return None
+    wish = pod.wish or report.serving
+    if (pod.number, pod.wish) == (report.serving, wish):
+        return None
+    return Mark(pod.identity.name, pod.identity.uid, report.serving, wish, report.swaps)
+
+
+def _may_be_told(pod: Pod, pods: tuple[Pod, ...], number: int, start_differs: bool) -> bool:
+    if pod.wish == number or (pod.number == number and pod.wish == 0):
+        return False
+    if pod.ready:
+        return pod.number != 0
+    # What a pod starts with may be what cannot be loaded. While others answer, that can wait until it is ready.
+    return start_differs and not any(one.ready for one in pods) and pod.knows_what_it_waits_for
+
+
+def _trouble(observed: Observed, pod: Pod, number: int) -> Cause | None:
+    report = observed.agent_reports.get(pod.identity.name)
+    trouble = next((one for one in observed.agent_troubles if one.pod == pod.identity.name), None)
+    if trouble is None or report is None or report.wanted != number:
+        return None
+    return Cause(trouble.reason, f"pod {pod.identity.name}: {trouble.message}")
+
+
+def renewal(observed: Observed, spec: KerasModelSpec, pods: tuple[Pod, ...], *, at_rest: bool) -> int:
+    """How often all pods were replaced by new ones, this time included: due when one of them has had its swaps.
+
+    The Deployment does it, with a new pod ready before an old one goes; the new ones start with what serves.
+    """
+    live = observed.deployment
+    times = (live.renewal if live else None) or 0
+    most = spec.serving.rollout.max_swaps or DEFAULT_MAX_SWAPS
+    # Pods of the template before are on their way out already, be it that their watch is late.
+    worn = any(pod.swaps >= most and pod.renewal == times for pod in pods)
+    return times + 1 if worn and at_rest and live is not None and live.rolled_out else times

@@ -179,14 +179,15 @@ class Observer:
     async def _read_late_pods(self, key: Key, observed: Observed) -> None:
         """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end."""
         running = {version.number for version in observed.versions if version.status.finished_at is None}
-        told = {pod.job_uid for pod in observed.pods if any(one.exit_code is not None for one in pod.containers)}
+        # Of a Job that went well the pods of its earlier tries tell nothing.
+        codes = {(pod.job_uid, one.exit_code) for pod in observed.pods for one in pod.containers}
         now = self._clock.now()
         late = [
             job.identity.uid
             for job in observed.jobs
             if job.finished is not None
             and job.number in running
-            and job.identity.uid not in told
+            and not _told(job, codes)
             and now - _remembered(self._read, job.identity.uid, job.finished) >= _LATE
         ]
         for uid in late:
@@ -266,6 +267,13 @@ def _read(pod: Pod, answer: dict[str, object]) -> Answer:
     if not isinstance(error, dict):
         return report, None
     return report, AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
+
+
+def _told(job: Job, codes: set[tuple[str, int | None]]) -> bool:
+    """Whether a pod was seen that ended as its Job did; `codes`: pairs of a Job's uid and a container's exit code."""
+    if job.state is JobState.COMPLETE:
+        return (job.identity.uid, 0) in codes
+    return any(uid == job.identity.uid and code is not None for uid, code in codes)
 
 
 def _remembered(times: OrderedDict[str, datetime], uid: str, otherwise: datetime) -> datetime:

@@ -18,7 +18,7 @@ from keras_operator.cluster.reference import (
     Kind,
     Ref,
 )
-from keras_operator.kinds import CHILDREN, MODEL, VERSION
+from keras_operator.kinds import CHILDREN, MODEL, MODEL_LABEL, VERSION
 from keras_operator.plan.serving import least_replicas
 from keras_operator.projection import VERSION_LABEL
 
@@ -49,7 +49,9 @@ def _of_model(table: ObjectTable, storage: ObjectStorage, ref: Ref, model: Body)
     if status.get("observedGeneration") != model["metadata"]["generation"]:
         yield f"{ref} says nothing about generation {model['metadata']['generation']}"
         return
-    versions = sorted((body for _, body in table.owned(uid, VERSION)), key=lambda body: int(body["spec"]["number"]))
+    # One whose label people took off is theirs: nobody sees it any more.
+    seen = [body for _, body in table.owned(uid, VERSION) if labels(body).get(MODEL_LABEL) == ref.name]
+    versions = sorted(seen, key=lambda body: int(body["spec"]["number"]))
     yield from _jobs(table, versions)
     said = {one["type"]: one["reason"] for one in status["conditions"]}
     if said.get("Stalled") == Reason.STORE_CONFLICT:

@@ -26,7 +26,7 @@ from model_trainer.loading import load_model
 from model_trainer.parity import check_parity
 from model_trainer.run_folder import ExportRecord, RunFolder
 from model_trainer.samples import Samples
-from model_trainer.signatures import read_signatures
+from model_trainer.signatures import describe_inputs, read_signatures
 from model_trainer.source import check_saved_model, fetch_model_file, fetch_saved_model
 
 
@@ -182,6 +182,7 @@ def _result(
         digest=manifest.digest,
         bytes=manifest.bytes,
         signatures=tuple(sorted(manifest.signatures)),
+        inputs=describe_inputs(manifest.signatures),
     )
     return RunResult(
         stage=RunStage.EXPORT,

@@ -39,8 +39,8 @@ def finite(metrics: dict[str, float]) -> dict[str, float]:
 def encode(result: RunResult, limit: int = LIMIT) -> bytes:
     """The result as JSON of at most `limit` bytes (at least 600).
 
-    What does not fit is left out in this order: times of epochs between the first three and the last, names of
-    signatures, all times, why something was not measured, the end of the error's message.
+    What does not fit is left out in this order: times of epochs between the first three and the last, names and
+    inputs of signatures, all times, why something was not measured, the end of the error's message.
     """
     data = msgspec.json.encode(result)
     for shorten in (_with_few_epochs, _without_signatures, _without_times, _without_reasons):
@@ -96,7 +96,7 @@ def _is_epoch(event: str) -> bool:
 def _without_signatures(result: RunResult) -> RunResult:
     if result.servable is None:
         return result
-    return msgspec.structs.replace(result, servable=msgspec.structs.replace(result.servable, signatures=()))
+    return msgspec.structs.replace(result, servable=msgspec.structs.replace(result.servable, signatures=(), inputs=()))
 
 
 def _without_times(result: RunResult) -> RunResult:

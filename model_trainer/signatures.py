@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import tensorflow as tf
@@ -15,6 +17,8 @@ from model_trainer.failure import BadSavedModel
 SAVED_MODEL = "saved_model.pb"
 SERVE = "serve"
 
+# As `KerasModelVersion` bounds them.
+_MOST_INPUTS, _LONGEST_INPUT = 64, 512
 # TensorFlow's own entries among the signatures.
 _INTERNAL = {"__saved_model_init_op", "__saved_model_train_op"}
 
@@ -62,6 +66,25 @@ def read_signatures(directory: Path) -> dict[str, Signature]:
     if not signatures:
         raise BadSavedModel(f"{SAVED_MODEL} has no signature that could be called.")
     return dict(sorted(signatures.items()))
+
+
+def describe_inputs(signatures: Mapping[str, Any]) -> tuple[str, ...]:
+    """What the signatures of a manifest take, a line for each input: `serving_default image float32 [-1,28,28,1]`.
+
+    Empty where it is too much to be kept in a status: more than 64 inputs, or a name of more than some 400 letters.
+    """
+    found = msgspec.convert(signatures, dict[str, Signature])
+    lines = tuple(
+        f"{signature} {name} {tensor.dtype} {_shape(tensor)}"
+        for signature, definition in sorted(found.items())
+        for name, tensor in sorted(definition.inputs.items())
+    )
+    fits = len(lines) <= _MOST_INPUTS and all(len(line) <= _LONGEST_INPUT for line in lines)
+    return lines if fits and not any(" " in name for one in found.items() for name in (one[0], *one[1].inputs)) else ()
+
+
+def _shape(tensor: Tensor) -> str:
+    return "of any rank" if tensor.shape is None else f"[{','.join(str(size) for size in tensor.shape)}]"
 
 
 def _tensor(info: object) -> Tensor:

@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 
 from model_server.agent.local_copies import LocalCopies
 from model_server.agent.options import Options
-from model_server.agent.runtime_client import RuntimeVersion, ask_runtime
+from model_server.agent.runtime_client import RuntimeVersion, ask_metrics, ask_runtime
 from model_server.agent.runtime_config import MONITORING_CONFIG, models_config, write_atomically
 from model_server.agent.status import AgentStatus, Phase, Trouble, VersionState, VersionStatus
-from model_server.agent.wishes import Wishes
+from model_server.agent.traffic import SAMPLE_SECONDS, Traffic, TrafficLog
+from model_server.agent.wishes import RolloutFolder, Wishes
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
@@ -60,6 +61,7 @@ class Agent:
         self._wishes = wishes
         self._fetch = fetch
         self._copies = LocalCopies(options.base_path)
+        self._traffic = TrafficLog(options.model_name)
         self._phase = Phase.FETCHING
         self._error: Trouble | None = None
         self._times = {"started": _now()}
@@ -102,6 +104,10 @@ class Agent:
             dict(self._times),
         )
 
+    def traffic(self, seconds: float) -> Traffic:
+        """The body of `/traffic/<seconds>`."""
+        return self._traffic.last(seconds)
+
     def stop(self) -> None:
         """The pod ends: it is not ready any more, while the runtime finishes what it has."""
         self._enter(Phase.STOPPING)
@@ -111,6 +117,8 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._work())
             tasks.create_task(self._watch())
+            if isinstance(self._wishes, RolloutFolder):
+                tasks.create_task(self._count_traffic())
 
     async def _work(self) -> None:
         while True:
@@ -140,6 +148,14 @@ class Agent:
                 self._looked.set()
             at_rest = self._available and self._wanted in (self._current, self._given_up) and self._retiring is None
             await asyncio.sleep(_SERVING_POLL_SECONDS if at_rest else _WAITING_POLL_SECONDS)
+
+    async def _count_traffic(self) -> None:
+        """For whoever compares versions, which is done only where they can be swapped back."""
+        while True:
+            page = await asyncio.to_thread(ask_metrics, self._options.runtime_url) if self._available else None
+            if page is not None:
+                self._traffic.sample(page)
+            await asyncio.sleep(SAMPLE_SECONDS)
 
     # From one version to the next.
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from model_server.agent.agent import Agent
 from model_server.http_server import Request, Response
+
+_SECONDS = re.compile(r"/traffic/([1-9][0-9]{0,6})")
 
 
 def error_response(status: int, message: str) -> Response:
@@ -32,8 +36,12 @@ class Pages:
                 return self._probe(passed=self._agent.serving)
             case "/status":
                 return Response(200, msgspec.json.encode(self._agent.status()))
+            case path if seconds := _SECONDS.fullmatch(path):
+                return Response(200, msgspec.json.encode(self._agent.traffic(float(seconds[1]))))
             case _:
-                return error_response(404, f"{request.path} is not here; /startupz, /readyz, /livez and /status are")
+                return error_response(
+                    404, f"{request.path} is not here; /startupz, /readyz, /livez, /status and /traffic/SECONDS are"
+                )
 
     def _probe(self, *, passed: bool) -> Response:
         if passed:

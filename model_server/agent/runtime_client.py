@@ -8,6 +8,8 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from model_server.agent.runtime_config import METRICS_PATH
+
 _TIMEOUT_SECONDS = 2.0
 
 
@@ -26,6 +28,20 @@ class RuntimeVersion(msgspec.Struct):
 
 class _Page(msgspec.Struct):
     model_version_status: list[RuntimeVersion] = []
+
+
+def ask_metrics(url: str) -> str | None:
+    """The runtime's Prometheus page, or None where it does not answer. Blocks for at most a few seconds."""
+    parts = urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port or 80, timeout=_TIMEOUT_SECONDS)
+    try:
+        connection.request("GET", METRICS_PATH, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.read(4 * 1024 * 1024).decode(errors="replace") if response.status == 200 else None
+    except (OSError, http.client.HTTPException):
+        return None
+    finally:
+        connection.close()
 
 
 def ask_runtime(url: str, model: str) -> Mapping[int, RuntimeVersion] | None:

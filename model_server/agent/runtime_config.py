@@ -6,7 +6,8 @@ import json
 import os
 from pathlib import Path
 
-MONITORING_CONFIG = 'prometheus_config { enable: true, path: "/monitoring/prometheus/metrics" }\n'
+METRICS_PATH = "/monitoring/prometheus/metrics"
+MONITORING_CONFIG = f'prometheus_config {{ enable: true, path: "{METRICS_PATH}" }}\n'
 
 
 def models_config(name: str, base_path: Path, *versions: int) -> str:

@@ -11,19 +11,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-
-from keras_operator.api import Progress
 from keras_operator.cluster import reference
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock
-from keras_operator.cluster.failure import ApiFailure
 from keras_operator.cluster.reference import Key, Kind, Ref
 from keras_operator.kinds import MODEL, VERSION
 from keras_operator.plan.observed import (
-    AgentReport,
-    AgentTrouble,
     AppliedChild,
     Autoscaler,
     Deployment,
@@ -35,6 +29,7 @@ from keras_operator.plan.observed import (
     Start,
     Version,
 )
+from keras_operator.pod_answers import PodAnswers
 
 APPLIED_KINDS = (
     reference.SERVICE_ACCOUNT,
@@ -45,17 +40,12 @@ APPLIED_KINDS = (
     reference.HORIZONTAL_POD_AUTOSCALER,
     reference.POD_DISRUPTION_BUDGET,
 )
-PROGRESS_PORT, AGENT_PORT = 8080, 8502
-_ASK_EVERY_SECONDS = 0.9
 _REMEMBERED_PODS = 10_000
 # The end of a Job and that of its pod come on two watches, one of which may be late. What the pod said decides for good
 # what becomes of the version, so after this long it is read.
 _LATE = timedelta(seconds=10)
 # A Job that has no pod this long after its creation is being refused one; its Events say by whom.
 _PODLESS = timedelta(seconds=5)
-
-Answer = Progress | tuple[AgentReport, AgentTrouble | None]
-"""What a pod says: one of a run how far it is, an agent what it serves and what is in its way."""
 
 
 class Observer:
@@ -74,8 +64,8 @@ class Observer:
         self._cache = cache
         self._client = client
         self._clock = clock
+        self._pods = PodAnswers(client, clock)
         self._project = project
-        self._answers: OrderedDict[str, tuple[float, Answer | None]] = OrderedDict()
         self._ended: OrderedDict[str, datetime] = OrderedDict()
         self._read: OrderedDict[str, datetime] = OrderedDict()
         self._requests = 0
@@ -85,12 +75,15 @@ class Observer:
         before = self.seen(key)
         if before.model is None:
             return before
-        jobs, pods, requests = before.jobs, before.pods, self._requests
-        progress, agents, warnings = await asyncio.gather(
-            self._progress(jobs, pods), self._agents(pods), self._job_warnings(jobs, pods)
+        jobs, pods, requests = before.jobs, before.pods, self._asked()
+        progress, agents, traffic, warnings = await asyncio.gather(
+            self._pods.progress(jobs, pods),
+            self._pods.agents(pods),
+            self._pods.traffic(before.model, pods),
+            self._job_warnings(jobs, pods),
         )
         now = before
-        if self._requests != requests or jobs:
+        if self._asked() != requests or jobs:
             # Asking may have taken half a minute: what the watches brought meanwhile decides, not what was before.
             await self._read_late_pods(key, self.seen(key))
             now = self.seen(key)
@@ -101,8 +94,13 @@ class Observer:
             progress=progress,
             agent_troubles=tuple(trouble for _, trouble in agents.values() if trouble),
             agent_reports={name: report for name, (report, _) in agents.items()},
+            traffic=traffic,
             job_warnings=warnings,
         )
+
+    def _asked(self) -> int:
+        """How many requests were sent for looks."""
+        return self._requests + self._pods.requests
 
     def seen(self, key: Key) -> Observed:
         """What the cache holds of one model, without asking anybody.
@@ -201,44 +199,6 @@ class Observer:
                 pod = self._project(reference.POD, body)
                 self._cache.put(ref, key, pod, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
 
-    async def _progress(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> Progress | None:
-        active = {job.identity.uid for job in jobs if job.state is JobState.ACTIVE}
-        for pod in reversed(pods):
-            if pod.job_uid in active and pod.ip and any(one.running for one in pod.containers):
-                answer = await self._ask(pod, f"http://{_host(pod.ip)}:{PROGRESS_PORT}/progress")
-                return answer if isinstance(answer, Progress) else None
-        return None
-
-    async def _agents(self, pods: tuple[Pod, ...]) -> dict[str, tuple[AgentReport, AgentTrouble | None]]:
-        waiting = [pod for pod in pods if pod.knows_what_it_waits_for]
-        answers = await asyncio.gather(
-            *(self._ask(pod, f"http://{_host(pod.ip)}:{AGENT_PORT}/status") for pod in waiting)
-        )
-        return {
-            pod.identity.name: answer
-            for pod, answer in zip(waiting, answers, strict=True)
-            if answer is not None and not isinstance(answer, Progress)
-        }
-
-    async def _ask(self, pod: Pod, url: str) -> Answer | None:
-        """The answer of a pod, at most about once a second; in between the last one."""
-        asked, last = self._answers.get(pod.identity.uid, (-_ASK_EVERY_SECONDS, None))
-        now = self._clock.monotonic()
-        if now - asked < _ASK_EVERY_SECONDS:
-            return last
-        self._requests += 1
-        answer: Answer | None
-        try:
-            answer = _read(pod, await self._client.http_json(url))
-        except (ApiFailure, msgspec.ValidationError):
-            # The pod is starting, ending or busy: its last word stands until it says another.
-            answer = last
-        self._answers[pod.identity.uid] = (now, answer)
-        self._answers.move_to_end(pod.identity.uid)
-        if len(self._answers) > _REMEMBERED_PODS:
-            self._answers.popitem(last=False)
-        return answer
-
     async def _job_warnings(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> dict[str, str]:
         with_pods = {pod.job_uid for pod in pods}
         now = self._clock.now()
@@ -254,21 +214,6 @@ class Observer:
         return warnings
 
 
-def _read(pod: Pod, answer: dict[str, object]) -> Answer:
-    if pod.component != "serving":
-        return msgspec.convert(answer, Progress)
-    wanted, serving, swaps = (answer.get(name) for name in ("wanted", "serving", "swaps"))
-    report = AgentReport(
-        wanted=wanted if isinstance(wanted, int) else None,
-        serving=serving if isinstance(serving, int) else None,
-        swaps=swaps if isinstance(swaps, int) else 0,
-    )
-    error = answer.get("error")
-    if not isinstance(error, dict):
-        return report, None
-    return report, AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
-
-
 def _told(job: Job, codes: set[tuple[str, int | None]]) -> bool:
     """Whether a pod was seen that ended as its Job did; `codes`: pairs of a Job's uid and a container's exit code."""
     if job.state is JobState.COMPLETE:
@@ -282,7 +227,3 @@ def _remembered(times: OrderedDict[str, datetime], uid: str, otherwise: datetime
     if len(times) > _REMEMBERED_PODS:
         times.popitem(last=False)
     return known
-
-
-def _host(ip: str) -> str:
-    return f"[{ip}]" if ":" in ip else ip

@@ -37,6 +37,8 @@ from keras_operator.plan.observed import (
 )
 
 VERSION_LABEL = "keras-operator.dev/version"
+PROMOTE_ANNOTATION = "keras-operator.dev/promote"
+ABORT_ANNOTATION = "keras-operator.dev/abort"
 WISH_ANNOTATION = "keras-operator.dev/version"
 SWAPS_ANNOTATION = "keras-operator.dev/swaps"
 RENEWAL_ANNOTATION = "keras-operator.dev/renewal"
@@ -76,7 +78,9 @@ def identity(body: Body) -> Identity:
 def _model(body: Body) -> Model:
     spec, error = _model_spec(msgspec.json.encode(body.get("spec") or {}))
     status = msgspec.convert(body.get("status") or {}, KerasModelStatus)
-    return Model(identity(body), spec, status, error)
+    annotations = body["metadata"].get("annotations") or {}
+    promote, abort = (_number(annotations, name) for name in (PROMOTE_ANNOTATION, ABORT_ANNOTATION))
+    return Model(identity(body), spec, status, error, promote, abort)
 
 
 @lru_cache(maxsize=_SPECS)

@@ -117,6 +117,8 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "endpoint": (_ENDPOINTS, _BROKEN_ENDPOINTS),
     "secretName": (_SECRETS, _BROKEN_SECRETS),
     "modelName": (_SERVED, _BROKEN_SERVED),
+    "pods": (["10%", "99%", "1", "20"], ["100%", "0", "-1", "ten"]),
+    "hold": (["30s", "5m", "2h", "manual"], ["5", "0m", "1d", "soon"]),
     "file": (_TABLES, _BROKEN_TABLES),
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
@@ -222,6 +224,13 @@ def _address(rng: random.Random) -> str:
 def _mend(spec: dict[str, Json], rng: random.Random) -> None:
     """Do what the rules about several fields ask for, which choices made one by one seldom do."""
     serving, training = spec.get("serving", {}), spec.get("training")
+    rollout = serving.get("rollout", {})
+    if rollout.get("strategy") != "Canary" and rng.random() < 0.9:
+        rollout.pop("canary", None)
+    if rollout.get("strategy") not in {"Hot", "Canary"} and rng.random() < 0.9:
+        rollout.pop("maxSwaps", None)
+    if "canary" in rollout and "autoscaling" not in serving and rng.random() < 0.9:
+        serving["replicas"] = 3
     source = spec.get("source", {})
     if not source.get("uri", "").endswith((".h5", ".keras")):
         source.pop("pixelRange", None)

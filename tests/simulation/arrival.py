@@ -22,7 +22,7 @@ from keras_operator.kinds import CHILDREN, MODEL, MODEL_LABEL, VERSION
 from keras_operator.plan.serving import least_replicas
 from keras_operator.projection import VERSION_LABEL
 
-from tests.simulation.kubelet import SERVES
+from tests.simulation.kubelet import SERVES, answers_errors
 from tests.simulation.memory_store import ObjectStorage
 from tests.simulation.object_table import Body, ObjectTable, controller_uid, labels
 from tests.simulation.truth import Truth, deployment_facts
@@ -125,7 +125,11 @@ def _served(table: ObjectTable, ref: Ref, spec: KerasModelSpec, status: Body, nu
         return
     facts = deployment_facts(body)
     count = spec.serving.replicas if spec.serving.autoscaling is None else facts.replicas
-    hot = spec.serving.rollout.strategy is Strategy.HOT
+    hot = spec.serving.rollout.strategy is not Strategy.ROLLING
+    canary = status.get("canary") or {}
+    if canary.get("refused") and canary["version"] == number and answers_errors(number):
+        yield from _taken_back(table, ref, status, body)
+        return
     named = 0 if hot else number
     if (facts.number, facts.served_name, facts.replicas) != (named, spec.serving.model_name, count):
         yield f"{ref} serves {facts}, and should serve version {number} on {count} pods as {spec.serving.model_name}"
@@ -156,3 +160,15 @@ def _pods_with_another_version(table: ObjectTable, ref: Ref, deployment: Body, n
         if found != (str(number), number):
             return f"pod {pod['metadata']['name']} of {ref} has label and version {found}, and should have {number}"
     return ""
+
+
+def _taken_back(table: ObjectTable, ref: Ref, status: Body, deployment: Body) -> Iterator[str]:
+    """A canary that answers errors: all pods have the version before, and the model says so."""
+    start = table.get(Ref(CONFIG_MAP, ref.namespace, ref.name))
+    old = int(start["data"]["version"]) if start else 0
+    if old == status["canary"]["version"]:
+        yield f"new pods of {ref} start with version {old}, which was taken back"
+    elif odd := _pods_with_another_version(table, ref, deployment, old):
+        yield odd
+    elif "CanaryWorse" not in {one["reason"] for one in status["conditions"]}:
+        yield f"{ref} took a canary back and does not say so"

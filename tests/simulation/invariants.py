@@ -220,6 +220,7 @@ class Invariants:
         told = (change.after["metadata"].get("annotations") or {}).get(WISH_ANNOTATION, "")
         model = controller_uid(deployment) or ""
         self._may_serve(change, self._truth.numbers(model).get(int(told)), int(told))
+        self._keeps_the_old_one(change, deployment, int(told))
         label = labels(change.after).get(VERSION_LABEL)
         served = {spell.what for spell in self._truth.pods[change.uid]}
         _hold(
@@ -236,6 +237,28 @@ class Invariants:
                 "a pod bears the version that it serves",
                 f"{change.ref} becomes labelled {label}, and since {since:.1f} s served {sorted(late)}",
             )
+
+    def _keeps_the_old_one(self, change: Change, deployment: Body, told: int) -> None:
+        """While a canary is watched, one pod at least was never told to serve it."""
+        namespace, name = change.ref.namespace, deployment["metadata"]["name"]
+        model, start = self._table.get(Ref(MODEL, namespace, name)), self._table.get(Ref(CONFIG_MAP, namespace, name))
+        if model is None or start is None or start["data"]["version"] == str(told):
+            return
+        canary = (model.get("status") or {}).get("canary") or {}
+        rollout = model["spec"]["serving"].get("rollout") or {}
+        watched = canary.get("version") == told and canary.get("step", 1) <= 2 and not canary.get("refused")
+        if rollout.get("strategy") != "Canary" or not watched or "version" in model["spec"]["serving"]:
+            return
+        wishes = [
+            (body["metadata"].get("annotations") or {}).get(WISH_ANNOTATION)
+            for _, body in self._table.owned(deployment["metadata"]["uid"], POD)
+            if "deletionTimestamp" not in body["metadata"]
+        ]
+        _hold(
+            len(wishes) < 2 or any(wish != str(told) for wish in wishes),
+            "one pod keeps the old version while a canary is watched",
+            f"all {len(wishes)} pods of {name} are told to serve version {told}",
+        )
 
     def _may_serve(self, change: Change, version: VersionFacts | None, number: int) -> None:
         rule = "only a published version serves"

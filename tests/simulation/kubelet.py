@@ -21,6 +21,11 @@ SERVES = "serves"
 """In a serving pod's status: the version that it really answers with, which nobody but the simulation knows."""
 
 
+def answers_errors(number: int) -> bool:
+    """Whether half of a version's answers are errors."""
+    return number % 3 == 2
+
+
 @dataclass(slots=True)
 class Agent:
     """The agent of a pod: what it is to serve, what it serves, how often that was changed, and what is in its way."""
@@ -73,8 +78,16 @@ class Kubelet:
         pod = ref and self._table.get(ref)
         if not pod or pod["status"]["phase"] != "Running" or (not self.calm and self._random.random() < 0.3):
             raise ServerUnavailable(0, "Unreachable", f"{url}: connection refused")
+        agent = self._agents.setdefault(pod["metadata"]["uid"], Agent())
+        if "/traffic/" in url:
+            errors = 100 if answers_errors(agent.serving) else 0
+            return {
+                "seconds": 10.0,
+                "requests": 200,
+                "errors": errors,
+                "latency": [[1000.0, 200 - errors], [None, 200]],
+            }
         if url.endswith("/status"):
-            agent = self._agents.setdefault(pod["metadata"]["uid"], Agent())
             said = {"wanted": agent.wanted, "serving": agent.serving or None, "swaps": agent.swaps}
             return said | ({"error": {"reason": "StoreUnreachable", "message": agent.trouble}} if agent.trouble else {})
         return {"stage": "training", "epoch": self._random.randint(1, 3), "epochs": 3, "metrics": {}}

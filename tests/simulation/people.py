@@ -148,6 +148,10 @@ class People:
         chosen = self._hot.setdefault(ref, self._strategies.random() < 0.5)
         if chosen != (self._strategies.random() < 0.1):
             serving["rollout"] = {"strategy": "Hot", "maxSwaps": self._strategies.choice((1, 2, 5))}
+            least = serving["autoscaling"]["minReplicas"] if "autoscaling" in serving else serving["replicas"]
+            if least >= 2 and self._strategies.random() < 0.5:
+                steps = [{"pods": "1", "hold": "20s"}, {"pods": "60%", "hold": "1m"}]
+                serving["rollout"] |= {"strategy": "Canary", "canary": {"steps": steps}}
         return serving
 
     def _gates(self) -> Body:

@@ -5,6 +5,7 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 
 from .architectures import ArchitectureName, smallest_image
 from .augmentation import Augmentation, FillMode, RandAugment
+from .canary import Analysis, Canary, CanaryStep, hold_seconds, pods_of
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
@@ -15,12 +16,12 @@ from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
-from .rollout import DEFAULT_MAX_SWAPS, Rollout, Strategy
+from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
 from .serving import Autoscaling, Batching, Runtime, Serving
 from .source import Source
-from .status import Condition, EpochProgress, KerasModelStatus, Phase
+from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .training import (
     Architecture,
@@ -42,19 +43,23 @@ from .wire import Time
 
 __all__ = [
     "API_VERSION",
-    "GPU",
     "DEFAULT_MAX_SWAPS",
+    "GPU",
     "GROUP",
     "KERAS_MODEL",
     "KERAS_MODEL_VERSION",
     "KINDS",
     "VERSION",
+    "Analysis",
     "ApiError",
     "Architecture",
     "ArchitectureName",
     "Augmentation",
     "Autoscaling",
     "Batching",
+    "Canary",
+    "CanaryStatus",
+    "CanaryStep",
     "Checkpoint",
     "ClassWeights",
     "ColorMode",
@@ -101,11 +106,12 @@ __all__ = [
     "Runtime",
     "Servable",
     "Serving",
+    "SignatureChange",
     "Source",
     "StopAt",
     "Store",
-    "TaintEffect",
     "Strategy",
+    "TaintEffect",
     "Time",
     "Toleration",
     "TolerationOperator",
@@ -116,9 +122,11 @@ __all__ = [
     "VersionServable",
     "decode_model",
     "decode_version",
+    "hold_seconds",
     "inputs_hash",
     "judge",
     "measured_text",
     "parse_quantity",
+    "pods_of",
     "smallest_image",
 ]

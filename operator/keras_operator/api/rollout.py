@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from .canary import Canary
 from .rules import Rule
 from .wire import Written
 
@@ -16,6 +17,14 @@ class Strategy(StrEnum):
 
     ROLLING = "Rolling"
     HOT = "Hot"
+    CANARY = "Canary"
+
+
+class SignatureChange(StrEnum):
+    """Whether a version may take other inputs than the one that serves."""
+
+    DENY = "Deny"
+    ALLOW = "Allow"
 
 
 class Rollout(Written, frozen=True, kw_only=True):
@@ -28,7 +37,9 @@ class Rollout(Written, frozen=True, kw_only=True):
                 "Rolling: each version comes with new pods, and an old one goes when a new one serves. Hot: each pod "
                 "loads the new version beside the old one and then unloads that, pod by pod; it takes seconds and "
                 "needs no room on the nodes, but memory for two versions. Where the memory limit has no room for two, "
-                "Hot is carried out as Rolling, and status.message says so."
+                "Hot is carried out as Rolling, and status.message says so. Canary: as Hot, in steps, with a "
+                "comparison of what both versions answer, and back by itself where the new one is worse; without room "
+                "for two nothing is rolled out."
             ),
             examples=["Hot"],
         ),
@@ -40,10 +51,32 @@ class Rollout(Written, frozen=True, kw_only=True):
                 ge=1,
                 le=1000,
                 description=(
-                    "With Hot: pods in which the version was changed this often, from 1 to 1000 times, are replaced "
-                    "by new ones, because a runtime does not give all memory back. Left out: 20."
+                    "With Hot and Canary: pods in which the version was changed this often, from 1 to 1000 times, are "
+                    "replaced by new ones, because a runtime does not give all memory back. Left out: 20."
                 ),
                 examples=[50],
+            ),
+        ]
+        | None
+    ) = None
+
+    signature_change: Annotated[
+        SignatureChange,
+        Meta(
+            description=(
+                "Deny: a version whose signatures take other inputs than those of the version that serves (one is "
+                "renamed, gone or new, or of another type or shape) is not rolled out, because clients would get "
+                "errors; serving.version still serves it. Allow: it is."
+            ),
+            examples=["Allow"],
+        ),
+    ] = SignatureChange.DENY
+    canary: (
+        Annotated[
+            Canary,
+            Meta(
+                description="With Canary, and only then: steps, and what is compared. Left out: another strategy.",
+                examples=[{"steps": [{"pods": "10%", "hold": "5m"}]}],
             ),
         ]
         | None
@@ -58,5 +91,15 @@ class Rollout(Written, frozen=True, kw_only=True):
             ),
             holds=lambda rollout: rollout.max_swaps is None or rollout.strategy is not Strategy.ROLLING,
             field=".maxSwaps",
+        ),
+        Rule(
+            # The API server judges the default of the whole, an empty object, too.
+            cel="has(self.canary) == (has(self.strategy) && self.strategy == 'Canary')",
+            message=(
+                "canary has the steps of strategy Canary: write both, for example strategy: Canary with canary.steps: "
+                "[{pods: 10%, hold: 5m}], or neither"
+            ),
+            holds=lambda rollout: (rollout.canary is not None) == (rollout.strategy is Strategy.CANARY),
+            field=".canary",
         ),
     )

@@ -82,6 +82,9 @@ class Servable(Reported, frozen=True, kw_only=True):
     """`sha256:…` over the manifest's files."""
     bytes: int
     signatures: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = ()
+    """Of each signature each input: its signature, name, type and shape, such as
+    `serving_default image float32 [-1,28,28,1]`."""
 
 
 class Comparison(Reported, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from .resources import Resources
-from .rollout import Rollout
+from .rollout import Rollout, Strategy
 from .rules import Rule, fully_matches, ruled
 from .wire import Written
 
@@ -193,5 +193,20 @@ class Serving(Written, frozen=True, kw_only=True):
             ),
             holds=lambda serving: serving.autoscaling is None or _requests_cpu(serving.resources),
             field=".resources",
+        ),
+        Rule(
+            cel=(
+                "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'Canary' || "
+                "(has(self.autoscaling) ? self.autoscaling.minReplicas : self.replicas) >= 2"
+            ),
+            message=(
+                "a canary is compared with pods that keep the old version, so it needs two pods: write replicas or "
+                "autoscaling.minReplicas of 2 or more, or another strategy"
+            ),
+            holds=lambda serving: (
+                serving.rollout.strategy is not Strategy.CANARY
+                or (serving.autoscaling.min_replicas if serving.autoscaling else serving.replicas) >= 2
+            ),
+            field=".rollout",
         ),
     )

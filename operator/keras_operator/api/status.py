@@ -66,6 +66,49 @@ class EpochProgress(Reported, frozen=True, kw_only=True):
     )
 
 
+class CanaryStatus(Reported, frozen=True, kw_only=True):
+    """How far a new version is on its way, or why it was taken back."""
+
+    version: Annotated[int, Meta(ge=1, description="Number of the new version.", examples=[4])]
+    step: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=11,
+            description="Number of the step it is at, from 1; one more than there are: all pods.",
+            examples=[1],
+        ),
+    ] = 1
+    since: (
+        Annotated[
+            Time, Meta(description="When the step's pods had it; left out: not yet.", examples=["2026-03-01T12:00:00Z"])
+        ]
+        | None
+    ) = None
+    refused: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1024,
+                description="Why it was taken back; it is not tried again until the spec changes.",
+                examples=["12.0 % of its requests ended with an error, 0.1 % with version 3"],
+            ),
+        ]
+        | None
+    ) = None
+    reason: (
+        Annotated[str, Meta(max_length=64, description="Why it was taken back, in one word.", examples=["CanaryWorse"])]
+        | None
+    ) = None
+    generation: (
+        Annotated[
+            int,
+            Meta(ge=0, description="Number of the metadata.generation for which it was taken back.", examples=[4]),
+        ]
+        | None
+    ) = None
+
+
 class KerasModelStatus(Reported, frozen=True, kw_only=True):
     """What the operator found and did."""
 
@@ -131,6 +174,10 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
                 examples=["http://dog-classifier.vision.svc:8501/v1/models/DogClassifier"],
             ),
         ]
+        | None
+    ) = None
+    canary: (
+        Annotated[CanaryStatus, Meta(description="The canary that is under way.", examples=[{"version": 4, "step": 1}])]
         | None
     ) = None
     progress: (

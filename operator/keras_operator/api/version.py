@@ -113,6 +113,14 @@ class VersionServable(Reported, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(max_length=256)], ...],
         Meta(max_length=64, description="Names of its signatures.", examples=[["serving_default", "serving_bytes"]]),
     ] = ()
+    inputs: Annotated[
+        tuple[Annotated[str, Meta(max_length=512)], ...],
+        Meta(
+            max_length=64,
+            description="What its signatures take: of each input the signature, name, type and shape; -1 is any size.",
+            examples=[["serving_default image float32 [-1,28,28,1]"]],
+        ),
+    ] = ()
 
 
 class ImageCounts(Reported, frozen=True, kw_only=True):

@@ -49,7 +49,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         current = Version(current.identity, current.spec, step.status)
     seen = _with_current(observed, current)
     wanted = wanted_number(seen, spec, current)
-    way = None if wanted.number is None else course(seen, model, spec, wanted.number)
+    way = None if wanted.number is None else course(seen, model, spec, wanted.number, now)
     serving = serving_children(seen, model, spec, way, installation)
     status = model_status(
         seen,
@@ -122,6 +122,7 @@ def _requeue(
 ) -> float | None:
     waits = (
         _SWAP_POLL_SECONDS if way and way.hot and any(pod.knows_what_it_waits_for for pod in observed.pods) else None,
+        way.again if way else None,
         _requeue_without_swaps(observed, status, step, now),
     )
     return min((seconds for seconds in waits if seconds is not None), default=None)

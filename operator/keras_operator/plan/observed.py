@@ -39,6 +39,10 @@ class Model:
     spec: KerasModelSpec | None
     status: KerasModelStatus
     spec_error: str | None = None
+    promote: int = 0
+    """The version that somebody lets go to all pods, by an annotation; 0 for none."""
+    abort: int = 0
+    """The version that somebody takes back."""
 
     @property
     def mark(self) -> tuple[str, str] | None:
@@ -225,6 +229,18 @@ class AgentReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Traffic:
+    """What one pod answered since its canary's step began.
+
+    `latency` has pairs of an upper limit in microseconds (infinite at last) and how many requests stayed within it.
+    """
+
+    requests: int
+    errors: int
+    latency: tuple[tuple[float, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class AgentTrouble:
     """What the agent of one serving pod says stands between it and being ready."""
 
@@ -242,7 +258,8 @@ class Observed:
 
     `children` are all children kept by server-side apply, keyed by kind name. `progress`, `agent_troubles` and
     `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves; `job_warnings` holds
-    the newest warning Event of each Job (by Job name) without pods.
+    the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) is asked for while a canary
+    is watched.
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
@@ -260,6 +277,7 @@ class Observed:
     progress: Progress | None = None
     agent_troubles: tuple[AgentTrouble, ...] = ()
     agent_reports: Mapping[str, AgentReport] = field(default_factory=dict)
+    traffic: Mapping[str, Traffic] = field(default_factory=dict)
     job_warnings: Mapping[str, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     behind: bool = False

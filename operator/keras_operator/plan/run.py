@@ -148,7 +148,11 @@ def _exported(
     status = msgspec.structs.replace(
         status,
         servable=VersionServable(
-            uri=published.uri, digest=published.digest, bytes=published.bytes, signatures=published.signatures
+            uri=published.uri,
+            digest=published.digest,
+            bytes=published.bytes,
+            signatures=published.signatures,
+            inputs=published.inputs,
         ),
         parity=None if result.parity is None else f"{result.parity:.3g}",
     )

@@ -4,12 +4,13 @@ from dataclasses import dataclass
 
 import msgspec
 
-from keras_operator.api import KerasModelSpec, Reason, Runtime, VersionPhase
+from keras_operator.api import KerasModelSpec, Reason, Runtime, SignatureChange, VersionPhase
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Desired, Removal, Seed, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Version
 from keras_operator.plan.rollout import Course
+from keras_operator.plan.rollout.signatures import changed_input
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +39,26 @@ def wanted_number(observed: Observed, spec: KerasModelSpec, current: Version | N
             return Wanted(pin)
         return Wanted(serves, _cannot_pin(observed, pin))
     if current is not None and current.number in published:
+        if serves is not None and (problem := _other_inputs(observed, spec, serves, current)):
+            return Wanted(serves, problem)
         return Wanted(current.number)
     return Wanted(serves)
+
+
+def _other_inputs(observed: Observed, spec: KerasModelSpec, serves: int, current: Version) -> Cause | None:
+    """Why the current version may not take the place of the one that serves: its clients would get errors."""
+    before = next((version.status.servable for version in observed.versions if version.number == serves), None)
+    after = current.status.servable
+    if spec.serving.rollout.signature_change is SignatureChange.ALLOW or before is None or after is None:
+        return None
+    how = changed_input(before, after)
+    if not how:
+        return None
+    return Cause(
+        Reason.SIGNATURE_CHANGED,
+        f"version {current.number} takes something else than version {serves}: {how}; write "
+        f"serving.rollout.signatureChange: Allow to roll it out all the same, or change what it is made from",
+    )
 
 
 def _cannot_pin(observed: Observed, pin: int) -> Cause:

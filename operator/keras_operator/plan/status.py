@@ -69,6 +69,7 @@ def model_status(
         replicas=deployment.total if deployment else 0,
         selector=f"keras-operator.dev/model={model.identity.name},app.kubernetes.io/component=serving",
         url=f"http://{model.identity.name}.{model.identity.namespace}.svc:8501/v1/models/{name}",
+        canary=way.canary if way else None,
         progress=epoch_progress(observed.progress)
         if current and current.status.phase is VersionPhase.TRAINING
         else None,
@@ -230,7 +231,7 @@ def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None
     pods = observed.serving_pods()
     ready = len([pod for pod in pods if pod.number == number and pod.ready])
     if hot and serving != number and any(pod.ready for pod in pods):
-        words = f"version {number} is being loaded into the pods: it serves on {ready}/{len(pods)}"
+        words = way.words or f"version {number} is being loaded into the pods: it serves on {ready}/{len(pods)}"
         return Outlook(Phase.DEPLOYING, words, Reason.ROLLING_OUT)
     progress = f": {ready}/{deployment.replicas} pods are ready" if deployment and deployment.updated else ""
     words = _join(f"version {number} is being rolled out{progress}", other, way.note)

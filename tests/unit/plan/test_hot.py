@@ -105,6 +105,12 @@ STEPS = {
     ),
     "what new pods start with cannot be loaded": (TWO, seen(pod("a", 0, ready=False)), [("a", 0, 2)], 1),
     "the ConfigMap is gone": (TWO, seen(pod("a", 1), pod("b", 1, 2), begins=None, last=1), [], 1),
+    "the ConfigMap is gone, and nothing is labelled yet": (
+        TWO,
+        seen(pod("a"), begins=None, agent_reports=reports(a=1)),
+        [("a", 1, 1)],
+        1,
+    ),
     "the version that new pods start with is gone": (TWO, seen(pod("a", 7), begins=7), [("a", 7, 2)], 7),
     "it is gone, and nothing serves": (TWO, seen(pod("a", 0, ready=False), begins=7), [("a", 0, 2)], 2),
     "a first pod needs to be told nothing": (ONE, seen(pod("a", 0, ready=False)), [], 1),

@@ -1,15 +1,18 @@
 """What a look brings: everything of one model, and what its own pods say, asked at a bounded rate."""
 
 import contextlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from keras_operator.api import ProgressStage
+from keras_operator.api import CanaryStatus, KerasModelStatus, ProgressStage
 from keras_operator.cluster.failure import ServerUnavailable
 from keras_operator.cluster.reference import POD, Ref
-from keras_operator.plan.observed import JobState
+from keras_operator.plan.observed import JobState, Model, Traffic
 
-from tests.unit.plan.observations import train_result
+from tests.unit.plan.observations import model, train_result
+from tests.unit.plan.test_hot import TWO
+from tests.unit.plan.test_hot import pod as hot_pod
 from tests.unit.reconcile.operator_run import KEY, SETTINGS, Operator, end_job, play, start_pod
 
 PROGRESS = {"stage": "training", "epoch": 1, "epochs": 10}
@@ -189,12 +192,12 @@ async def test_a_model_that_is_not_known_has_nothing(server, clock):
 
 
 async def test_answers_of_many_pods_are_not_kept_forever(training, server, monkeypatch):
-    monkeypatch.setattr("keras_operator.observation._REMEMBERED_PODS", 1)
+    monkeypatch.setattr("keras_operator.pod_answers._REMEMBERED_PODS", 1)
     play(server)
     run_pod(server, podIP="10.0.0.7", containerStatuses=RUNNING)
     server.pods_say[URL] = PROGRESS
     await observed(training)
-    answers = training.reconcile._observer._answers
+    answers = training.reconcile._observer._pods._answers
     answers["another"] = (0.0, None)
     answers.move_to_end("another", last=False)
     clock = training.reconcile._clock
@@ -266,4 +269,33 @@ async def test_a_result_that_is_recorded_is_not_read_again(serving, server, cloc
     for _ in range(3):
         clock.advance(60)
         await serving.look()
+    assert server.reads == []
+
+
+TRAFFIC_URL = "http://10.0.0.1:8502/traffic/60"
+TRAFFIC = {"seconds": 60.0, "requests": 9, "errors": 1, "latency": [[10.0, 4], [None, 8]]}
+
+
+def watched(clock: Any, **changes: Any) -> Model:
+    """A model whose canary's step began a minute ago."""
+    canary = CanaryStatus(**({"version": 2, "since": clock.now() - timedelta(minutes=1)} | changes))
+    return model(TWO, KerasModelStatus(canary=canary))
+
+
+async def test_while_a_canary_is_watched_pods_are_asked_what_they_answered_since(operator, server, clock):
+    server.pods_say[TRAFFIC_URL] = TRAFFIC
+    ask = operator.reconcile._observer._pods.traffic
+    pods = (hot_pod("a", 2), hot_pod("b", 1, ready=False))
+    found = await ask(watched(clock), pods)
+    assert found == {"a": Traffic(9, 1, ((10.0, 4), (float("inf"), 8)))}
+    assert await ask(watched(clock), pods) == found
+    assert server.reads == [f"ask {TRAFFIC_URL}"], "within some seconds the last answer counts"
+    clock.advance(5)
+    del server.pods_say[TRAFFIC_URL]
+    assert await ask(watched(clock), pods) == {}, "an old answer is of a shorter time"
+
+
+@pytest.mark.parametrize("changes", [{"since": None}, {"refused": "it was slow"}], ids=["not begun", "taken back"])
+async def test_nobody_is_asked_where_no_canary_is_watched(operator, server, clock, changes):
+    assert await operator.reconcile._observer._pods.traffic(watched(clock, **changes), (hot_pod("a", 2),)) == {}
     assert server.reads == []

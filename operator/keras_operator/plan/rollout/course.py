@@ -1,11 +1,13 @@
 """What is to be done with the pods of one model now, so that the wanted version comes to serve on them."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
-from keras_operator.api import KerasModelSpec, Strategy
+from keras_operator.api import CanaryStatus, KerasModelSpec, Reason, Strategy
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Mark
 from keras_operator.plan.observed import Model, Observed
+from keras_operator.plan.rollout.canary import Outcome, look
 from keras_operator.plan.rollout.hot import hot_pods, renewal, start, swaps
 from keras_operator.plan.rollout.memory import no_room
 
@@ -22,6 +24,9 @@ class Course:
         marks: what to write on pods.
         cause: why it goes on no further.
         note: why it is not done as the spec asks.
+        canary: what to remember of a canary; None where there is none.
+        words: how far a canary is.
+        again: seconds until it must be looked at again.
     """
 
     number: int
@@ -31,6 +36,9 @@ class Course:
     marks: tuple[Mark, ...] = ()
     cause: Cause | None = None
     note: str = ""
+    canary: CanaryStatus | None = None
+    words: str = ""
+    again: float | None = None
 
     def arrived(self, observed: Observed) -> bool:
         """Whether nothing is left to be done with the pods; whether they are enough, their Deployment knows."""
@@ -47,14 +55,38 @@ class Course:
         )
 
 
-def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int) -> Course:
+def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int, now: datetime) -> Course:
     """The next steps on the way to `number` on all pods."""
-    if spec.serving.rollout.strategy is Strategy.ROLLING:
+    strategy, pinned = spec.serving.rollout.strategy, spec.serving.version is not None
+    if strategy is Strategy.ROLLING:
         return Course(number, hot=False, start=number)
-    if note := no_room(observed, spec, number):
+    full = no_room(observed, spec, number)
+    if full and strategy is Strategy.HOT:
+        note = f"it comes with new pods, not Hot, because {full}"
         return Course(number, hot=False, start=number, note=note)
     pods = hot_pods(observed)
-    begins = start(observed, model, number, pods)
-    marks, cause = swaps(observed, pods, number, at_once=spec.serving.version is not None)
+    old = start(observed, model, number, moves=False)
+    outcome = Outcome(number)
+    # Where nothing serves there is nothing to compare with; and whoever pins a version has decided.
+    compares = any(pod.ready for pod in pods) or model.status.canary is not None
+    if spec.serving.rollout.canary and not pinned and number != old and compares:
+        if full:
+            outcome = Outcome(old, cause=Cause(Reason.NO_ROOM, f"{full}; raise it, or write strategy: Rolling"))
+        else:
+            outcome = look(observed, model, spec.serving.rollout.canary, pods, old, number, now)
+    moves = outcome.number == number and outcome.most is None
+    begins = start(observed, model, number, moves=moves)
+    at_once = pinned or outcome.cause is not None
+    marks, cause = swaps(observed, pods, outcome.number, at_once=at_once, most=outcome.most)
     times = renewal(observed, spec, pods, at_rest=begins == number == observed.named and not marks)
-    return Course(number, hot=True, start=begins, renewal=times, marks=marks, cause=cause)
+    return Course(
+        number,
+        hot=True,
+        start=begins,
+        renewal=times,
+        marks=marks,
+        cause=outcome.cause or cause,
+        canary=None if begins == number else outcome.status,
+        words=outcome.words,
+        again=outcome.again,
+    )

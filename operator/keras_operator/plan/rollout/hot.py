@@ -18,8 +18,10 @@ def hot_pods(observed: Observed) -> tuple[Pod, ...]:
     return tuple(sorted(pods, key=lambda pod: (pod.identity.created, pod.identity.name)))
 
 
-def start(observed: Observed, model: Model, number: int, pods: tuple[Pod, ...]) -> int:
+def start(observed: Observed, model: Model, number: int, *, moves: bool) -> int:
     """The version with which a new pod starts: the last one that came to serve on every pod.
+
+    It becomes `number` once every pod serves that, if it `moves`: a canary's version stays a trial on any pods.
 
     A pod that is made or restarted in the middle of a rollout, or with nobody there to tell it anything, must not be
     the first to try a version.
@@ -30,20 +32,30 @@ def start(observed: Observed, model: Model, number: int, pods: tuple[Pod, ...]) 
         # Its pods name their version themselves as long as new ones have not taken over.
         return live.number
     published = {version.number for version in observed.versions if version.status.phase is VersionPhase.PUBLISHED}
-    swapping = live is None or live.renewal is not None
-    last = known.number if known and swapping else model.status.serving_version
+    if known and (live is None or live.renewal is not None):
+        last = known.number
+        # Gone from the list it still serves, and new pods may still find it in the store.
+        usable = last in published or bool(ready)
+    else:
+        # Somebody deleted the ConfigMap, or there was none: it names what serves. That may be pods of a deleted
+        # namesake, with numbers of its own.
+        found = (model.status.serving_version, *(_serves(observed, pod) for pod in hot_pods(observed)))
+        ours = live is not None and live.renewal is not None
+        last = next((one for one in found if one and (ours or one in published)), 0) or 0
+        usable = last != 0
     through = [pod for pod in ready if pod.hot and pod.settled and pod.number == number]
-    if last is None or (last not in published and not ready) or (ready and len(through) == len(ready)):
+    if not usable or (moves and ready and len(through) == len(ready)):
         return number
     return last
 
 
 def swaps(
-    observed: Observed, pods: tuple[Pod, ...], number: int, *, at_once: bool
+    observed: Observed, pods: tuple[Pod, ...], number: int, *, at_once: bool, most: int | None = None
 ) -> tuple[tuple[Mark, ...], Cause | None]:
     """What to write on pods now, and why the rollout to `number` goes on no further.
 
-    `at_once`: a person named the version, and waits for it; each pod keeps what it serves until it has the other one.
+    `at_once`: a person named the version and waits for it, or it takes the place of a bad one; each pod keeps what it
+    serves until it has the other one. `most`: this many pods get it, and only such as serve already.
     """
     seen = {pod.identity.name: mark for pod in pods if (mark := _seen(observed, pod))}
     under_way = [pod for pod in pods if pod.wish == number != pod.number and pod.identity.name not in seen]
@@ -65,6 +77,9 @@ def swaps(
     if not at_once:
         hurry = [pod for pod in others if pod.wish not in (0, pod.number)]
         others = hurry or ([] if under_way or seen else others[:1])
+    if most is not None:
+        room = most - sum(pod.wish == number for pod in pods)
+        others = [pod for pod in others if pod.ready][: max(0, room)]
     told = [Mark(pod.identity.name, pod.identity.uid, pod.number, number, pod.swaps) for pod in others]
     return (*seen.values(), *told), None
 
@@ -78,6 +93,12 @@ def _seen(observed: Observed, pod: Pod) -> Mark | None:
     if (pod.number, pod.wish) == (report.serving, wish):
         return None
     return Mark(pod.identity.name, pod.identity.uid, report.serving, wish, report.swaps)
+
+
+def _serves(observed: Observed, pod: Pod) -> int | None:
+    """What a pod serves as far as is known: its label, or what its agent says."""
+    report = observed.agent_reports.get(pod.identity.name)
+    return pod.number or (report.serving if report else None)
 
 
 def _may_be_told(pod: Pod, pods: tuple[Pod, ...], number: int, start_differs: bool) -> bool:

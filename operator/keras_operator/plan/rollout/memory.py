@@ -11,7 +11,7 @@ LOADED_PER_BYTE = 2
 
 
 def no_room(observed: Observed, spec: KerasModelSpec, number: int) -> str:
-    """Why versions are not swapped in place, in words with the figures; empty where there is room or no limit."""
+    """Why versions cannot be swapped in place, in words with the figures; empty where there is room or no limit."""
     written = spec.serving.resources.limits.get("memory")
     if written is None:
         return ""
@@ -21,7 +21,4 @@ def no_room(observed: Observed, spec: KerasModelSpec, number: int) -> str:
     if needed <= parse_quantity(written):
         return ""
     which = f"versions {other} and {number}" if other != number else f"two versions like {number}"
-    return (
-        f"it comes with new pods, not Hot, because {which} at once need about {needed // _MIB} MiB and "
-        f"serving.resources.limits.memory is {written}"
-    )
+    return f"{which} at once need about {needed // _MIB} MiB and serving.resources.limits.memory is {written}"

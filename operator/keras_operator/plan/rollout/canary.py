@@ -1,0 +1,121 @@
+"""A new version on some pods, step by step, until it goes to all of them or is taken back.
+
+What was decided is kept in the model's status: which step it is at and since when, and what was taken back. A version
+that was taken back is tried again when the spec changes.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from keras_operator.api import Canary, CanaryStatus, Reason, hold_seconds, pods_of
+from keras_operator.plan.causes import Cause
+from keras_operator.plan.observed import Model, Observed, Pod
+from keras_operator.plan.rollout.comparison import Comparison, compare
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a look at a canary leads to.
+
+    Args:
+        number: the version that pods are brought to.
+        most: how many of them; None for all.
+        status: what to remember; None where no canary is under way.
+        words: how far it is.
+        cause: why the new version was taken back.
+        again: seconds until it must be looked at again.
+    """
+
+    number: int
+    most: int | None = None
+    status: CanaryStatus | None = None
+    words: str = ""
+    cause: Cause | None = None
+    again: float | None = None
+
+
+_LOOK_SECONDS = 5.0
+# A person may take days, and a bad version should not serve for long.
+_SLOW_LOOK_SECONDS = 15.0
+
+
+def look(
+    observed: Observed, model: Model, canary: Canary, pods: tuple[Pod, ...], old: int, number: int, now: datetime
+) -> Outcome:
+    """The next step of the canary `number`, while new pods start with `old`."""
+    known = model.status.canary
+    if known is None or known.version != number or (known.refused and known.generation != model.identity.generation):
+        known = CanaryStatus(version=number)
+    if known.refused:
+        return _taken_back(known, old)
+    if model.abort == number:
+        return _take_back(
+            known, model, old, Reason.CANARY_ABORTED, "somebody took it back with keras-operator.dev/abort"
+        )
+    if model.promote == number or known.step > len(canary.steps):
+        known = CanaryStatus(version=number, step=len(canary.steps) + 1)
+        return Outcome(number, status=known, words=f"canary version {number} goes to all pods")
+    step = canary.steps[known.step - 1]
+    ready = [pod for pod in pods if pod.ready]
+    through = [pod for pod in ready if pod.settled and pod.number == number]
+    most = pods_of(step.pods, max(2, len(ready)))
+    where = f"canary version {number} on {len(through)}/{len(ready)} pods"
+    if known.since is None and len(through) < most:
+        return Outcome(number, most, known, where)
+    if known.since is None:
+        known = CanaryStatus(version=number, step=known.step, since=now)
+    assert known.since is not None
+    held, hold = (now - known.since).total_seconds(), hold_seconds(step.hold)
+    found = _compare(observed, canary, through, [pod for pod in ready if pod.settled and pod.number == old], old)
+    if found.worse:
+        return _take_back(known, model, old, Reason.CANARY_WORSE, found.worse)
+    if hold is not None and held >= hold and found.enough:
+        further = CanaryStatus(version=number, step=known.step + 1)
+        return Outcome(number, most, further, f"{where} · {found.words}", again=0.0)
+    lacks = "" if found.enough else f" · waits for {canary.analysis.min_requests} requests"
+    waits = (
+        f"waits for the annotation keras-operator.dev/promote: {number}"
+        if hold is None
+        else f"{_duration(_roughly(min(held, hold), hold))} of {_duration(hold)} held"
+    )
+    again = _SLOW_LOOK_SECONDS if hold is None else _LOOK_SECONDS
+    return Outcome(number, most, known, f"{where} · {waits} · {found.words}{lacks}", again=again)
+
+
+def _compare(observed: Observed, canary: Canary, new: list[Pod], old: list[Pod], number: int) -> Comparison:
+    ours, theirs = (
+        [observed.traffic[pod.identity.name] for pod in pods if pod.identity.name in observed.traffic]
+        for pods in (new, old)
+    )
+    return compare(canary.analysis, ours, theirs, number)
+
+
+def _take_back(known: CanaryStatus, model: Model, old: int, reason: Reason, why: str) -> Outcome:
+    refused = CanaryStatus(
+        version=known.version,
+        step=known.step,
+        since=known.since,
+        refused=why,
+        reason=reason,
+        generation=model.identity.generation,
+    )
+    return _taken_back(refused, old)
+
+
+def _taken_back(known: CanaryStatus, old: int) -> Outcome:
+    sentence = (
+        f"it was taken back at step {known.step}, because {known.refused}; it is tried again when the spec changes, "
+        f"and serving.version: {known.version} serves it as it is"
+    )
+    return Outcome(old, status=known, cause=Cause(known.reason or Reason.CANARY_WORSE, sentence))
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.3g}h"
+    return f"{seconds // 60:.0f}m" if seconds >= 60 else f"{seconds:.0f}s"
+
+
+def _roughly(held: float, hold: int) -> float:
+    """To ten seconds where it takes minutes: nobody needs a new status for each second."""
+    return held // 10 * 10 if hold >= 60 else held

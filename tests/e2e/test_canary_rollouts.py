@@ -1,0 +1,129 @@
+"""A version on some pods first: one that is as good goes to all, one that answers errors is taken back by itself."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.e2e import image_sets
+from tests.e2e.api_server import MODEL, VERSION, ApiServer, Object
+from tests.e2e.conftest import MakeNamespace
+from tests.e2e.models import conditions, is_ready, is_stalled, message, model_url, quick_model, serves
+from tests.e2e.steady_client import Question, SteadyClient
+
+NAME = "canary"
+SERVING_PODS = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
+PROMOTE = "keras-operator.dev/promote"
+
+
+def _serving(*steps: Object) -> Object:
+    # A latency says little where ten other programs run on the same two cores.
+    analysis = {"minRequests": 30, "maxErrorIncrease": 0.05, "maxLatencyRatio": 100}
+    canary = {"steps": list(steps), "analysis": analysis}
+    return {"serving": {"replicas": 2, "rollout": {"strategy": "Canary", "canary": canary, "signatureChange": "Allow"}}}
+
+
+BY_ITSELF = _serving({"pods": "50%", "hold": "5s"})
+BY_A_PERSON = _serving({"pods": "1", "hold": "manual"})
+
+
+@pytest.fixture(scope="module")
+def namespace(api: ApiServer, make_namespace: MakeNamespace) -> str:
+    """Where one model serves on two pods, and new versions come in steps."""
+    name = make_namespace("canary")
+    api.apply(quick_model(name, NAME, BY_ITSELF))
+    api.wait_for(MODEL, name, NAME, is_ready, "a first version that serves")
+    return name
+
+
+@pytest.fixture
+def model(api: ApiServer, namespace: str) -> Object:
+    """The model as it serves now."""
+    return api.wait_for(MODEL, namespace, NAME, is_ready, "a version that serves")
+
+
+@pytest.fixture
+def steady_client(api: ApiServer, namespace: str, model: Object) -> Iterator[SteadyClient]:
+    """Asks the model all the time."""
+    _, hidden = image_sets.known_and_held_out()
+    questions = [Question(digit.instance(), digit.label) for digit in image_sets.quick_digits(hidden)]
+    with SteadyClient(model_url(api, namespace, NAME), questions, image_sets.QUICK_CLASSES) as client:
+        yield client
+
+
+def _uids(api: ApiServer, namespace: str) -> set[str]:
+    return {pod["metadata"]["uid"] for pod in api.objects("Pod", namespace, SERVING_PODS)}
+
+
+def _versions(api: ApiServer, namespace: str) -> list[int]:
+    return sorted(
+        int(pod["metadata"]["labels"]["keras-operator.dev/version"])
+        for pod in api.objects("Pod", namespace, SERVING_PODS)
+    )
+
+
+def _another(api: ApiServer, namespace: str, serving: Object, model: Object) -> int:
+    """Ask for another version, as good as the one before; its number."""
+    seed = random.SystemRandom().randrange(2**31)
+    api.apply(quick_model(namespace, NAME, serving, {"training": {"seed": seed}}))
+    return int(model["status"]["latestVersion"]) + 1
+
+
+def test_a_version_that_is_as_good_goes_to_all_pods_and_no_request_fails(
+    api: ApiServer, namespace: str, model: Object, steady_client: SteadyClient
+) -> None:
+    before, first = _uids(api, namespace), model["status"]["servingVersion"]
+    second = _another(api, namespace, BY_ITSELF, model)
+    halfway = f"canary version {second} on 1/2 pods · "
+    api.wait_for(MODEL, namespace, NAME, lambda seen: " held · errors " in message(seen), "a canary that is held")
+    seen = api.wait_for(MODEL, namespace, NAME, lambda seen: message(seen).startswith(halfway), halfway)
+    assert seen["status"]["servingVersion"] == first
+    assert seen["status"]["canary"]["version"] == second
+    done = api.wait_for(MODEL, namespace, NAME, serves(second), f"version {second} on all pods")
+    assert "canary" not in done["status"]
+    assert _versions(api, namespace) == [second, second]
+    assert _uids(api, namespace) == before, "a pod was replaced"
+    steady_client.check()
+
+
+def test_a_version_that_waits_for_a_person_goes_on_when_they_say_so(
+    api: ApiServer, namespace: str, model: Object, steady_client: SteadyClient
+) -> None:
+    first = model["status"]["servingVersion"]
+    second = _another(api, namespace, BY_A_PERSON, model)
+    words = f"waits for the annotation {PROMOTE}: {second}"
+    api.wait_for(MODEL, namespace, NAME, lambda seen: words in message(seen), words)
+    assert _versions(api, namespace) == [first, second]
+    api.patch(MODEL, namespace, NAME, {"metadata": {"annotations": {PROMOTE: str(second)}}})
+    api.wait_for(MODEL, namespace, NAME, serves(second), f"version {second} on all pods")
+    steady_client.check()
+
+
+def test_a_version_that_answers_errors_is_taken_back(
+    api: ApiServer, namespace: str, model: Object, steady_client: SteadyClient
+) -> None:
+    """It takes larger images than the clients send."""
+    first, number = model["status"]["servingVersion"], model["status"]["latestVersion"] + 1
+    before = _uids(api, namespace)
+    larger = {"training": {"data": {"imageSize": [16, 16]}, "seed": model["spec"]["training"]["seed"]}}
+    api.apply(quick_model(namespace, NAME, BY_ITSELF, larger))
+    stalled = api.wait_for(MODEL, namespace, NAME, _taken_back(number), "a canary that was taken back")
+    assert conditions(stalled)["Stalled"]["reason"] == "CanaryWorse"
+    assert " % of its requests ended with an error, 0.0 % with version" in message(stalled)
+    api.wait_for(
+        MODEL, namespace, NAME, lambda seen: f"version {first} serves on 2/2 pods" in message(seen), "the old version"
+    )
+    assert _versions(api, namespace) == [first, first]
+    assert _uids(api, namespace) == before, "a pod was replaced"
+    version = api.get(VERSION, namespace, f"{NAME}-{number}")
+    assert version is not None
+    assert version["status"]["phase"] == "Published"
+    assert steady_client.score.failures, "nobody met the bad version"
+
+
+def _taken_back(number: int) -> Callable[[Object], bool]:
+    return lambda seen: (
+        is_stalled(seen) and message(seen).startswith(f"version {number} cannot serve: it was taken back at step 1")
+    )

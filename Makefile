@@ -66,6 +66,14 @@ judges: ## Build what judges models in tests: kstatus, Argo CD's Lua, Flux
 test-gitops: setup cluster judges images ## Test with Flux, and what kstatus and Argo CD make of every phase
 	@$(PYTEST) tests/gitops tests/e2e/test_gitops.py
 
+.PHONY: chromium
+chromium:
+	@command -v chromium >/dev/null || { apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium; }
+
+.PHONY: test-browser
+test-browser: setup chromium ## Look at a version's report in Chromium, which is installed where it is missing
+	@$(PYTEST) tests/browser
+
 .PHONY: takeovers
 takeovers: setup cluster ## Kill, cut off and freeze the leader of two replicas 50 times
 	@CHAOS_TAKEOVERS=50 $(PYTEST) tests/chaos/test_takeovers.py -s
@@ -79,7 +87,7 @@ upgrade-test: setup cluster ## Upgrade the operator under 100 models (UPGRADE_FR
 	@UPGRADE_MODELS=100 $(PYTEST) tests/chaos/test_upgrade.py -s
 
 .PHONY: test
-test: setup cluster judges lint images ## Test everything, from static checks to end to end
+test: setup cluster judges chromium lint images ## Test everything, from static checks to end to end
 	@$(PYTEST) tests --durations=15
 
 .PHONY: documents

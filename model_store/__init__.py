@@ -18,9 +18,9 @@ from model_store.errors import (
     TooLarge,
     Unreachable,
 )
-from model_store.fetch import fetch
+from model_store.fetch import fetch, fetch_described
 from model_store.manifest import Manifest, ManifestFile, read_manifest, run_key
-from model_store.publish import publish
+from model_store.publish import make_visible, publish, upload, withdraw
 from model_store.store import Entry, Store
 from model_store.uri import open_store
 
@@ -42,8 +42,12 @@ __all__ = [
     "Unreachable",
     "claim",
     "fetch",
+    "fetch_described",
+    "make_visible",
     "open_store",
     "publish",
     "read_manifest",
     "run_key",
+    "upload",
+    "withdraw",
 ]

@@ -22,9 +22,16 @@ def fetch(store: Store, number: int, into: Path) -> Manifest:
     Corrupt if a file is not what the manifest says, NoSpace, and whatever the store raises.
     """
     manifest = read_manifest(store, number)
+    fetch_described(store, manifest, into)
+    return manifest
+
+
+def fetch_described(store: Store, manifest: Manifest, into: Path) -> None:
+    """As `fetch`, with a manifest that is not in the store: what it describes may be uploaded and not yet visible."""
+    number = manifest.number
     target = into / str(number)
     if target.exists() and _same_files(target, manifest):
-        return manifest
+        return
     partial = into / f".fetching-{number}"
     with disk_full_as_no_space(into, manifest.bytes):
         partial.mkdir(parents=True, exist_ok=True)
@@ -40,7 +47,6 @@ def fetch(store: Store, number: int, into: Path) -> Manifest:
         shutil.rmtree(aside)
     else:
         partial.rename(target)
-    return manifest
 
 
 def _download(store: Store, number: int, partial: Path, file: ManifestFile) -> None:

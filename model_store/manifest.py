@@ -41,6 +41,7 @@ class Manifest(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     classes: list[str] = []
     image_size: list[int] | None = None
     metrics: dict[str, float] = {}
+    lineage: dict[str, Any] = {}
     created_at: str
     tensorflow_version: str | None = None
     keras_version: str | None = None

@@ -1,4 +1,7 @@
-"""Publish: upload every file of a servable, then write the manifest that makes it exist."""
+"""Publish: upload every file of a servable, then write the manifest that makes it exist.
+
+Between the two it can be looked at as it lies in the store.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,22 @@ from model_store.manifest import Manifest, ManifestFile, digest_of, read_manifes
 from model_store.side_by_side import each_file
 from model_store.store import Store
 
-INFO = {"signatures", "classes", "imageSize", "metrics", "tensorflowVersion", "kerasVersion"}
+INFO = {"signatures", "classes", "imageSize", "metrics", "lineage", "tensorflowVersion", "kerasVersion"}
 
 
 def publish(store: Store, number: int, directory: Path, info: Mapping[str, Any]) -> Manifest:
-    """Publish the files of `directory` as version `number`, and return its manifest.
+    """Publish the files of `directory` as version `number`, and return its manifest: `upload`, then `make_visible`."""
+    return make_visible(store, upload(store, number, directory, info))
 
-    `info` has any of the manifest's signatures, classes, imageSize, metrics, tensorflowVersion and kerasVersion.
-    Call `claim` first: two owners must never publish one number. Safe to call again after any failure: files that are
-    already there with the same SHA-256 are not sent again, and what an earlier attempt left beside them is removed.
-    Nothing is touched once a manifest is there: with the same content it is returned, else AlreadyExists is raised.
+
+def upload(store: Store, number: int, directory: Path, info: Mapping[str, Any]) -> Manifest:
+    """Put the files of `directory` into the store as version `number`, which does not exist before `make_visible`.
+
+    `info` has any of the manifest's signatures, classes, imageSize, metrics, lineage, tensorflowVersion and
+    kerasVersion. Call `claim` first: two owners must never publish one number. Safe to call again after any failure:
+    files that are already there with the same SHA-256 are not sent again, and what an earlier attempt left beside them
+    is removed. Nothing is touched once a manifest is there: with the same content it is returned, else AlreadyExists is
+    raised.
     """
     if unknown := set(info) - INFO:
         raise ValueError(f"info has {sorted(unknown)}, and a manifest has only {sorted(INFO)}")
@@ -42,12 +51,24 @@ def publish(store: Store, number: int, directory: Path, info: Mapping[str, Any])
         return published
     each_file(lambda file: _upload(store, number, directory, file), files, name="publish")
     _remove_others(store, number, files)
+    return manifest
+
+
+def make_visible(store: Store, manifest: Manifest) -> Manifest:
+    """Write the manifest of an uploaded version, which makes it exist. Raises AlreadyExists where another one is."""
+    if published := _published(store, manifest):
+        return published
     try:
         write_manifest(store, manifest)
     except AlreadyExists:
         # Either this write arrived although its answer was lost, or another process published in the meantime.
         return _published(store, manifest) or manifest
     return manifest
+
+
+def withdraw(store: Store, number: int) -> None:
+    """Remove the files of an uploaded version that is not to be made visible."""
+    _remove_others(store, number, [])
 
 
 def _published(store: Store, manifest: Manifest) -> Manifest | None:

@@ -1,4 +1,4 @@
-"""From a trained model to a SavedModel with two signatures: float images in, and files' bytes in."""
+"""From a trained model to a SavedModel: float images, files' bytes or tf.Examples in; probabilities or classes out."""
 
 from __future__ import annotations
 
@@ -8,14 +8,26 @@ from typing import Any
 
 import keras
 import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
 
 from model_trainer.data.decoding import decode, rescale
 
 FLOAT_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "serving_bytes"
+CLASSIFY_SIGNATURE = "serving_classify"
 IMAGES = "images"
 IMAGE_BYTES = "image_bytes"
 PROBABILITIES = "probabilities"
+EXAMPLES = "inputs"
+NAMES = "classes"
+SCORES = "scores"
+
+# The feature that TensorFlow's own image data sets use (tensorflow/models, research/slim/datasets/dataset_utils.py).
+ENCODED_IMAGE = "image/encoded"
+
+# tensorflow/python/saved_model/signature_constants.py; TensorFlow Serving's Classify asks for it, and for the names of
+# the tensors above.
+_CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 CLASSES_FILE = "classes.json"
 EXTRA_ASSETS = "assets.extra"
@@ -37,7 +49,10 @@ def export_saved_model(
     `serving_default`: `images` float32 [batch, height, width, channels] in that range -> `probabilities` float32
     [batch, classes]. `serving_bytes`: `image_bytes` string [batch], the bytes of JPEG, PNG, GIF or BMP files of any
     size -> the same; WebP is read in training alone (see `model_trainer.data.decoding`). The classes' names, in the
-    order of the probabilities, are in `assets.extra/classes.json`.
+    order of the probabilities, are in `assets.extra/classes.json`, and in the graph of `serving_classify`, which
+    TensorFlow Serving's Classify and `:classify` take: `inputs` string [batch], serialized tf.Examples with the bytes
+    of a file in `image/encoded` -> `classes` string and `scores` float32, both [batch, classes]. Without names there is
+    no such signature.
     """
     height, width, channels = model.input_shape[1:]
 
@@ -52,6 +67,12 @@ def export_saved_model(
         )
         return from_images(low + rescale(pixels) * (high - low))
 
+    def from_examples(inputs: Any) -> dict[str, Any]:
+        files = tf.io.parse_example(inputs, {ENCODED_IMAGE: tf.io.FixedLenFeature([], tf.string)})[ENCODED_IMAGE]
+        scores = from_bytes(files)[PROBABILITIES]
+        names = tf.broadcast_to(tf.constant(classes)[tf.newaxis], [tf.shape(scores)[0], len(classes)])
+        return {NAMES: names, SCORES: scores}
+
     low, high = pixel_range
     archive = archive or keras.export.ExportArchive()
     archive.track(model)
@@ -63,8 +84,13 @@ def export_saved_model(
     archive.add_endpoint(
         BYTES_SIGNATURE, from_bytes, input_signature=[tf.TensorSpec([None], tf.string, name=IMAGE_BYTES)]
     )
+    if classes:
+        archive.add_endpoint(
+            CLASSIFY_SIGNATURE, from_examples, input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)]
+        )
     write_out(archive, directory)
     if classes:
+        _name_method(directory, CLASSIFY_SIGNATURE, _CLASSIFY_METHOD)
         write_classes(classes, directory)
 
 
@@ -72,6 +98,15 @@ def write_out(archive: Any, directory: Path) -> None:
     """Write an ExportArchive of Keras 3 or of tf-keras, which has no `verbose`."""
     quiet = {"verbose": False} if type(archive).__module__.startswith("keras.") else {}
     archive.write_out(str(directory), **quiet)
+
+
+def _name_method(directory: Path, signature: str, method: str) -> None:
+    """Say what a signature is for: TensorFlow 2 calls every one of them a prediction."""
+    path = directory / "saved_model.pb"
+    saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+    for graph in saved.meta_graphs:
+        graph.signature_def[signature].method_name = method
+    path.write_bytes(saved.SerializeToString(deterministic=True))
 
 
 def write_classes(classes: tuple[str, ...], directory: Path) -> None:

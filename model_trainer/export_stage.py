@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -13,13 +14,23 @@ import msgspec
 import tensorflow as tf
 from keras_operator.api import ProgressStage, RunResult, RunSpec, RunStage, Servable, Source
 
-from model_store import Manifest, NotFound, Store, open_store, publish, read_manifest
+from model_store import (
+    Manifest,
+    NotFound,
+    Store,
+    fetch_described,
+    make_visible,
+    open_store,
+    read_manifest,
+    upload,
+    withdraw,
+)
 from model_trainer import run_folder, warmup
 from model_trainer.context import Context
 from model_trainer.conversion import convert
 from model_trainer.export import EXTRA_ASSETS, FLOAT_SIGNATURE, IMAGES, export_saved_model
 from model_trainer.export_gates import Measured, of_classes, unmet
-from model_trainer.failure import BadRun
+from model_trainer.failure import BadRun, ParityFailed
 from model_trainer.keras_files import is_model_file, read_keras_file
 from model_trainer.latency import median_latency_ms
 from model_trainer.loading import load_model
@@ -31,12 +42,17 @@ from model_trainer.source import check_saved_model, fetch_model_file, fetch_save
 
 
 @dataclass(frozen=True)
-class _Verified:
-    """A servable that may be published: parity with the trained model, what the manifest says of it, and its gates."""
+class _Exported:
+    """A servable on this machine, which loads and answers its warm-up records.
 
-    parity: float | None
+    `info` is what the manifest says of it, `measured` what its gates are judged by, and `parity` compares one that was
+    fetched from the store again, in a folder, with the model that it was made from; None where that was done already or
+    cannot be done.
+    """
+
     info: dict[str, Any]
     measured: Measured
+    parity: Callable[[Path], float] | float | None
 
 
 def run_export(spec: RunSpec, context: Context) -> RunResult:
@@ -61,11 +77,10 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
     directory = context.scratch / "servable"
     directory.mkdir()
     if spec.source is not None:
-        verified = _from_source(spec, spec.source, directory, context)
+        exported = _from_source(spec, spec.source, directory, context)
     else:
-        verified = _from_training(spec, folder, directory, context)
-    board.happened("verified")
-    measured = verified.measured
+        exported = _from_training(spec, folder, directory, context)
+    measured = exported.measured
     if sentences := unmet(spec.gates, measured):
         board.say(f"nothing is published: {'; '.join(sentences)}")
         return RunResult(
@@ -76,14 +91,32 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
             times=board.progress.times,
         )
 
-    board.enter(ProgressStage.PUBLISHING, f"publishing to {store.uri}/{spec.number}")
-    folder.write(run_folder.EXPORT, ExportRecord(verified.parity, board.progress.times, measured.metrics))
-    manifest = context.patience("publishing", lambda: publish(store, spec.number, directory, verified.info))
+    board.enter(ProgressStage.PUBLISHING, f"uploading to {store.uri}/{spec.number}")
+    manifest = context.patience("uploading", lambda: upload(store, spec.number, directory, exported.info))
+    board.enter(ProgressStage.VERIFYING, "comparing what the store holds now with the model that it was made from")
+    parity = _parity_of_stored(store, manifest, exported, context)
+    board.happened("verified")
+    board.enter(ProgressStage.PUBLISHING, f"publishing {store.uri}/{spec.number}")
+    folder.write(run_folder.EXPORT, ExportRecord(parity, board.progress.times, measured.metrics))
+    manifest = context.patience("publishing", lambda: make_visible(store, manifest))
     board.happened("published")
-    return _result(store, manifest, verified.parity, measured.metrics, board.progress.times)
+    return _result(store, manifest, parity, measured.metrics, board.progress.times)
 
 
-def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: Context) -> _Verified:
+def _parity_of_stored(store: Store, manifest: Manifest, exported: _Exported, context: Context) -> float | None:
+    """The parity of what was uploaded, fetched again and compared with its checksums; withdrawn where it is no copy."""
+    stored = context.scratch / "stored"
+    context.patience("fetching it again", lambda: fetch_described(store, manifest, stored))
+    if not callable(exported.parity):
+        return exported.parity
+    try:
+        return exported.parity(stored / str(manifest.number))
+    except ParityFailed:
+        context.patience("withdrawing it", lambda: withdraw(store, manifest.number))
+        raise
+
+
+def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: Context) -> _Exported:
     board = context.board
     board.enter(ProgressStage.FETCHING, f"fetching the trained model of version {spec.number}")
     record = folder.record()
@@ -101,38 +134,43 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     board.enter(ProgressStage.EXPORTING, "exporting a SavedModel")
     export_saved_model(model, record.classes, directory)
     warmup.write_warmup(directory, spec.model_name, warmup.of_samples(samples))
-    _add_data_card(folder, directory)
+    _add_papers(folder, directory)
     board.happened("exported")
 
-    board.enter(ProgressStage.VERIFYING, f"comparing it with the trained model on {len(samples.files)} images")
-    parity = check_parity(directory, model, samples)
+    board.enter(ProgressStage.VERIFYING, "loading it as a server would")
     loaded = tf.saved_model.load(str(directory))
     warmup.replay(directory, loaded)
     measured = of_classes(spec.gates, folder.evaluation())
-    latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], IMAGES, samples.images[0])
+    latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], IMAGES, samples.images(0, 1)[0])
     measured.metrics.update({"latency_ms": latency, "size_mb": _megabytes(directory)})
     info = {
         "signatures": msgspec.to_builtins(read_signatures(directory)),
         "classes": list(record.classes),
         "imageSize": list(record.image_size),
         "metrics": record.metrics,
+        "lineage": record.lineage,
         "tensorflowVersion": tf.__version__,
         "kerasVersion": keras.__version__,
     }
-    return _Verified(parity, info, measured)
+    return _Exported(info, measured, lambda stored: check_parity(stored, model, samples, record.classes))
 
 
 def _megabytes(directory: Path) -> float:
     return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
 
 
-def _add_data_card(folder: RunFolder, directory: Path) -> None:
-    """Put the data card beside the version; a training by an older release has left none."""
-    with contextlib.suppress(NotFound):
-        folder.download(run_folder.DATA_CARD, directory / EXTRA_ASSETS / run_folder.DATA_CARD)
+def _of_source(directory: Path) -> Measured:
+    return Measured({"size_mb": _megabytes(directory)})
 
 
-def _from_source(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:
+def _add_papers(folder: RunFolder, directory: Path) -> None:
+    """Put data card and report beside the version; a training by an older release has left none."""
+    for name in (run_folder.DATA_CARD, run_folder.REPORT):
+        with contextlib.suppress(NotFound):
+            folder.download(name, directory / EXTRA_ASSETS / name)
+
+
+def _from_source(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Exported:
     if is_model_file(source.uri):
         return _from_model_file(spec, source, directory, context)
     board = context.board
@@ -142,10 +180,10 @@ def _from_source(spec: RunSpec, source: Source, directory: Path, context: Contex
     board.enter(ProgressStage.VERIFYING, "loading it as a server would")
     signatures = check_saved_model(source.uri, directory, spec.model_name)
     info = {"signatures": msgspec.to_builtins(signatures), "classes": list(source.classes)}
-    return _Verified(None, {**info, "tensorflowVersion": tf.__version__}, Measured({"size_mb": _megabytes(directory)}))
+    return _Exported({**info, "tensorflowVersion": tf.__version__}, _of_source(directory), None)
 
 
-def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Verified:
+def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Exported:
     board = context.board
     board.enter(ProgressStage.FETCHING, f"fetching {source.uri}")
     path = fetch_model_file(
@@ -164,7 +202,7 @@ def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Co
     }
     if converted.image_size:
         info["imageSize"] = list(converted.image_size)
-    return _Verified(converted.parity, info, Measured({"size_mb": _megabytes(directory)}))
+    return _Exported(info, _of_source(directory), converted.parity)
 
 
 def _manifest(store: Store, number: int) -> Manifest | None:

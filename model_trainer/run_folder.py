@@ -21,6 +21,7 @@ HISTORY = "history.json"
 EVALUATION = "evaluation.json"
 SPLIT = "split.json"
 DATA_CARD = "data-card.json"
+REPORT = "report.html"
 SAMPLES = "samples.npz"
 EXPORT = "export.json"
 
@@ -49,6 +50,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
         ended: why training ended before its last epoch; empty: it did not.
         times: when what happened.
         comparison: the version that served, measured on the same test part.
+        lineage: what the version was made from, see `lineage.py`.
     """
 
     metrics: dict[str, float]
@@ -63,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     times: dict[str, datetime]
     comparison: Comparison | None = None
     ended: str = ""
+    lineage: dict[str, str] = {}
 
 
 class ExportRecord(msgspec.Struct, frozen=True):
@@ -89,6 +92,10 @@ class RunFolder:
         """Write a value as JSON."""
         data = msgspec.json.format(msgspec.json.encode(value), indent=1)
         self._patience(f"writing {name}", lambda: self.store.write(self._key(name), data))
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a text."""
+        self._patience(f"writing {name}", lambda: self.store.write(self._key(name), text.encode()))
 
     def upload(self, path: Path, name: str) -> None:
         """Upload a file."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from model_trainer.data.reading import Places
 from model_trainer.data.split import Indices
 from model_trainer.failure import NoImages
 
-MOST_SAMPLES = 64
+MOST_SAMPLES = 256
 
 # Images at a time through the network: the largest ones are 1024 x 1024, and memory is sized for training.
 PREDICT_BATCH = 8
 
-# Of the files' bytes together; a few hundred photos of 4 MB would make every export download them.
-MOST_SAMPLE_BYTES = 32 * 1024 * 1024
+# Of the files' bytes together, and of the decoded images: enough for 256 photos of 500 kB at 400 by 400, and little
+# enough for the memory of every Job. Where images are larger there are fewer of them, but one at least.
+MOST_SAMPLE_BYTES = 128 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,14 @@ class Samples:
     pixels: Pixels
     probabilities: npt.NDArray[np.float32]
 
-    @property
-    def images(self) -> npt.NDArray[np.float32]:
-        """The model's input: float32 in [0, 1]."""
-        return self.pixels.astype(np.float32) / np.float32(255.0)
+    def images(self, start: int = 0, stop: int | None = None) -> npt.NDArray[np.float32]:
+        """The model's input, of some of the images: float32 in [0, 1]."""
+        return self.pixels[start:stop].astype(np.float32) / np.float32(255.0)
+
+    def batches(self) -> Iterator[npt.NDArray[np.float32]]:
+        """The model's input, a few images at a time: as floats all together they might not fit into memory."""
+        for start in range(0, len(self.files), PREDICT_BATCH):
+            yield self.images(start, start + PREDICT_BATCH)
 
     def save(self, path: Path) -> None:
         """Write samples.npz: `pixels`, `probabilities`, and the files one after the other with their `sizes`."""
@@ -67,14 +73,15 @@ class Samples:
 
 
 def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Samples:
-    """Up to 64 images of `part`, spread evenly over it, read from the store again.
+    """Up to 256 images of `part`, spread evenly over it, read from the store again.
 
     A file that has changed since it was decoded, or that cannot be read now, is left out. Raises NoImages if none is.
     """
     files: list[bytes] = []
     rows: list[int] = []
     room = MOST_SAMPLE_BYTES
-    for index in part[np.unique(np.linspace(0, len(part) - 1, MOST_SAMPLES, dtype=np.int64))]:
+    most = min(MOST_SAMPLES, max(1, MOST_SAMPLE_BYTES // int(np.prod(dataset.pixels.shape[1:]))))
+    for index in part[np.unique(np.linspace(0, len(part) - 1, most, dtype=np.int64))]:
         example = dataset.examples[index]
         try:
             data = places.of(example.part).read(example.key, limit=MOST_BYTES)
@@ -90,4 +97,4 @@ def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Sampl
             "exported model could not be compared with it. Train again when the data is at rest."
         )
     chosen = Samples(tuple(files), dataset.pixels[rows], np.empty((0, 0), np.float32))
-    return replace(chosen, probabilities=model.predict(chosen.images, batch_size=PREDICT_BATCH, verbose=0))
+    return replace(chosen, probabilities=np.concatenate([model.predict_on_batch(batch) for batch in chosen.batches()]))

@@ -23,8 +23,11 @@ from model_trainer.evaluation.record import evaluation_of
 from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
 from model_trainer.keeping import Keeper, fingerprint
+from model_trainer.lineage import lineage_of
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
+from model_trainer.report.facts import Trained, facts_of
+from model_trainer.report.page import page_of
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
@@ -94,7 +97,23 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.write(run_folder.EVALUATION, evaluation)
     folder.write(run_folder.HISTORY, history)
     folder.write(run_folder.SPLIT, _split_of(dataset, split))
-    folder.write(run_folder.DATA_CARD, data_card(dataset, split))
+    card = data_card(dataset, split)
+    folder.write(run_folder.DATA_CARD, card)
+    lineage = lineage_of(spec, training, card.sha256)
+    known = Trained(
+        spec=spec,
+        training=training,
+        dataset=dataset,
+        split=split,
+        history=history,
+        answers=test,
+        evaluation=evaluation,
+        comparison=comparison,
+        card=card,
+        lineage=lineage,
+    )
+    if page := _report(known):
+        folder.write_text(run_folder.REPORT, page)
     samples = context.patience("reading test images", lambda: choose(model, dataset, split.test, places))
     samples.save(context.scratch / run_folder.SAMPLES)
     folder.upload(context.scratch / run_folder.SAMPLES, run_folder.SAMPLES)
@@ -103,6 +122,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     board.happened("saved")
     record = Record(
         comparison=comparison,
+        lineage=lineage,
         metrics=finite({**evaluation.metrics, "val_accuracy": validation.accuracy, "val_loss": validation.loss}),
         classes=dataset.classes,
         image_size=training.data.image_size,
@@ -118,6 +138,15 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.write(run_folder.METRICS, record)
     context.patience("removing the checkpoints", checkpoints.remove_all)
     return _result(record)
+
+
+def _report(known: Trained) -> str | None:
+    """The report's page; None where it cannot be made, which is no reason to lose what was trained for hours."""
+    try:
+        return page_of(facts_of(known))
+    except Exception:
+        log.exception("the report cannot be made; the version goes without it")
+        return None
 
 
 def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callable[[Tick], None]:
@@ -148,6 +177,7 @@ def _result(record: Record) -> RunResult:
         comparison=record.comparison,
         epochs=record.epochs,
         ended=record.ended,
+        data_hash=record.lineage.get("data"),
         classes=len(record.classes),
         images=record.images,
         bad_files=record.bad_files,

@@ -36,7 +36,7 @@ def of_samples(samples: Samples) -> list[tuple[str, Inputs]]:
     """A single image and a few together through each of our own signatures: (name, inputs) of each record."""
     requests: list[tuple[str, Inputs]] = []
     for count in sorted({1, min(4, len(samples.files))}):
-        requests.append((FLOAT_SIGNATURE, {IMAGES: samples.images[:count]}))
+        requests.append((FLOAT_SIGNATURE, {IMAGES: samples.images(0, count)}))
         requests.append((BYTES_SIGNATURE, {IMAGE_BYTES: np.array(samples.files[:count], dtype=object)}))
     return requests
 

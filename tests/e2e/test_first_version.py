@@ -108,7 +108,7 @@ def test_the_version_tells_what_it_is(s3: ObjectStore, digits_model: Served, ver
     prefix = store_prefix(digits_model.namespace, digits_model.name)
     servable = status["servable"]
     assert servable["uri"] == f"s3://models/{prefix}/1"
-    assert sorted(servable["signatures"]) == ["serving_bytes", "serving_default"]
+    assert sorted(servable["signatures"]) == ["serving_bytes", "serving_classify", "serving_default"]
     files = s3.listing("models", f"{prefix}/1")
     assert sum(files.values()) == servable["bytes"]
     assert f"{prefix}/1/saved_model.pb" in files

@@ -51,6 +51,52 @@ def test_a_missed_gate_waits_until_it_is_eased_and_a_revert_goes_back(api: ApiSe
     assert len(api.objects(VERSION, namespace, SELECTOR)) == 2, "going back made a version"
 
 
+NO_WORSE = {"evaluation": {"gates": [{"metric": "accuracy", "maxDropFromServing": 0.02}]}}
+# A step so small that the network stays as it began.
+LEARNS_NOTHING = {"training": {"seed": 5, "epochs": 1, "optimizer": {"learningRate": 1e-9}}}
+TOO_LARGE = {"evaluation": {"gates": [{"metric": "size_mb", "max": 0.001}]}}
+NOT_TOO_LARGE = {"evaluation": {"gates": [{"metric": "size_mb", "max": 50}]}}
+
+
+def test_a_version_that_is_worse_than_what_serves_is_rejected(api: ApiServer, namespace: str) -> None:
+    api.apply(quick_model(namespace, NAME, LEARNS_NOTHING, NO_WORSE))
+    rejected = api.wait_for(MODEL, namespace, NAME, is_stalled, "a rejected version")
+    assert rejected["status"]["servingVersion"] == 1
+    number = rejected["status"]["latestVersion"]
+    version = api.get(VERSION, namespace, f"{NAME}-{number}")
+    assert version is not None
+    first = api.get(VERSION, namespace, f"{NAME}-1")
+    assert first is not None
+    compared = version["status"]["comparison"]
+    # The data is the same, and so are the test images: the first version has to get what it got.
+    assert (compared["version"], compared["metrics"]["accuracy"]) == (1, first["status"]["metrics"]["accuracy"])
+    assert (
+        f"accuracy is {version['status']['metrics']['accuracy']}, and its gate asks for at most 0.02 below version 1, "
+        f"which has {compared['metrics']['accuracy']} on the same images"
+    ) in message(rejected)
+    assert api.get("Job", namespace, f"{NAME}-{number}-export") is None
+
+
+def test_a_servable_that_is_too_large_is_not_published_until_its_gate_is_eased(api: ApiServer, namespace: str) -> None:
+    change = {"training": {"seed": 6}}
+    api.apply(quick_model(namespace, NAME, change, TOO_LARGE))
+    rejected = api.wait_for(MODEL, namespace, NAME, is_stalled, "a rejected version")
+    number = rejected["status"]["latestVersion"]
+    assert rejected["status"]["servingVersion"] == 1
+    assert "size_mb is " in message(rejected)
+    assert "and its gate asks for <= 0.001" in message(rejected)
+    version = api.get(VERSION, namespace, f"{NAME}-{number}")
+    assert version is not None
+    assert "servable" not in version["status"]
+    first_export = _uid(api, "Job", namespace, f"{NAME}-{number}-export")
+
+    api.apply(quick_model(namespace, NAME, change, NOT_TOO_LARGE))
+    api.wait_for(MODEL, namespace, NAME, serves(number), "the version after its gate was eased")
+    assert _uid(api, "Job", namespace, f"{NAME}-{number}-export") != first_export
+    api.apply(quick_model(namespace, NAME))
+    api.wait_for(MODEL, namespace, NAME, serves(1), "version 1 after the change was taken back")
+
+
 def test_a_pin_decides_which_version_serves(api: ApiServer, namespace: str) -> None:
     api.apply(quick_model(namespace, NAME, {"training": {"seed": 11}}))
     newest = api.wait_for(MODEL, namespace, NAME, _serves_newest, "the newest version")

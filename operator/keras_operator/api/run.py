@@ -43,6 +43,10 @@ class RunSpec(Reported, frozen=True, kw_only=True):
     store: Store
     training: Training | None = None
     source: Source | None = None
+    inputs_hash: str = ""
+    """Fingerprint of training or source; part of the version's lineage, like the image."""
+    image: str = ""
+    """The trainer's own image, as the Job names it."""
     serving: int | None = None
     """For training: the version that serves, to be measured on the same test images."""
     gates: tuple[Gate, ...] = ()
@@ -122,6 +126,8 @@ class RunResult(Reported, frozen=True, kw_only=True):
     """Why training ended before its last epoch, in words; empty: it did not."""
     classes: int | None = None
     images: Images | None = None
+    data_hash: str | None = None
+    """`sha256:…` over the whole data set."""
     bad_files: int = 0
     servable: Servable | None = None
     """What was published; None of an export whose gates were not met."""

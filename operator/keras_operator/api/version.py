@@ -238,6 +238,20 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    data_hash: (
+        Annotated[
+            str,
+            Meta(
+                max_length=128,
+                description=(
+                    "SHA-256 over the files of the whole data set and their classes: the same data, whatever the files "
+                    "are called, has the same one."
+                ),
+                examples=["sha256:9f86d081884c7d659a2feaa0c55ad015"],
+            ),
+        ]
+        | None
+    ) = None
     bad_files: Annotated[int, Meta(ge=0, description="Unreadable images that were left out.", examples=[2])] | None = (
         None
     )

@@ -44,6 +44,8 @@ def desired_job(
         training=version.spec.training,
         source=version.spec.source,
         store=spec.store,
+        inputs_hash=version.spec.inputs_hash,
+        image=installation.images.trainer,
         serving=serving if stage is RunStage.TRAIN else None,
         gates=spec.evaluation.gates if stage is RunStage.EXPORT else (),
     )

@@ -262,6 +262,7 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult) ->
         epochs=result.epochs,
         ended=result.ended[:256] or None,
         bad_files=result.bad_files,
+        data_hash=result.data_hash,
         images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
     )
 

@@ -12,6 +12,7 @@ from keras_operator.api import (
     RunStage,
     Store,
     VersionPhase,
+    inputs_hash,
 )
 from keras_operator.plan import Plan
 from keras_operator.plan.desired import Template
@@ -20,6 +21,7 @@ from keras_operator.plan.observed import JobState
 from tests.unit.plan.observations import (
     EARLIER,
     GOOD_METRICS,
+    INSTALLATION,
     NOW,
     answer,
     brought,
@@ -75,7 +77,14 @@ def test_the_training_job_is_told_everything_about_its_run():
     assert desired is not None
     run = msgspec.json.decode(desired.values["run"], type=RunSpec)
     assert run == RunSpec(
-        model_name="Dogs", model="vision/dogs", number=3, owner="uid-dogs-3", store=store, training=spec.training
+        model_name="Dogs",
+        model="vision/dogs",
+        number=3,
+        owner="uid-dogs-3",
+        store=store,
+        training=spec.training,
+        inputs_hash=inputs_hash(spec),
+        image=INSTALLATION.images.trainer,
     )
     rest = {name: value for name, value in desired.values.items() if name != "run"}
     assert (desired.name, rest) == (

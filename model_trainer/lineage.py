@@ -1,0 +1,31 @@
+"""Where a version comes from, as far as it takes to make it again: a few words and hashes in its manifest."""
+
+from __future__ import annotations
+
+import platform
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras_operator.api import RunSpec, Training
+
+
+def lineage_of(spec: RunSpec, training: Training, data_sha256: str) -> dict[str, str]:
+    """What a training was made from.
+
+    `data` is the hash of the whole data set (see DataCard.sha256), `inputs` the fingerprint of spec.training, `image`
+    the trainer's image as the Job named it, with its digest where that is pinned; then the seed and who computed.
+    """
+    known = {
+        "model": spec.model,
+        "data": f"sha256:{data_sha256}",
+        "inputs": spec.inputs_hash,
+        "image": spec.image,
+        "seed": str(training.seed),
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+    }
+    return {name: value for name, value in known.items() if value}

@@ -48,7 +48,7 @@ class Run:
                     threading.Event().wait(wait)
                     process.send_signal(number)
                     break
-            rest, _ = process.communicate(timeout=120)
+            rest, _ = process.communicate(timeout=600)
             return process.returncode, [*lines, *(json.loads(text) for text in rest.splitlines() if text[-1:] == "}")]
 
     @property
@@ -88,6 +88,8 @@ def run_spec(few_digits: Path, tmp_path: Path, spec: Callable[..., RunSpec]) -> 
     )
 
 
+# Seven processes, each of which imports TensorFlow and compiles its graph: a minute, and ten where others are at work.
+@pytest.mark.timeout(900)
 def test_a_run_killed_five_times_ends_as_one_that_never_was(tmp_path: Path, run_spec: Callable[[str], RunSpec]):
     whole = Run(run_spec("whole"), tmp_path / "a")
     assert whole.until(never, signal.SIGKILL)[0] == 0

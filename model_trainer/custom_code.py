@@ -47,6 +47,8 @@ class Foreign:
     what: str
     carries_code: bool
     """Whether the file brings the code itself (a Lambda), so that it can be allowed to run."""
+    name: str = ""
+    """The name under which Keras would look for a class."""
 
 
 def foreign_code(config: Any) -> tuple[Foreign, ...]:
@@ -71,7 +73,7 @@ def _search(node: Any, layer: str) -> Iterator[Foreign]:
 
 
 def _judged(node: dict[str, Any], kind: str, config: Any, layer: str) -> Iterator[Foreign]:
-    module = node.get("module")
+    module, registered = node.get("module"), node.get("registered_name")
     function = config.get("function") if isinstance(config, dict) else None
     if kind == "Lambda":
         yield Foreign(layer, "a Lambda layer, whose Python code is in the file", carries_code=True)
@@ -82,11 +84,11 @@ def _judged(node: dict[str, Any], kind: str, config: Any, layer: str) -> Iterato
     elif kind in _CALLS and not _computes(str(function or "")):
         yield Foreign(layer, f"a call of tf.{function}, which does more than compute", carries_code=True)
     elif isinstance(module, str) and module.partition(".")[0] not in _OWN_MODULES:
-        yield Foreign(layer, f"of the class {module}.{kind}, which Keras does not have", carries_code=False)
+        yield Foreign(layer, f"of the class {module}.{kind}, which Keras does not have", False, str(registered or kind))
     elif ">" in kind:
-        yield Foreign(layer, f"of the class {kind}, which Keras does not have", carries_code=False)
-    elif (registered := node.get("registered_name")) and module is None and ">" in str(registered):
-        yield Foreign(layer, f"of the class {registered}, which Keras does not have", carries_code=False)
+        yield Foreign(layer, f"of the class {kind}, which Keras does not have", False, str(registered or kind))
+    elif registered and module is None and ">" in str(registered):
+        yield Foreign(layer, f"of the class {registered}, which Keras does not have", False, str(registered or kind))
 
 
 def _computes(function: str) -> bool:

@@ -26,6 +26,7 @@ from model_store import (
     withdraw,
 )
 from model_trainer import run_folder, warmup
+from model_trainer.builder import load_kept
 from model_trainer.context import Context
 from model_trainer.conversion import convert
 from model_trainer.export import EXTRA_ASSETS, FLOAT_SIGNATURE, IMAGES, export_saved_model
@@ -127,7 +128,8 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
         )
     for name in (run_folder.MODEL, run_folder.SAMPLES):
         folder.download(name, context.scratch / name)
-    model = keras.models.load_model(context.scratch / run_folder.MODEL, compile=False)
+    own_code = load_kept(folder)
+    model = keras.models.load_model(context.scratch / run_folder.MODEL, compile=False, safe_mode=not own_code)
     samples = Samples.load(context.scratch / run_folder.SAMPLES)
     board.happened("loaded")
 

@@ -64,6 +64,12 @@ class InvalidArchitecture(RunFailure):
     reason: str = RunReason.INVALID_ARCHITECTURE
 
 
+class InvalidBuilder(RunFailure):
+    """The team's own source cannot be run, or builds no network that can be trained on this data."""
+
+    reason: str = RunReason.INVALID_BUILDER
+
+
 class BadSavedModel(RunFailure):
     """What `source.uri` names is no SavedModel that can be served."""
 
@@ -74,6 +80,13 @@ class BadModelFile(RunFailure):
     """A .h5 or .keras file is damaged, is something else, brings code that is not allowed, or does not fit."""
 
     reason: str = RunReason.BAD_MODEL_FILE
+
+
+class WeightsUnreachable(RunFailure):
+    """The weights that Keras offers cannot be downloaded; another time they may be."""
+
+    reason: str = RunReason.WEIGHTS_UNREACHABLE
+    exit_code = Exit.TEMPORARY
 
 
 class Diverged(RunFailure):

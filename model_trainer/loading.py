@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -17,12 +18,13 @@ log = logging.getLogger(__name__)
 _UNKNOWN = ("Unknown layer", "Could not locate", "Could not find", "Unknown activation", "Unknown object")
 
 
-def load_model(file: KerasFile, *, allow_code: bool, allowed_by: str) -> Any:
+def load_model(file: KerasFile, *, allow_code: bool, allowed_by: str, known: Collection[str] = frozenset()) -> Any:
     """A keras.Model or, from a file of Keras 1 or 2, a tf_keras.Model; not compiled.
 
     Args:
         file: what `read_keras_file` found.
         allow_code: whether Lambda layers in it may run.
+        known: names of classes that are the team's own and have been defined in this process.
         allowed_by: the field by which people allow that, such as "spec.source.allowCode".
 
     Raises:
@@ -33,7 +35,7 @@ def load_model(file: KerasFile, *, allow_code: bool, allowed_by: str) -> Any:
             f"{file.uri} holds weights alone and not the model that they belong to. Save the whole model with "
             "model.save('model.keras') and upload that file."
         )
-    _refuse_code(file, allow_code=allow_code, allowed_by=allowed_by)
+    _refuse_code(file, allow_code=allow_code, allowed_by=allowed_by, known=known)
     library, name = _library(file)
     log.info("%s was written by Keras %s and is read by %s", file.uri, file.keras_version or "1", name)
     path = _named_for_keras(file)
@@ -62,8 +64,10 @@ def is_keras_2(model: Any) -> bool:
     )
 
 
-def _refuse_code(file: KerasFile, *, allow_code: bool, allowed_by: str) -> None:
+def _refuse_code(file: KerasFile, *, allow_code: bool, allowed_by: str, known: Collection[str]) -> None:
     for found in foreign_code(file.config):
+        if found.name in known:
+            continue
         if found.carries_code and allow_code:
             log.warning("%s: layer %s is %s; %s lets it run", file.uri, found.layer, found.what, allowed_by)
             continue

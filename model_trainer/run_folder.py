@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,7 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from keras_operator.api import Comparison, Images
 
-from model_store import NotFound, Store, claim, run_key
+from model_store import AlreadyExists, NotFound, Store, claim, run_key
 from model_trainer.data.listing import BadFile
 from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.patience import Patience
@@ -24,6 +26,7 @@ DATA_CARD = "data-card.json"
 REPORT = "report.html"
 SAMPLES = "samples.npz"
 EXPORT = "export.json"
+BUILDER = "builder.py"
 
 # The record names up to 10 bad files and every class: 1,000 classes with names of 255 bytes are 0.3 MB.
 LARGEST_RECORD = 16 * 1024 * 1024
@@ -46,6 +49,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
         bad_files: how many could not be used.
         bad_file_names: the first few of them.
         ignored_files: how many files were no images by name, by what was found.
+        builder: SHA-256 of the source that built the network, as it is kept in builder.py; None without one.
         epochs: how many were trained.
         ended: why training ended before its last epoch; empty: it did not.
         times: when what happened.
@@ -66,6 +70,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     comparison: Comparison | None = None
     ended: str = ""
     lineage: dict[str, str] = {}
+    builder: str | None = None
 
 
 class ExportRecord(msgspec.Struct, frozen=True):
@@ -96,6 +101,21 @@ class RunFolder:
     def write_text(self, name: str, text: str) -> None:
         """Write a text."""
         self._patience(f"writing {name}", lambda: self.store.write(self._key(name), text.encode()))
+
+    def kept(self, name: str, read: Callable[[], bytes]) -> bytes:
+        """A file as it was first written: of `read()` where it is not there yet."""
+        key = self._key(name)
+        if not self._exists(name):
+            data = read()
+            with contextlib.suppress(AlreadyExists):
+                self._patience(f"writing {name}", lambda: self.store.write(key, data, only_if_absent=True))
+        return self._patience(f"reading {name}", lambda: self.store.read(key, limit=LARGEST_RECORD))
+
+    def kept_before(self, name: str) -> bytes | None:
+        """What `kept` wrote, or None where it was never called."""
+        if not self._exists(name):
+            return None
+        return self._patience(f"reading {name}", lambda: self.store.read(self._key(name), limit=LARGEST_RECORD))
 
     def upload(self, path: Path, name: str) -> None:
         """Upload a file."""

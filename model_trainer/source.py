@@ -27,20 +27,22 @@ MOST_BYTES = 20 * 1024**3
 PARALLEL_DOWNLOADS = 8
 
 
-def fetch_saved_model(store: Store, directory: Path, patience: Patience, say: Callable[[str], None]) -> None:
-    """Download the SavedModel at the root of `store` into `directory`.
+def fetch_saved_model(
+    store: Store, directory: Path, patience: Patience, say: Callable[[str], None], *, field: str = "spec.source.uri"
+) -> None:
+    """Download the SavedModel at the root of `store`, named by the field `field`, into `directory`.
 
     Raises:
         BadSavedModel: there is none, or it has too many files or bytes.
     """
-    entries = patience(f"listing {store.uri}", lambda: _listing(store))
+    entries = patience(f"listing {store.uri}", lambda: _listing(store, field))
     if not any(entry.key == SAVED_MODEL for entry in entries):
-        raise BadSavedModel(_no_saved_model(store.uri, entries))
+        raise BadSavedModel(_no_saved_model(store.uri, entries, field))
     size = sum(entry.size for entry in entries)
     if size > MOST_BYTES:
         raise BadSavedModel(
             f"The files under {store.uri} have {size:,} bytes, more than the {MOST_BYTES:,} that are read; "
-            "spec.source.uri must name the folder of one SavedModel."
+            f"{field} must name the folder of one SavedModel."
         )
     say(f"fetching {len(entries)} files, {size:,} bytes")
 
@@ -93,7 +95,7 @@ def check_saved_model(uri: str, directory: Path, model_name: str) -> dict[str, S
     return signatures
 
 
-def _listing(store: Store) -> list[Entry]:
+def _listing(store: Store, field: str) -> list[Entry]:
     entries: list[Entry] = []
     for entry in store.list():
         # Object stores show folders that were made by hand as empty objects whose names end in a slash.
@@ -101,8 +103,8 @@ def _listing(store: Store) -> list[Entry]:
             entries.append(entry)
         if len(entries) > MOST_FILES:
             raise BadSavedModel(
-                f"There are more than {MOST_FILES:,} files under {store.uri}; spec.source.uri must name the folder of "
-                "one SavedModel."
+                f"There are more than {MOST_FILES:,} files under {store.uri}; {field} must name the folder of one "
+                "SavedModel."
             )
     return entries
 
@@ -131,17 +133,17 @@ def _write_zeros(directory: Path, model_name: str, signatures: dict[str, Signatu
         warmup.write_warmup(directory, model_name, requests)
 
 
-def _no_saved_model(uri: str, entries: list[Entry]) -> str:
+def _no_saved_model(uri: str, entries: list[Entry], field: str) -> str:
     if not entries:
-        return f"Nothing was found under {uri}. Correct spec.source.uri, or put a SavedModel there."
+        return f"Nothing was found under {uri}. Correct {field}, or put a SavedModel there."
     below = [entry.key for entry in entries if entry.key.endswith(f"/{SAVED_MODEL}")]
     if below:
         folder = below[0].removesuffix(f"/{SAVED_MODEL}")
-        return f"There is no {SAVED_MODEL} under {uri}, but one in {folder}/: write spec.source.uri: {uri}/{folder}"
+        return f"There is no {SAVED_MODEL} under {uri}, but one in {folder}/: write {field}: {uri}/{folder}"
     if files := [entry.key for entry in entries if is_model_file(entry.key)]:
-        return f"There is no {SAVED_MODEL} under {uri}, but {files[0]}: write spec.source.uri: {uri}/{files[0]}"
+        return f"There is no {SAVED_MODEL} under {uri}, but {files[0]}: write {field}: {uri}/{files[0]}"
     some = ", ".join(entry.key for entry in entries[:3])
     return (
-        f"There is no {SAVED_MODEL} under {uri}, but {len(entries)} other files such as {some}. spec.source.uri must "
-        "name the folder of a TensorFlow SavedModel."
+        f"There is no {SAVED_MODEL} under {uri}, but {len(entries)} other files such as {some}. {field} must name "
+        "the folder of a TensorFlow SavedModel."
     )

@@ -11,7 +11,6 @@ from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunSta
 
 from model_store import open_store
 from model_trainer import run_folder
-from model_trainer.architectures import build
 from model_trainer.checkpoints import Checkpoints
 from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
@@ -24,6 +23,7 @@ from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
 from model_trainer.keeping import Keeper, fingerprint
 from model_trainer.lineage import lineage_of
+from model_trainer.network import network_of
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
 from model_trainer.report.facts import Trained, facts_of
@@ -66,7 +66,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
-    model = build(training.architecture.name, dataset.pixels.shape[1:], len(dataset.classes))
+    network = network_of(spec, training, dataset.pixels.shape[1:], len(dataset.classes), folder, context)
+    model = network.model
     checkpoints = Checkpoints(folder.store, spec.number, fingerprint(training, dataset, split), context.scratch)
     # While a checkpoint waits for the store, training goes on: nobody has to be told that the run waits.
     patience = Patience(context.patience.seconds)
@@ -131,6 +132,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         bad_files=len(dataset.bad),
         bad_file_names=dataset.bad[:BAD_FILES_NAMED],
         ignored_files=dataset.ignored,
+        builder=network.builder,
         epochs=len(history["loss"]),
         times=board.progress.times,
         ended=trained.ended or "",
@@ -181,5 +183,6 @@ def _result(record: Record) -> RunResult:
         classes=len(record.classes),
         images=record.images,
         bad_files=record.bad_files,
+        builder=record.builder,
         times=record.times,
     )

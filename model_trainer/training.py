@@ -12,10 +12,11 @@ from typing import Any
 import keras
 import msgspec
 import numpy as np
-from keras_operator.api import ClassWeights, Optimizer, Training
+from keras_operator.api import ClassWeights, Training
 
 from model_trainer import variables
 from model_trainer.checkpoints import History, Restored, State
+from model_trainer.compiling import compile_for
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.pipeline import Batches, Shuffling
 from model_trainer.data.split import Indices, Split
@@ -56,7 +57,7 @@ def train(
         Interrupted: SIGTERM came; what was done so far is kept.
         TakenOver: another pod goes on with this run.
     """
-    model.compile(optimizer=optimizer_of(training.optimizer), loss=str(training.loss), metrics=["accuracy"])
+    compile_for(training, model, -(-len(split.train) // training.batch_size))
     model.optimizer.build(model.trainable_variables)
     interruption = interruption or Interruption()
     with interruption.held_back():
@@ -266,11 +267,4 @@ def _batches(dataset: Dataset, part: Any, training: Training, shuffling: Shuffli
         dataset.labels(part),
         batch_size=training.batch_size,
         shuffling=shuffling,
-    )
-
-
-def optimizer_of(optimizer: Optimizer) -> Any:
-    """A new Keras optimizer."""
-    return keras.optimizers.get(
-        {"class_name": str(optimizer.name), "config": {"learning_rate": optimizer.learning_rate}}
     )

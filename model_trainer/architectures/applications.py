@@ -1,9 +1,9 @@
-"""The networks of keras.applications, from random weights, behind the same input as every other network here.
+"""The networks of keras.applications behind the same input as every other network here.
 
 Each family was designed for its own scale of inputs. The rescaling from [0, 1] is the model's first layer, so that a
 served model always takes [0, 1], and weights that were trained elsewhere would see what they expect. What families that
 normalise by ImageNet's statistics do about the order of channels (BGR) is left out: from random weights the first
-convolution learns either order.
+convolution learns either order, and ImageNet's weights are turned (`model_trainer.pretrained`).
 """
 
 from __future__ import annotations
@@ -45,6 +45,11 @@ def rescaling(name: ArchitectureName) -> dict[str, Any]:
     if name.startswith("ResNet") and name.endswith("V2"):
         return _TF
     return next(arguments for prefix, arguments in _RESCALING.items() if name.startswith(prefix))
+
+
+def takes_bgr(name: ArchitectureName) -> bool:
+    """Whether its ImageNet weights were trained on blue before red (mode "caffe")."""
+    return rescaling(name) is _CAFFE
 
 
 def build_application(name: ArchitectureName, shape: tuple[int, int, int], classes: int) -> Any:

@@ -13,6 +13,7 @@ from keras_operator.api import Comparison, Training
 
 from model_store import NotFound
 from model_trainer import run_folder
+from model_trainer.builder import load_kept
 from model_trainer.context import Context
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.split import Split
@@ -48,7 +49,8 @@ def measure_serving(
     except NotFound:
         return Comparison(version=number, problem=_GONE)
     try:
-        model = keras.models.load_model(path, compile=False)
+        own_code = load_kept(serving)
+        model = keras.models.load_model(path, compile=False, safe_mode=not own_code)
     except Exception as error:  # whatever Keras raises about a file that an older release wrote
         log.exception("version %d, which serves, cannot be loaded", number)
         return Comparison(version=number, problem=f"its model.keras cannot be loaded ({type(error).__name__})")

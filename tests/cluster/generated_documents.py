@@ -123,10 +123,12 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "nodeSelector": (["ssd", "", "a_b.c-d", "7"], ["-a", "a b", "ü", "v" * 64]),
-    "key": (["dedicated", "nvidia.com/gpu", "a_b.C"], ["", "a b", "/x", "A.b/c", "k" * 400]),
+    "key": (["dedicated", "nvidia.com/gpu", "a_b.C", "net.py"], ["", "a b", "/x", "A.b/c", "k" * 400]),
     "value": (["", "training", "7"], ["-a", "a b", "v" * 64]),
     "priorityClassName": (["batch-low", "a.b"], ["Batch", "a..b", "-a", "p" * 254]),
     "queueName": (["team-vision", "q"], ["a.b", "Team", "", "q" * 64]),
+    "name": (["my-net", "a.b", "0", "n" * 63], ["Net", "a..b", "-a", "a/b"]),
+    "function": (["build_model", "_f", "F2"], ["2f", "a.b", "a b", ""]),
     "classes": (["beagle", "7", *_NASTY], _BROKEN_TEXT),
     "class": (["beagle", "Pembroke Welsh corgi"], ["", "x" * 65]),
 }
@@ -162,6 +164,8 @@ class Documents:
     def _value(self, schema: Schema, rng: random.Random, path: str) -> Json:
         if "enum" in schema:
             return rng.choice(schema["enum"])
+        if schema.get("x-kubernetes-preserve-unknown-fields"):
+            return rng.choice([1, 0.5, "text", True, [1, 2], {"deep": {"er": 1}}, *_NASTY])
         if schema.get("x-kubernetes-int-or-string"):
             return rng.choice(_QUANTITIES if rng.random() < 0.9 else _BROKEN_QUANTITIES)
         kinds: dict[str, Callable[[], Json]] = {
@@ -279,6 +283,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             if changes.get("mixup") or changes.get("cutmix"):
                 training.pop("loss", None)
         _mend_course(training, rng)
+        _mend_network(training, rng)
         for gate in spec.get("evaluation", {}).get("gates", ()):
             gate.pop("max", None)
             gate.pop("maxDropFromServing", None)
@@ -305,6 +310,35 @@ def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
     for toleration in training.get("tolerations", ()):
         if toleration.get("operator") == "Exists":
             toleration.pop("value", None)
+
+
+def _mend_network(training: dict[str, Json], rng: random.Random) -> None:
+    """The same for the network, the weights that it begins with, and its optimizer."""
+    if "optimizer" in training:
+        optimizer = training["optimizer"]
+        kept = {name: optimizer[name] for name in ("learningRate", "weightDecay") if name in optimizer}
+        own: dict[str, Json] = rng.choice(
+            [{"name": "sgd", "momentum": 0.9, "clipnorm": 1}, {"beta1": 0.5, "amsgrad": True}, {}]
+        )
+        schedule = {"name": "ExponentialDecay", "decayEpochs": 2, "decayRate": 0.5}
+        training["optimizer"] = kept | own | ({"schedule": schedule} if "schedule" in optimizer else {})
+        if "schedule" in optimizer:
+            training.pop("reduceOnPlateau", None)
+    if "builder" in training:
+        training.pop("architecture", None)
+        place = rng.choice(["configMapKeyRef", "uri"])
+        where = {"configMapKeyRef": {"name": "my-net", "key": "net.py"}, "uri": "s3://models/nets/net.py"}
+        others = {name: value for name, value in training["builder"].items() if name not in where}
+        training["builder"] = {**others, place: where[place]}
+    if training.get("loss") not in {None, "categorical_crossentropy", "categorical_focal_crossentropy"}:
+        training.pop("labelSmoothing", None)
+    if "initialWeights" in training:
+        training.get("architecture", {}).pop("weights", None)
+        training["initialWeights"] = rng.choice([{"version": 3}, {"uri": _address(rng)}])
+    if training.get("architecture", {}).get("weights") == "imagenet":
+        training["architecture"]["name"] = "MobileNetV2"
+    elif "initialWeights" not in training:
+        training.pop("trainableLayers", None)
 
 
 def _places(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

@@ -15,6 +15,8 @@ from tests.e2e.models import example, is_ready, model_url, store_prefix
 
 FILES = sorted(path.name for path in (Path(__file__).resolve().parents[2] / "examples").glob("*.yaml"))
 Applied = dict[str, Object]
+# Those of dogs have photographs of their own, and one of them needs what the other left: see test_dogs.py.
+FILES = [file for file in FILES if not file.startswith("dogs")]
 
 
 @pytest.fixture(scope="module")

@@ -3,17 +3,20 @@
 Pure: nothing here reads a file, a clock or the environment (`generate` excepted, which writes the CRDs).
 """
 
-from .architectures import ArchitectureName, smallest_image
+from .architectures import ArchitectureName, PretrainedWeights, smallest_image
 from .augmentation import Augmentation, FillMode, RandAugment
+from .builder import Builder, ConfigMapKey
 from .canary import Analysis, Canary, CanaryStep, hold_seconds, pods_of
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fingerprint import inputs_hash
+from .initial_weights import InitialWeights
 from .judging import Verdict, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
+from .optimizer import Optimizer, OptimizerName, Schedule, ScheduleName
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
 from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
@@ -26,8 +29,6 @@ from .store import Credentials, Store
 from .training import (
     Architecture,
     Loss,
-    Optimizer,
-    OptimizerName,
     Training,
 )
 from .version import (
@@ -57,6 +58,7 @@ __all__ = [
     "Augmentation",
     "Autoscaling",
     "Batching",
+    "Builder",
     "Canary",
     "CanaryStatus",
     "CanaryStep",
@@ -67,6 +69,7 @@ __all__ = [
     "Condition",
     "ConditionStatus",
     "ConditionType",
+    "ConfigMapKey",
     "Credentials",
     "Data",
     "DataFormat",
@@ -78,6 +81,7 @@ __all__ = [
     "GateResult",
     "ImageCounts",
     "Images",
+    "InitialWeights",
     "KerasModelSpec",
     "KerasModelStatus",
     "KerasModelVersionSpec",
@@ -90,6 +94,7 @@ __all__ = [
     "Optimizer",
     "OptimizerName",
     "Phase",
+    "PretrainedWeights",
     "Progress",
     "ProgressStage",
     "Quantity",
@@ -104,6 +109,8 @@ __all__ = [
     "RunSpec",
     "RunStage",
     "Runtime",
+    "Schedule",
+    "ScheduleName",
     "Servable",
     "Serving",
     "SignatureChange",

@@ -3,6 +3,13 @@
 from enum import StrEnum
 
 
+class PretrainedWeights(StrEnum):
+    """Weights that Keras offers for its own networks."""
+
+    NONE = "none"
+    IMAGENET = "imagenet"
+
+
 class ArchitectureName(StrEnum):
     """Two networks of this project, then every network of `keras.applications` (Keras 3.15)."""
 

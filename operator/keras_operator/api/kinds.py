@@ -151,6 +151,13 @@ KERAS_MODEL_VERSION = Kind(
         Column("Accuracy", ".status.metrics.accuracy", "Accuracy on the test images."),
         _AGE,
         Column("Model", ".spec.modelName", "The KerasModel that it belongs to.", wide=True),
+        Column(
+            "Parent",
+            ".spec.training.initialWeights.version",
+            "The version whose weights it started from.",
+            kind="integer",
+            wide=True,
+        ),
         Column("Bytes", ".status.servable.bytes", "Size of what was published.", kind="integer", wide=True),
         Column("Why", ".spec.reason", "Why it was made.", wide=True),
         Column("Message", ".status.message", "What is going on, in a sentence.", wide=True),

@@ -98,6 +98,8 @@ def _type(schema: Schema) -> str:
         return " \\| ".join(f"`{value}`" for value in schema["enum"])
     if "x-kubernetes-int-or-string" in schema:
         return "integer or string"
+    if "x-kubernetes-preserve-unknown-fields" in schema:
+        return "any value"
     if "additionalProperties" in schema:
         return f"map of {_type(schema['additionalProperties'])}"
     if "items" in schema:

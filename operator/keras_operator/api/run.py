@@ -129,6 +129,8 @@ class RunResult(Reported, frozen=True, kw_only=True):
     data_hash: str | None = None
     """`sha256:…` over the whole data set."""
     bad_files: int = 0
+    builder: str | None = None
+    """`sha256:…` of the Python source that built the network."""
     servable: Servable | None = None
     """What was published; None of an export whose gates were not met."""
     parity: float | None = None

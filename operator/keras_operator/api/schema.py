@@ -29,6 +29,9 @@ def schema_of(kind: inspect.Type) -> Schema:
             return {"type": "integer"} | _range(number)
         case inspect.FloatType() as number:
             return {"type": "number"} | _range(number)
+        case inspect.AnyType():
+            # What a person writes for a program of their own: any JSON.
+            return {"x-kubernetes-preserve-unknown-fields": True}
         case inspect.DateTimeType():
             return {"type": "string", "format": "date-time"}
         case inspect.UnionType():

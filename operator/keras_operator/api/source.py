@@ -71,7 +71,7 @@ class Source(Written, frozen=True, kw_only=True):
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.pixelRange) || self.pixelRange[0] < self.pixelRange[1]",
+            cel="!has(self.pixelRange) || size(self.pixelRange) != 2 || self.pixelRange[0] < self.pixelRange[1]",
             message="black comes first and must be the smaller number: such as [0, 255]",
             holds=lambda source: source.pixel_range[0] < source.pixel_range[1],
             field=".pixelRange",

@@ -6,10 +6,13 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
-from .architectures import ArchitectureName, smallest_image
+from .architectures import ArchitectureName, PretrainedWeights, smallest_image
 from .augmentation import Augmentation
+from .builder import Builder
 from .course import RULES_OF_COURSE, Checkpoint, EarlyStopping, ReduceOnPlateau, StopAt
 from .data import Data
+from .initial_weights import InitialWeights
+from .optimizer import Optimizer
 from .resources import Resources
 from .rules import Rule
 from .scheduling import (
@@ -21,22 +24,6 @@ from .scheduling import (
     Tolerations,
 )
 from .wire import Written
-
-
-class OptimizerName(StrEnum):
-    """Optimizers of Keras, by the name that `keras.optimizers.get` takes."""
-
-    ADADELTA = "adadelta"
-    ADAFACTOR = "adafactor"
-    ADAGRAD = "adagrad"
-    ADAM = "adam"
-    ADAMAX = "adamax"
-    ADAMW = "adamw"
-    FTRL = "ftrl"
-    LION = "lion"
-    NADAM = "nadam"
-    RMSPROP = "rmsprop"
-    SGD = "sgd"
 
 
 class Loss(StrEnum):
@@ -95,6 +82,9 @@ def _mixes_labels(field: str) -> Rule:
     )
 
 
+_OWN = [str(name) for name in (ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN)]
+
+
 class Architecture(Written, frozen=True, kw_only=True):
     """The network."""
 
@@ -103,28 +93,33 @@ class Architecture(Written, frozen=True, kw_only=True):
         Meta(
             description=(
                 "SimpleCNN (two convolutions), SmallCNN (batch normalisation, dropout, a good start for small images) "
-                "or a class name of keras.applications, trained from random weights."
+                "or a class name of keras.applications."
             ),
             examples=["MobileNetV2"],
         ),
     ] = ArchitectureName.SMALL_CNN
-
-
-class Optimizer(Written, frozen=True, kw_only=True):
-    """The optimizer."""
-
-    name: Annotated[OptimizerName, Meta(description="Name of a Keras optimizer.", examples=["sgd"])] = (
-        OptimizerName.ADAM
-    )
-    learning_rate: Annotated[
-        float,
+    weights: Annotated[
+        PretrainedWeights,
         Meta(
-            gt=0,
-            le=10,
-            description="Learning rate: the factor of each step, above 0 and at most 10.",
-            examples=[0.0005],
+            description=(
+                "none: random weights. imagenet: those that Keras downloads for its own networks, from "
+                "storage.googleapis.com, with a last layer for the classes of the data."
+            ),
+            examples=["imagenet"],
         ),
-    ] = 0.001
+    ] = PretrainedWeights.NONE
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"!has(self.weights) || self.weights == 'none' || !(self.name in {_OWN})",
+            message=(
+                "there are ImageNet weights for the networks of keras.applications alone: choose one of those in name, "
+                "or remove weights"
+            ),
+            holds=lambda architecture: architecture.weights is PretrainedWeights.NONE or architecture.name not in _OWN,
+            field=".weights",
+        ),
+    )
 
 
 class Training(Written, frozen=True, kw_only=True):
@@ -137,6 +132,46 @@ class Training(Written, frozen=True, kw_only=True):
     architecture: Annotated[Architecture, Meta(description="The network.", examples=[{"name": "MobileNetV2"}])] = (
         Architecture()
     )
+    builder: (
+        Annotated[
+            Builder,
+            Meta(
+                description=(
+                    "The network as Python of your own, in place of architecture. Left out: architecture names it."
+                ),
+                examples=[{"configMapKeyRef": {"name": "my-net", "key": "net.py"}}],
+            ),
+        ]
+        | None
+    ) = None
+    initial_weights: (
+        Annotated[
+            InitialWeights,
+            Meta(
+                description=(
+                    "Weights to start from: fine-tuning. Another number of classes replaces only the last layer. Left "
+                    "out: random ones."
+                ),
+                examples=[{"uri": "s3://models/old/dogs.h5"}],
+            ),
+        ]
+        | None
+    ) = None
+    trainable_layers: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=10_000,
+                description=(
+                    "Number of layers with weights, counted from the end, that learn; those before them stay as they "
+                    "began. Left out: all learn."
+                ),
+                examples=[1],
+            ),
+        ]
+        | None
+    ) = None
     optimizer: Annotated[
         Optimizer,
         Meta(description="The optimizer and its learning rate.", examples=[{"name": "sgd", "learningRate": 0.01}]),
@@ -144,6 +179,28 @@ class Training(Written, frozen=True, kw_only=True):
     loss: Annotated[Loss, Meta(description="Name of a Keras loss.", examples=["categorical_focal_crossentropy"])] = (
         Loss.CATEGORICAL_CROSSENTROPY
     )
+    label_smoothing: Annotated[
+        float,
+        Meta(
+            ge=0,
+            lt=1,
+            description=(
+                "Fraction of each label that is spread over all classes, from 0 to below 1; for a categorical "
+                "crossentropy."
+            ),
+            examples=[0.1],
+        ),
+    ] = 0.0
+    jit_compile: (
+        Annotated[
+            bool,
+            Meta(
+                description="Compile each step with XLA (true) or never (false). Left out: Keras decides.",
+                examples=[True],
+            ),
+        ]
+        | None
+    ) = None
     epochs: Annotated[
         int, Meta(ge=1, le=100_000, description="Times that training goes through the images.", examples=[20])
     ] = 10
@@ -259,4 +316,56 @@ class Training(Written, frozen=True, kw_only=True):
         GPUS_ARE_WRITTEN_ONCE,
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
+        Rule(
+            cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || "
+            "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy']",
+            message=(
+                "is for the losses categorical_crossentropy and categorical_focal_crossentropy: remove it, or choose "
+                "one of those in loss"
+            ),
+            holds=lambda training: (
+                training.label_smoothing == 0
+                or training.loss in {Loss.CATEGORICAL_CROSSENTROPY, Loss.CATEGORICAL_FOCAL_CROSSENTROPY}
+            ),
+            field=".labelSmoothing",
+        ),
+        Rule(
+            cel="!has(self.trainableLayers) || has(self.initialWeights) || self.architecture.weights == 'imagenet'",
+            message=(
+                "layers that do not learn would keep random weights: write initialWeights or architecture.weights: "
+                "imagenet, or remove trainableLayers"
+            ),
+            holds=lambda training: (
+                training.trainable_layers is None
+                or training.initial_weights is not None
+                or training.architecture.weights is PretrainedWeights.IMAGENET
+            ),
+            field=".trainableLayers",
+        ),
+        Rule(
+            cel="!has(self.initialWeights) || self.architecture.weights == 'none'",
+            message=(
+                "architecture.weights and initialWeights both say where to start from: keep initialWeights for a file "
+                "or a version, or architecture.weights for ImageNet"
+            ),
+            holds=lambda training: (
+                training.initial_weights is None or training.architecture.weights is PretrainedWeights.NONE
+            ),
+            field=".architecture.weights",
+        ),
+        Rule(
+            cel="!has(self.optimizer.schedule) || !has(self.reduceOnPlateau)",
+            message="a schedule and reduceOnPlateau both set the learning rate: keep one of them",
+            holds=lambda training: training.optimizer.schedule is None or training.reduce_on_plateau is None,
+            field=".reduceOnPlateau",
+        ),
+        Rule(
+            cel=f"!has(self.builder) || self.architecture.name == '{Architecture().name}'",
+            message=(
+                "architecture and builder are both written: keep builder for a network of your own, or architecture "
+                "for one by name, and remove the other"
+            ),
+            holds=lambda training: training.builder is None or training.architecture == Architecture(),
+            field=".architecture.name",
+        ),
     )

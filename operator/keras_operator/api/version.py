@@ -282,6 +282,17 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    builder: (
+        Annotated[
+            str,
+            Meta(
+                max_length=128,
+                description="SHA-256 of the Python source that built the network.",
+                examples=["sha256:9f86d081884c7d659a2feaa0c55ad015"],
+            ),
+        ]
+        | None
+    ) = None
     gates: Annotated[
         tuple[GateResult, ...],
         Meta(

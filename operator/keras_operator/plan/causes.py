@@ -54,7 +54,7 @@ NAMESPACE_ENDS = "its namespace is being deleted; nothing is to be done"
 _TERMINATING = "because it is being terminated"
 _POD_SECURITY = re.compile(r'violates PodSecurity "([^":]+)[^"]*": (.*)$')
 
-_MISSING_KEY = re.compile(r"couldn't find key (\S+) in Secret (?:\S+/)?(\S+)$")
+_MISSING_KEY = re.compile(r"couldn't find key (\S+) in (Secret|ConfigMap) (?:\S+/)?(\S+)$")
 _MISSING_KINDS = {
     "secret": (Reason.SECRET_NOT_FOUND, "Secret"),
     "configmap": (Reason.CONFIG_MAP_NOT_FOUND, "ConfigMap"),
@@ -213,7 +213,8 @@ def _waiting_cause(pod: Pod, container: Container) -> Cause | None:
     reason, remedy = row
     said = _one_line(container.waiting_message)
     if key := _MISSING_KEY.search(said):
-        return Cause(Reason.SECRET_KEY_NOT_FOUND, f"Secret {key[2]} has no key {key[1]}: add it to the Secret.")
+        reason = Reason.SECRET_KEY_NOT_FOUND if key[2] == "Secret" else Reason.CONFIG_MAP_KEY_NOT_FOUND
+        return Cause(reason, f"{key[2]} {key[3]} has no key {key[1]}: add it to the {key[2]}.")
     if missing := _MISSING_OBJECT.search(said):
         reason, kind = _MISSING_KINDS[missing[1]]
         where = f"namespace {pod.identity.namespace}"

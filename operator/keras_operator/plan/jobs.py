@@ -63,6 +63,7 @@ def desired_job(
         "run": msgspec.json.encode(run, order="deterministic").decode(),
         **_where_and_when(training, stage),
         "active_deadline_seconds": deadline_seconds(version, stage),
+        "builder_ref": _builder_ref(version, stage),
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
     }
     return Desired(_TEMPLATES[stage], name, values)
@@ -85,3 +86,11 @@ def _where_and_when(training: Training | None, stage: RunStage) -> dict[str, Any
         "priority_class": training.priority_class_name,
         "queue": training.queue_name if trains else None,
     }
+
+
+def _builder_ref(version: Version, stage: RunStage) -> dict[str, str] | None:
+    """Where the network's source lies in the namespace. An export takes what the training kept of it."""
+    builder = version.spec.training.builder if version.spec.training else None
+    if stage is not RunStage.TRAIN or builder is None or builder.config_map_key_ref is None:
+        return None
+    return {"name": builder.config_map_key_ref.name, "key": builder.config_map_key_ref.key}

@@ -30,6 +30,7 @@ from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, 
 from keras_operator.plan.images import Installation
 from keras_operator.plan.jobs import deadline_seconds, desired_job
 from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
+from keras_operator.plan.parents import parent_cause
 from keras_operator.plan.serving import wanted_number
 
 # A Job's last pod can be seen a little later than the Job's own end: two watches, no order between them.
@@ -103,6 +104,9 @@ def _stage(
     if job is None:
         if spec.suspend:
             return _suspended(version, now)
+        if stage is RunStage.TRAIN and (cause := parent_cause(observed, version)):
+            words = cause.message
+            return Step(_going_on(version, version.status, VersionPhase.PENDING, cause.reason, words, now), cause=cause)
         serving = wanted_number(observed, spec, version).number
         create = desired_job(model, spec, version, stage, installation, serving)
         return Step(_running(version, stage, None, now), create)
@@ -262,6 +266,7 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult) ->
         epochs=result.epochs,
         ended=result.ended[:256] or None,
         bad_files=result.bad_files,
+        builder=result.builder,
         data_hash=result.data_hash,
         images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
     )

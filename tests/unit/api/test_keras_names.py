@@ -2,8 +2,10 @@
 
 import inspect
 
+import msgspec
 import pytest
-from keras_operator.api import ArchitectureName, Loss, OptimizerName, smallest_image
+from keras_operator.api import ArchitectureName, Loss, Optimizer, OptimizerName, ScheduleName, smallest_image
+from keras_operator.api.optimizer import SHAPES, TAKERS
 
 OWN = {ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN}
 
@@ -21,9 +23,40 @@ def test_every_network_of_keras_applications_is_offered(keras):
     assert {str(name) for name in ArchitectureName} - {str(name) for name in OWN} == there
 
 
-def test_every_optimizer_is_one_of_keras(keras):
-    for name in OptimizerName:
-        assert keras.optimizers.get(str(name)).__class__.__name__.lower() == name
+# What wraps other optimizers, and one that needs a call of its own before each evaluation.
+NO_OPTIMIZERS = {"optimizer", "optimizermap", "lossscaleoptimizer", "multioptimizer", "schedulefreeadamw"}
+
+
+def classes_of(module) -> dict[str, type]:
+    return {name: getattr(module, name) for name in dir(module) if inspect.isclass(getattr(module, name))}
+
+
+def test_every_optimizer_of_keras_is_offered(keras):
+    there = {name.lower() for name in classes_of(keras.optimizers)} - NO_OPTIMIZERS
+
+    assert {str(name) for name in OptimizerName} == there
+
+
+def test_every_parameter_of_an_optimizer_is_offered_where_keras_takes_it(keras):
+    takers = {name.lower(): inspect.signature(each).parameters for name, each in classes_of(keras.optimizers).items()}
+    for field in msgspec.structs.fields(Optimizer):
+        if field.name in {"name", "schedule"}:
+            continue
+        taken = {name for name in OptimizerName if field.name in takers[name]}
+        assert taken == set(TAKERS.get(field.name, OptimizerName)), field.name
+
+
+def test_every_schedule_of_keras_is_offered_with_its_parameters(keras):
+    there = classes_of(keras.optimizers.schedules)
+    del there["LearningRateSchedule"]
+    assert {str(name) for name in ScheduleName} == there.keys()
+    ours = {"decay_steps": "decay_epochs", "first_decay_steps": "decay_epochs", "warmup_steps": "warmup_epochs"}
+    ours |= {"values": "factors"}
+    # The rate itself is learningRate; restarts keep Keras' factors of period and height.
+    left_out = {"initial_learning_rate", "warmup_target", "name", "t_mul", "m_mul"}
+    for name, schedule in there.items():
+        parameters = {ours.get(p, p) for p in inspect.signature(schedule).parameters if p not in left_out}
+        assert parameters == SHAPES[ScheduleName(name)].keys(), name
 
 
 def test_every_loss_is_one_of_keras(keras):

@@ -29,7 +29,7 @@ from model_trainer.failure import Diverged
 from model_trainer.keeping import Keeper, fingerprint
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
-from model_trainer.training import Trained, optimizer_of, train
+from model_trainer.training import Trained, train
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +76,6 @@ def test_losses_of_both_kinds_of_labels_learn(dataset: Dataset, loss: Loss, tmp_
     history = fit(model(), dataset, SPLIT, training(loss=loss, epochs=4), silent, tmp_path).history
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}
     assert history["loss"][-1] < history["loss"][0]
-
-
-@pytest.mark.parametrize("name", OptimizerName)
-def test_every_optimizer_of_the_api_is_keras_s(name: OptimizerName):
-    optimizer = optimizer_of(Optimizer(name=name, learning_rate=0.002))
-    assert type(optimizer).__name__.lower() == name
-    assert float(optimizer.learning_rate) == pytest.approx(0.002)
 
 
 def test_the_same_seed_gives_the_same_history_and_another_one_does_not(dataset: Dataset, tmp_path: Path):

@@ -86,6 +86,11 @@ MISSING = {
         "SecretNotFound",
         "Secret minio is not in namespace vision: create it there or correct its name in the model.",
     ),
+    "a key of a ConfigMap": (
+        "couldn't find key net.py in ConfigMap vision/my-net",
+        "ConfigMapKeyNotFound",
+        "ConfigMap my-net has no key net.py: add it to the ConfigMap.",
+    ),
     "a ConfigMap": (
         'configmap "net" not found',
         "ConfigMapNotFound",

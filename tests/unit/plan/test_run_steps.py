@@ -5,6 +5,8 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 from keras_operator.api import (
+    Builder,
+    ConfigMapKey,
     Credentials,
     KerasModelVersionStatus,
     Resources,
@@ -69,6 +71,17 @@ def test_a_fresh_version_gets_its_training_job():
     ]
 
 
+def test_only_the_training_job_waits_for_the_builders_config_map():
+    builder = Builder(config_map_key_ref=ConfigMapKey(name="my-net", key="net.py"))
+    spec = trained(builder=builder)
+    training = created(decide(spec, version(1, spec)), Template.TRAIN_JOB)
+    assert training is not None
+    assert training.values["builder_ref"] == {"name": "my-net", "key": "net.py"}
+    export = created(decide(spec, version(1, spec, metrics=GOOD_METRICS)), Template.EXPORT_JOB)
+    assert export is not None
+    assert export.values["builder_ref"] is None, "it takes the source that the training kept"
+
+
 def test_the_training_job_is_told_everything_about_its_run():
     resources = Resources(requests={"cpu": "2"}, limits={"memory": "4Gi"})
     store = Store(uri="s3://models/dogs", endpoint="http://minio:9000", credentials=Credentials(secret_name="minio"))
@@ -105,6 +118,7 @@ def test_the_training_job_is_told_everything_about_its_run():
             "priority_class": None,
             "queue": None,
             "active_deadline_seconds": 600,
+            "builder_ref": None,
             "secret_name": "minio",
         },
     )

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from keras_operator.api import (
     Autoscaling,
     Batching,
+    Builder,
+    ConfigMapKey,
     Credentials,
     Data,
     KerasModelSpec,
@@ -428,3 +430,12 @@ def test_a_hot_pod_is_told_its_version_by_a_folder_and_its_template_never_change
 
 def children_of(spec: KerasModelSpec, number: int) -> dict[Template, Desired]:
     return {one.template: one for one in decide(spec, published(number, spec)).keep}
+
+
+def test_the_builders_source_is_a_variable_that_waits_for_its_config_map():
+    spec = trained(builder=Builder(config_map_key_ref=ConfigMapKey(name="my-net", key="net.py")))
+    (container,) = manifests(spec)[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"]
+    reference = {"configMapKeyRef": {"name": "my-net", "key": "net.py"}}
+    assert {"name": "KERAS_BUILDER", "valueFrom": reference} in container["env"]
+    (plain,) = manifests(PLAIN)[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"]
+    assert "KERAS_BUILDER" not in [variable["name"] for variable in plain["env"]]

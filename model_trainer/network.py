@@ -1,0 +1,52 @@
+"""The network of a training: by its name or from the team's own source, with the weights that it starts from."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from keras_operator.api import PretrainedWeights, RunSpec, Training
+
+from model_trainer.architectures import build
+from model_trainer.builder import build_by, load, source_of
+from model_trainer.context import Context
+from model_trainer.pretrained import freeze_all_but, start_from_imagenet
+from model_trainer.run_folder import RunFolder
+from model_trainer.weights import start_from
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Network:
+    """A keras.Model that is not compiled yet, and the SHA-256 of the source that built it, where there is one."""
+
+    model: Any
+    builder: str | None
+
+
+def network_of(
+    spec: RunSpec, training: Training, shape: tuple[int, int, int], classes: int, folder: RunFolder, context: Context
+) -> Network:
+    """The network for images of `shape` (height, width, channels) and so many classes.
+
+    Raises:
+        InvalidArchitecture, InvalidBuilder: it cannot be built, or not for this data.
+        BadModelFile, BadSavedModel: the weights that it should start from are not its own.
+    """
+    digest = None
+    if training.builder is None:
+        model = build(training.architecture.name, shape, classes)
+    else:
+        source = source_of(training.builder, spec.store.endpoint, folder, context)
+        digest = source.digest
+        module = load(source, training.builder.timeout_seconds)
+        model = build_by(training.builder, source, module, shape, classes)
+    if training.initial_weights is not None:
+        start_from(training.initial_weights, model, spec, context)
+    if training.architecture.weights is PretrainedWeights.IMAGENET:
+        log.info("%s", start_from_imagenet(training.architecture.name, model))
+    if training.trainable_layers is not None:
+        log.info("%s", freeze_all_but(training.trainable_layers, model))
+    return Network(model, digest)

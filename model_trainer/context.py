@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from model_trainer.data.read_ahead import ReadAhead
 from model_trainer.interruption import Interruption
 from model_trainer.patience import Patience
 from model_trainer.progress import ProgressBoard
@@ -12,9 +13,14 @@ from model_trainer.progress import ProgressBoard
 
 @dataclass(frozen=True)
 class Context:
-    """Where a stage tells its progress, how long it waits for a store, its folder on the scratch disk, and SIGTERM."""
+    """What a stage works with.
+
+    It tells its progress to `board`, waits for a store as long as `patience` lasts, has the folder `scratch` to itself,
+    and hears of SIGTERM by `interruption`. Images of the data may have been read `ahead` into the folder.
+    """
 
     board: ProgressBoard
     patience: Patience
     scratch: Path
     interruption: Interruption = field(default_factory=Interruption)
+    ahead: ReadAhead | None = None

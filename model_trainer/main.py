@@ -20,6 +20,8 @@ from keras_operator.api import ProgressStage, RunError, RunReason, RunResult, Ru
 
 from model_trainer import result as results
 from model_trainer.context import Context
+from model_trainer.data.archive import is_archive
+from model_trainer.data.read_ahead import reading_ahead
 from model_trainer.failure import BadRun, Exit, Interrupted, failure_of
 from model_trainer.interruption import Interruption
 from model_trainer.patience import Patience
@@ -54,8 +56,11 @@ def _outcome(
     try:
         spec = _spec()
         scratch = Path(os.environ.get("KERAS_SCRATCH", tempfile.gettempdir()))
-        with tempfile.TemporaryDirectory(prefix=f"{stage.value}-", dir=scratch) as folder:
-            return _stage(stage)(spec, Context(board, patience, Path(folder), interruption)), Exit.OK
+        with (
+            tempfile.TemporaryDirectory(prefix=f"{stage.value}-", dir=scratch) as folder,
+            reading_ahead(readable_ahead(stage, spec), spec.store.endpoint, Path(folder) / "ahead") as ahead,
+        ):
+            return _stage(stage)(spec, Context(board, patience, Path(folder), interruption, ahead)), Exit.OK
     except Interrupted:
         log.warning("interrupted by SIGTERM")
         message = f"The {stage.value} stage was stopped by SIGTERM while {board.progress.message}; it can be run again."
@@ -76,6 +81,12 @@ def _spec() -> RunSpec:
         return msgspec.json.decode(text, type=RunSpec)
     except msgspec.DecodeError as error:
         raise BadRun(f"KERAS_RUN cannot be read: {error}.") from error
+
+
+def readable_ahead(stage: RunStage, spec: RunSpec) -> str | None:
+    """The address whose images can be read while TensorFlow is imported; None where there are none in a store."""
+    uri = spec.training.data.uri if stage is RunStage.TRAIN and spec.training else ""
+    return uri if uri.startswith("s3://") and not is_archive(uri) else None
 
 
 def _stage(stage: RunStage) -> Callable[[RunSpec, Context], RunResult]:

@@ -42,7 +42,8 @@ def places_of(data: Data, endpoint: str | None, context: Context) -> Places:
         if is_archive(uri):
             context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
             return open_archive(uri, endpoint, context, name)
-        return open_store(uri, endpoint=endpoint)
+        store = open_store(uri, endpoint=endpoint)
+        return store if context.ahead is None else context.ahead.before(store)
 
     uris = ((Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri))
     return Places(
@@ -70,6 +71,8 @@ def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Sp
         own=places.own,
         on_progress=lambda done, total: context.board.say(f"read {done} of {total} images"),
     )
+    if context.ahead is not None:
+        context.ahead.forget()
     split = dataset.split(validation_fraction=data.validation_fraction, test_fraction=data.test_fraction)
     _check_parts(data, dataset, split)
     _log_data(dataset, split)

@@ -110,6 +110,10 @@ bench-control-plane: setup ## Measure the operator with 500 models and with 500 
 bench-serving: setup ## Measure the runtime: start, memory, requests a second, JSON (a minute)
 	@$(RUN)python -m benchmarks.serving
 
+.PHONY: bench-training
+bench-training: setup ## Measure training against what one would write by hand (ROW=pipeline for one row, RUNS=3)
+	@$(RUN)python -m benchmarks.training --runs $(or $(RUNS),1) $(foreach ROW,$(ROW),--row $(ROW))
+
 # Read with the Makefile, before anything is built: the demo's time is that of everything a person waits for.
 demo: DEMO_STARTED := $(shell date +%s.%N)
 demo: DEMO_COLD := $(if $(wildcard $(CACHE)/bin/*),,--cold)

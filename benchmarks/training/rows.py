@@ -1,0 +1,169 @@
+"""The rows of the table: each a few processes, one after the other, whose figures are held against each other."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from keras_operator.api import Store
+
+from benchmarks.figures import Measured
+from benchmarks.training import by_hand, mnist
+from benchmarks.training.child import measure
+from benchmarks.training.first_step import free_port, wait_for_first_step
+from benchmarks.training.minio import minio
+from benchmarks.training.photos import CLASSES, write_photos
+from benchmarks.training.runs import train, training_process
+
+SIDE = 224
+FILE_SIDE = 256
+AUGMENTATION = {
+    "rotation": 20,
+    "widthShift": 0.2,
+    "heightShift": 0.2,
+    "shear": 20,
+    "zoom": 0.2,
+    "horizontalFlip": True,
+}
+
+# Enough steps for a steady pace, few enough that the slow network is no half an hour.
+_WHOLE_IMAGES = 480
+_WHOLE_EPOCHS = 3
+
+
+def _training(folder: Path, architecture: str, epochs: int, side: int = SIDE, **data: Any) -> dict[str, Any]:
+    fractions = {"validationFraction": 0.05, "testFraction": 0.05}
+    return {
+        "data": {"uri": folder.as_uri(), "imageSize": [side, side], **fractions, **data},
+        "architecture": {"name": architecture},
+        "epochs": epochs,
+        "batchSize": by_hand.BATCH,
+        "augmentation": AUGMENTATION,
+    }
+
+
+def pipeline(folder: Path) -> list[Measured]:
+    """Augmentation alone, on 2,000 photos."""
+    photos = str(write_photos(folder / "photos-2000", 2000, FILE_SIDE))
+    usual = measure("pipelines:image_data_generator", folder=photos)["images/s"]
+    layers = measure("pipelines:keras_layers", folder=photos)["images/s"]
+    cached = measure("pipelines:this_project", folder=photos, on_disk=False)
+    disk = measure("pipelines:this_project", folder=photos, on_disk=True)
+    return [
+        Measured("augmented pipeline, ImageDataGenerator", usual, "images/s"),
+        Measured("augmented pipeline, Keras layers", layers, "images/s"),
+        Measured("augmented pipeline, this, cached", cached["images/s"], "images/s"),
+        Measured("augmented pipeline, this, from disk", disk["images/s"], "images/s"),
+        Measured("decoding once", cached["decoded images/s"], "images/s"),
+        Measured("cached vs ImageDataGenerator", cached["images/s"] / usual, "times", ">= 8"),
+        Measured("cached vs Keras layers", cached["images/s"] / layers, "times", ">= 6.5"),
+        Measured("from disk vs ImageDataGenerator", disk["images/s"] / usual, "times", ">= 4.3"),
+        Measured("from disk vs Keras layers", disk["images/s"] / layers, "times", ">= 3.7"),
+    ]
+
+
+def whole(folder: Path) -> list[Measured]:
+    """SimpleCNN at 224 x 224: an epoch of a run against as many steps on one batch that is always there."""
+    photos = write_photos(folder / f"photos-{_WHOLE_IMAGES}", _WHOLE_IMAGES, FILE_SIDE)
+    wanted = _training(photos, "SimpleCNN", _WHOLE_EPOCHS)
+    cached = train(wanted, folder / "whole")
+    images = cached.result.images
+    assert images is not None
+    limit = measure(
+        "by_hand:one_cached_batch",
+        name="SimpleCNN",
+        side=SIDE,
+        classes=CLASSES,
+        steps=-(-images.train // by_hand.BATCH),
+        validation_steps=-(-images.validation // by_hand.BATCH),
+        epochs=_WHOLE_EPOCHS,
+    )["seconds"]
+    disk = train(wanted, folder / "whole", module="benchmarks.training.little_memory")
+    return [
+        Measured("an epoch on one cached batch (the limit)", limit, "s"),
+        Measured("an epoch of a run, cached", cached.epoch(_WHOLE_EPOCHS), "s"),
+        Measured("an epoch of a run, from disk", disk.epoch(_WHOLE_EPOCHS), "s"),
+        Measured("a run's epoch vs the limit, cached", cached.epoch(_WHOLE_EPOCHS) / limit, "times", "<= 1.12"),
+        Measured("a run's epoch vs the limit, from disk", disk.epoch(_WHOLE_EPOCHS) / limit, "times", "<= 1.22"),
+    ]
+
+
+def by_usual_script(folder: Path) -> list[Measured]:
+    """The usual script against a run: the same files, network and epochs; imports and all reading included."""
+    figures = []
+    for architecture, count, side, epochs, bar in (
+        ("SimpleCNN", _WHOLE_IMAGES, SIDE, 5, ">= 1.5"),
+        ("SmallCNN", 2000, 64, 5, ">= 3"),
+    ):
+        photos = write_photos(folder / f"photos-{count}", count, FILE_SIDE)
+        script = measure(
+            "by_hand:usual_script", name=architecture, folder=str(photos), side=side, epochs=epochs, validation=0.1
+        )
+        run = train(_training(photos, architecture, epochs, side), folder / "usual")
+        figures += [
+            Measured(f"{architecture}: the usual script", script["seconds"], "s"),
+            Measured(f"{architecture}: a run", run.at("trained"), "s"),
+            Measured(f"{architecture}: the usual script's accuracy", script["val_accuracy"], "of 1"),
+            Measured(f"{architecture}: the run's accuracy", run.result.metrics["val_accuracy"], "of 1"),
+            Measured(f"{architecture}: the usual script vs a run", script["seconds"] / run.at("trained"), "times", bar),
+        ]
+    return figures
+
+
+def start(folder: Path) -> list[Measured]:
+    """From the start of the Job's process to the first training step: 2,000 photos in MinIO."""
+    photos = write_photos(folder / "photos-2000", 2000, FILE_SIDE)
+    with minio() as store:
+        store.upload(photos, "photos")
+        wanted = _training(photos, "SimpleCNN", 1)
+        wanted["data"]["uri"] = "s3://photos"
+        place = Store(uri="s3://models/photos", endpoint=store.endpoint)
+        port = free_port()
+        environment = store.environment | {"KERAS_PROGRESS_PORT": str(port)}
+        with training_process(wanted, folder / "start", place, environment) as process:
+            started = wait_for_first_step(process, port)
+    return [
+        Measured("start to data ready", started.data_ready, "s"),
+        Measured("start to first training step", started.first_step, "s", "<= 18"),
+    ]
+
+
+def memory(folder: Path) -> list[Measured]:
+    """Peak beyond what the same network needs on one batch, and beyond the decoded images that it says it keeps."""
+    figures = []
+    for count, side in ((2000, SIDE), (60_000, 32)):
+        photos = write_photos(folder / f"photos-{count}-{side}", count, side)
+        run = train(_training(photos, "SmallCNN", 1, side), folder / "memory")
+        network = measure(
+            "by_hand:one_cached_batch",
+            name="SmallCNN",
+            side=side,
+            classes=CLASSES,
+            steps=20,
+            validation_steps=5,
+            epochs=1,
+        )["peak MiB"]
+        figures += [
+            Measured(f"{count} images: peak of the network on one batch", network, "MiB"),
+            Measured(f"{count} images: decoded images that are kept", run.cache, "MiB"),
+            Measured(f"{count} images: peak beyond both", run.peak - run.cache - network, "MiB", "<= 300"),
+        ]
+    return figures
+
+
+ROWS: dict[str, Callable[[Path], list[Measured]]] = {
+    "pipeline": pipeline,
+    "whole": whole,
+    "script": by_usual_script,
+    "start": start,
+    "memory": memory,
+    "mnist": mnist.row,
+}
+
+
+def clean(folder: Path) -> None:
+    """Remove what runs have left; the photos stay."""
+    for name in ("whole", "usual", "start", "memory", "mnist-run"):
+        shutil.rmtree(folder / name, ignore_errors=True)

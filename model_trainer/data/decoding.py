@@ -33,6 +33,9 @@ _LUMA = (0.299, 0.587, 0.114)
 
 CHANNELS = {"rgb": 3, "grayscale": 1}
 
+# Where nothing is called so, a JPEG has no orientation.
+_EXIF = b"Exif\0\0"
+
 # A grey BMP's palette: blue, green, red and a byte that is not used, of each shade.
 _GREY_PALETTE = b"".join(bytes([shade] * 3 + [0]) for shade in range(256))
 
@@ -43,6 +46,11 @@ def decode(image: Any, height: int, width: int, channels: int) -> Any:
     The operation fails with InvalidArgumentError for anything that is not a whole JPEG, PNG, GIF or BMP.
     """
     pixels = tf.cond(_begins(image, b"\xff\xd8\xff"), lambda: _jpeg(image), lambda: _other(image))
+    return _resized(pixels, height, width, channels)
+
+
+def _resized(pixels: Any, height: int, width: int, channels: int) -> Any:
+    """Levels [any, any, 3] to uint8 [height, width, channels]."""
     pixels.set_shape([None, None, 3])
     # Rounding is part of the contract: training reads cached 8-bit pixels, so serving must round as well.
     resized = tf.image.resize(pixels, [height, width], method="bilinear", antialias=True)
@@ -54,9 +62,12 @@ def decode(image: Any, height: int, width: int, channels: int) -> Any:
 
 
 def _jpeg(image: Any) -> Any:
+    return turned(_unturned_jpeg(image), orientation_of_jpeg(image))
+
+
+def _unturned_jpeg(image: Any) -> Any:
     # Pillow's method, bit for bit; TensorFlow's own is no faster and differs by up to 4.
-    pixels = tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE")
-    return turned(pixels, orientation_of_jpeg(image))
+    return tf.io.decode_jpeg(image, channels=3, dct_method="INTEGER_ACCURATE")
 
 
 def _other(image: Any) -> Any:
@@ -130,16 +141,22 @@ class Decoder:
         self.shape = (height, width, channels)
         # A decoded photo may take 150 MB, so only as many at a time as there are processors to work on them.
         self._slots = threading.Semaphore(concurrency)
-        self._decode = tf.function(
-            lambda image: decode(image, height, width, channels), input_signature=[tf.TensorSpec([], tf.string)]
+        file = [tf.TensorSpec([], tf.string)]
+        self._decode = tf.function(lambda image: decode(image, height, width, channels), input_signature=file)
+        # Looking for a JPEG's orientation takes a graph longer than all the rest; most files have none to look for.
+        self._decode_unturned = tf.function(
+            lambda image: _resized(_unturned_jpeg(image), height, width, channels), input_signature=file
         )
 
     def __call__(self, data: bytes) -> Pixels:
         """Pixels of shape [height, width, channels]. Raises BadImage for anything that is not a whole image."""
         header = read_header(data)
+        unturned = header.format is Format.JPEG and _EXIF not in data
         try:
             with self._slots:
-                pixels: Pixels = self._decode(as_png(data, header)).numpy()
+                pixels: Pixels = (
+                    self._decode_unturned(data) if unturned else self._decode(as_png(data, header))
+                ).numpy()
         except tf.errors.InvalidArgumentError as error:
             raise BadImage(f"a truncated or damaged {header.format}") from error
         return pixels

@@ -42,12 +42,12 @@ def places_of(data: Data, endpoint: str | None, context: Context) -> Places:
         if is_archive(uri):
             context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
             return open_archive(uri, endpoint, context, name)
-        store = open_store(uri, endpoint=endpoint)
-        return store if context.ahead is None else context.ahead.before(store)
+        return open_store(uri, endpoint=endpoint)
 
     uris = ((Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri))
+    main = opened(data.uri, "data")
     return Places(
-        opened(data.uri, "data"),
+        main if context.ahead is None else context.ahead.before(main),
         {part: opened(uri, part.name.lower()) for part, uri in uris if uri is not None},
     )
 

@@ -47,12 +47,9 @@ def test_every_network_takes_images_and_gives_probabilities_and_survives_both_fo
         assert np.allclose(again.predict_on_batch(images), probabilities, atol=1e-6)
 
 
-def test_small_cnn_does_not_grow_with_the_image():
-    assert (
-        build(ArchitectureName.SMALL_CNN, (128, 128, 3), 10).count_params()
-        == build(ArchitectureName.SMALL_CNN, (256, 256, 3), 10).count_params()
-        < 600_000
-    )
+def test_small_cnn_hardly_grows_with_the_image():
+    small, large = (build(ArchitectureName.SMALL_CNN, (side, side, 3), 10).count_params() for side in (128, 256))
+    assert small < large < 1.05 * small < 600_000
 
 
 def test_an_image_that_is_too_small_is_refused_with_what_would_do():

@@ -220,7 +220,10 @@ class Invariants:
         told = (change.after["metadata"].get("annotations") or {}).get(WISH_ANNOTATION, "")
         model = controller_uid(deployment) or ""
         self._may_serve(change, self._truth.numbers(model).get(int(told)), int(told))
-        self._keeps_the_old_one(change, deployment, int(told))
+        before = ((change.before or {"metadata": {}})["metadata"].get("annotations") or {}).get(WISH_ANNOTATION)
+        if told != before:
+            # Who scales down may take the pod with the old version away afterwards.
+            self._keeps_the_old_one(change, deployment, int(told))
         label = labels(change.after).get(VERSION_LABEL)
         served = {spell.what for spell in self._truth.pods[change.uid]}
         _hold(
@@ -228,8 +231,7 @@ class Invariants:
             "a pod bears the version that it serves",
             f"{change.ref} is labelled {label}, and served {sorted(served)}",
         )
-        before = labels(change.before or {"metadata": {}}).get(VERSION_LABEL)
-        if label is not None and label != before:
+        if label is not None and label != labels(change.before or {"metadata": {}}).get(VERSION_LABEL):
             since = change.time - _LATE_SECONDS
             late = {spell.what for spell in self._truth.pods[change.uid] if spell.overlaps(since)}
             _hold(

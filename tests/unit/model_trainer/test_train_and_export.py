@@ -153,7 +153,7 @@ def test_warm_up_records_name_the_model_and_cover_both_signatures(trained: Any, 
 def test_a_job_that_is_tried_again_goes_straight_to_its_result(
     trained: Any, exported: Any, stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(train_stage, "build", None)
+    monkeypatch.setattr(train_stage, "network_of", None)
     again = stage("train", trained.spec)
     assert again.code == 0
     assert again.result == trained.ended.result

@@ -13,7 +13,7 @@ from keras_operator.plan.rollout import Course, course
 from keras_operator.plan.run import Step, advance, superseded
 from keras_operator.plan.serving import serving_children, wanted_number
 from keras_operator.plan.status import invalid_status, model_status
-from keras_operator.plan.versions import lineage
+from keras_operator.plan.versions import lineage, says_nothing_of_its_inputs
 
 # While pods are on their way their agents are asked what they wait for. Where there is no agent to ask, events tell of
 # every step: thousands of models that wait for nodes must not be looked at all the time.
@@ -79,7 +79,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         status=status,
         version_statuses=statuses,
         notices=_notices(model.status, status),
-        requeue_after=_requeue(observed, status, step, way, now),
+        requeue_after=_requeue(observed, status, current, step, way, now),
     )
 
 
@@ -118,9 +118,16 @@ def _same(one: Condition | None, other: Condition) -> bool:
 
 
 def _requeue(
-    observed: Observed, status: KerasModelStatus, step: Step | None, way: Course | None, now: datetime
+    observed: Observed,
+    status: KerasModelStatus,
+    current: Version | None,
+    step: Step | None,
+    way: Course | None,
+    now: datetime,
 ) -> float | None:
     waits = (
+        # The next version is due as soon as this one's end is written, and no event tells of what was written here.
+        0.0 if current and says_nothing_of_its_inputs(current) else None,
         _SWAP_POLL_SECONDS if way and way.hot and any(pod.knows_what_it_waits_for for pod in observed.pods) else None,
         way.again if way else None,
         _requeue_without_swaps(observed, status, step, now),

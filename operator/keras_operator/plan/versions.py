@@ -46,7 +46,7 @@ def lineage(observed: Observed, model: Model, spec: KerasModelSpec) -> Lineage:
     """
     wanted = inputs_hash(spec)
     staying = [v for v in observed.versions if not v.identity.deleting]
-    candidates = [v for v in staying if v.spec.inputs_hash == wanted and ended_for(v) not in _NO_VERDICT]
+    candidates = [v for v in staying if v.spec.inputs_hash == wanted and not says_nothing_of_its_inputs(v)]
     current = max(candidates, key=lambda version: version.number, default=None)
     latest = max((model.status.latest_version or 0, *(version.number for version in observed.versions)))
     if spec.suspend:
@@ -65,6 +65,11 @@ def ended_for(version: Version) -> str | None:
         return None
     ready = condition(version.status.conditions, ConditionType.READY)
     return ready.reason if ready else None
+
+
+def says_nothing_of_its_inputs(version: Version) -> bool:
+    """Whether it failed for a reason that another version with the same inputs may not meet."""
+    return ended_for(version) in _NO_VERDICT
 
 
 def _new_version(observed: Observed, model: Model, spec: KerasModelSpec, wanted: str, latest: int) -> Desired:

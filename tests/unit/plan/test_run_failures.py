@@ -253,12 +253,14 @@ def test_a_number_that_is_taken_is_remembered_with_the_next_free_one(next_number
     todo = decide(SPEC, version(1, SPEC), jobs=(lost,), pods=pods)
     assert status_of(todo).next_number == kept
     assert todo.create == ()
+    assert todo.requeue_after == 0.0, "nothing else need ever happen that would bring the next version about"
 
 
 def test_other_failures_give_no_next_number():
     lost = job(1, state=FAILED)
     todo = decide(SPEC, version(1, SPEC), jobs=(lost,), pods=(run_pod(lost, answer(NO_IMAGES, 65)),))
     assert status_of(todo).next_number is None
+    assert todo.requeue_after is None
 
 
 def test_transition_times_move_only_when_a_condition_changes():

@@ -14,7 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
+# Where a container finds the count of its own processes: cgroup v2, and v1 (Linux, Documentation/admin-guide).
+MEMORY_EVENTS = (Path("/sys/fs/cgroup/memory.events"), Path("/sys/fs/cgroup/memory/memory.oom_control"))
 # linux/prctl.h
 PR_SET_PDEATHSIG = 1
 OUT_OF_MEMORY = 137
@@ -69,13 +70,15 @@ def _pass_on(child: int, number: int, frame: Any) -> None:
     os.kill(child, number)
 
 
-def _killed_for_memory(events: Path = MEMORY_EVENTS) -> int:
-    """How many processes of this container the kernel has killed for memory; 0 where it does not say (cgroup v1)."""
-    try:
-        counts = dict(line.split() for line in events.read_text().splitlines())
-    except OSError:
-        return 0
-    return int(counts.get("oom_kill", 0))
+def _killed_for_memory(events: tuple[Path, ...] = MEMORY_EVENTS) -> int:
+    """How many processes of this container the kernel has killed for memory; 0 where it does not say."""
+    for file in events:
+        try:
+            counts = dict(line.split() for line in file.read_text().splitlines())
+        except OSError:
+            continue
+        return int(counts.get("oom_kill", 0))
+    return 0
 
 
 def _say_killed() -> int:

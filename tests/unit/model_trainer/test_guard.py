@@ -48,12 +48,21 @@ def test_work_that_is_killed_can_be_run_again(tmp_path: Path):
     assert result.error.message == "The train stage was killed by somebody (SIGKILL); it can be run again."
 
 
-def test_work_that_is_killed_for_memory_is_not(tmp_path: Path):
-    events = tmp_path / "memory.events"
-    events.write_text("low 0\noom 1\noom_kill 1\n")
-    counted = f"guard._killed_for_memory.__defaults__ = (__import__('pathlib').Path({str(events)!r}),)"
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("memory.events", "low 0\noom {0}\noom_kill {0}\n"),
+        ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill {0}\n"),
+    ],
+    ids=["cgroup v2", "cgroup v1"],
+)
+def test_work_that_is_killed_for_memory_is_not(tmp_path: Path, name: str, text: str):
+    events = tmp_path / name
+    events.write_text(text.format(1))
+    files = [str(tmp_path / "not there"), str(events)]
+    counted = f"guard._killed_for_memory.__defaults__ = (tuple(map(__import__('pathlib').Path, {files})),)"
     process, child = start(tmp_path, before=counted)
-    events.write_text("low 0\noom 2\noom_kill 2\n")
+    events.write_text(text.format(2))
     os.kill(child, signal.SIGKILL)
     assert process.wait(30) == 137
     assert not (tmp_path / "log").exists()
@@ -89,4 +98,4 @@ def test_the_work_does_not_outlive_it(tmp_path: Path):
 
 
 def test_a_container_that_was_not_killed_for_memory_says_nothing(tmp_path: Path):
-    assert guard._killed_for_memory(tmp_path / "none") == 0
+    assert guard._killed_for_memory((tmp_path / "none",)) == 0

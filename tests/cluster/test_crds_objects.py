@@ -144,9 +144,13 @@ def test_server_writes_what_was_left_out(models):
                 "testFraction": 0.1,
                 "maxBadFiles": 100,
             },
-            "architecture": {"name": "SmallCNN"},
+            "architecture": {"name": "SmallCNN", "weights": "none"},
             "optimizer": {"name": "adam", "learningRate": 0.001},
             "loss": "categorical_crossentropy",
+            "labelSmoothing": 0,
+            "checkpoint": {"everySeconds": 300},
+            "deterministic": False,
+            "gpusPerWorker": 0,
             "epochs": 10,
             "batchSize": 32,
             "seed": 42,
@@ -169,7 +173,11 @@ def test_server_writes_what_was_left_out(models):
             "activeDeadlineSeconds": 86400,
         },
         "store": {"uri": "s3://models/dogs"},
-        "serving": {"runtime": "KerasServer", "replicas": 1},
+        "serving": {
+            "runtime": "KerasServer",
+            "replicas": 1,
+            "rollout": {"strategy": "Rolling", "signatureChange": "Deny"},
+        },
         "suspend": False,
     }
 

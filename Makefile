@@ -58,6 +58,10 @@ test-cluster: setup cluster ## Test against the real API server
 e2e: setup cluster images ## Test end to end on the real node
 	@$(PYTEST) tests/e2e
 
+.PHONY: dogs
+dogs: setup cluster images ## Train, serve and fine-tune the examples of 120 dog breeds on the real node
+	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_dogs.py
+
 .PHONY: judges
 judges: ## Build what judges models in tests: kstatus, Argo CD's Lua, Flux
 	@$(DEVCLUSTER) build kstatus argocd-health flux

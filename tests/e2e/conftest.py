@@ -29,6 +29,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = "keras-operator.dev/e2e"
 
 
+# Two trainings on photographs of 120 classes take five minutes: `make dogs` has them done.
+collect_ignore = [] if os.environ.get("LONG_TESTS") else ["test_dogs.py"]
+
 # Judges by what the operator has asked for in the course of all the others.
 _LAST = "test_rights_in_use.py"
 
@@ -43,7 +46,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         item.add_marker(pytest.mark.timeout(600))
     last = [item for item in ours if item.path.name == _LAST]
     rest = [item for item in items if item not in last]
-    whole = {item.path for item in ours} == set(here.glob("test_*.py"))
+    whole = {item.path for item in ours} >= set(here.glob("test_*.py")) - {here / name for name in collect_ignore}
     if last and not whole:
         config.hook.pytest_deselected(items=last)
     end = max((rest.index(item) + 1 for item in ours if item not in last), default=len(rest))

@@ -38,7 +38,7 @@ def test_an_upload_goes_on_when_the_store_is_back(
     assert wire.was_cut.wait(PATIENCE), "nothing was ever uploaded"
     model = api.wait_for(MODEL, namespace, victim, is_stalled, "a word about the store")
     assert (phase(model), conditions(model)["Stalled"]["reason"]) == ("Exporting", "StoreUnreachable")
-    assert "version 1 cannot be exported: publishing: the store does not answer, trying for another " in message(model)
+    assert "version 1 cannot be exported: uploading: the store does not answer, trying for another " in message(model)
     assert f"{endpoint} cannot be reached for s3://models/{prefix}" in message(model)
     assert "check spec.store.endpoint, that the store is up" in message(model)
     assert f"{prefix}/.runs/1/manifest.json" not in s3.listing("models", prefix), "half a servable was published"

@@ -45,7 +45,7 @@ def test_a_training_goes_on_where_it_was_killed(
     assert {name: len(values) for name, values in history.items()} == dict.fromkeys(
         ("accuracy", "loss", "val_accuracy", "val_loss"), EPOCHS
     )
-    left = s3.listing("models", f"{prefix}/.runs/1/")
+    left = s3.listing("models", f"{prefix}/.runs/1")
     assert not [key for key in left if "/checkpoints/" in key], "checkpoints of a finished run"
     assert [key for key in left if "/tensorboard/train/" in key]
 

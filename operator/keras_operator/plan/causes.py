@@ -6,7 +6,7 @@ of the tables below is one of them.
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from keras_operator.api import Reason, RunReason
 from keras_operator.plan.observed import Autoscaler, Container, Job, Observed, Pod
@@ -48,6 +48,8 @@ _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' 
 # metrics-server needs a minute or so for a new pod; whoever has no metrics for longer than this lacks something.
 _METRICS_GRACE = 180.0
 _NO_METRICS_YET = ("no metrics returned", "did not receive metrics")
+# The kubelet forgets its back-off for a container that ran for ten minutes: until then its last end is still news.
+_CRASH_IS_NEWS = timedelta(minutes=10)
 # The Job's podFailurePolicy ends it at these: see templates/_run-job.j2.
 FINAL_EXIT_CODES = (65, 137)
 NAMESPACE_ENDS = "its namespace is being deleted; nothing is to be done"
@@ -152,7 +154,7 @@ def _waiting_for_store(observed: Observed) -> Cause | None:
     return Cause(RunReason.STORE_UNREACHABLE, observed.progress.waiting)
 
 
-def serving_cause(observed: Observed, number: int) -> Cause | None:
+def serving_cause(observed: Observed, number: int, now: datetime) -> Cause | None:
     """What keeps the pods that should serve a version from being ready."""
     waiting = _waiting_pods(observed, number)
     names = {pod.identity.name for pod in waiting}
@@ -161,7 +163,7 @@ def serving_cause(observed: Observed, number: int) -> Cause | None:
             return Cause(trouble.reason or Reason.POD_NOT_READY, f"pod {trouble.pod}: {_one_line(trouble.message)}")
     # Evicted pods lie about long after others took their place.
     for pod in [pod for pod in waiting if not pod.over] or waiting:
-        if cause := pod_cause(pod) or _crash_cause(pod):
+        if cause := pod_cause(pod) or _crash_cause(pod, now):
             return cause
     if observed.deployment and observed.deployment.failure:
         return _creation_cause(f"Deployment {observed.deployment.identity.name}", observed.deployment.failure)
@@ -227,9 +229,9 @@ def _waiting_cause(pod: Pod, container: Container) -> Cause | None:
     return Cause(reason, f"container {container.name} of pod {pod.identity.name} cannot start: {said}; {remedy}.")
 
 
-def _crash_cause(pod: Pod) -> Cause | None:
-    crashing = [c for c in pod.containers if c.restarts and not c.ready]
-    for container in crashing:
+def _crash_cause(pod: Pod, now: datetime) -> Cause | None:
+    # Without a readiness probe Kubernetes takes a container for ready whenever it runs, between two crashes too.
+    for container in [c for c in pod.containers if c.restarts and (not c.ready or _ended_lately(c, now))]:
         if cause := container_exit_cause(pod, container):
             often = "once" if container.restarts == 1 else f"{container.restarts} times"
             if cause.reason != Reason.CONTAINER_FAILED:
@@ -237,6 +239,10 @@ def _crash_cause(pod: Pod) -> Cause | None:
             look = f"kubectl logs -n {pod.identity.namespace} {pod.identity.name} -c {container.name} --previous"
             return Cause(Reason.CRASH_LOOPING, f"{cause.message}; it was restarted {often}; see {look}.")
     return None
+
+
+def _ended_lately(container: Container, now: datetime) -> bool:
+    return container.finished is not None and now - container.finished < _CRASH_IS_NEWS
 
 
 def _creation_cause(what: str, said: str) -> Cause:

@@ -222,7 +222,7 @@ def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None
             message += f"; {trouble}"
         return Outlook(Phase.SERVING, _join(message, way.note), Reason.SERVING)
     other = _serves(observed, serving) if serving != number else ""
-    cause = way.cause or serving_cause(observed, number)
+    cause = way.cause or serving_cause(observed, number, now)
     if cause is None and deployment and deployment.stuck and deployment.reported and not deployment.rolled_out:
         cause = stuck_cause(observed, number)
     if cause:

@@ -4,6 +4,7 @@ Tables on purpose as long as this: the sentences are to be read side by side.
 """
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -331,7 +332,7 @@ TROUBLE = AgentTrouble("dogs-1-pod", "AccessDenied", "the store refused the key;
 
 def test_the_agents_own_words_come_first():
     stuck = dataclasses.replace(WAITS, unschedulable="no node fits.")
-    cause = serving_cause(seen(stuck, agent_troubles=(TROUBLE,)), 1)
+    cause = serving_cause(seen(stuck, agent_troubles=(TROUBLE,)), 1, NOW)
     assert cause is not None
     assert (cause.reason, cause.message) == (
         "AccessDenied",
@@ -340,7 +341,7 @@ def test_the_agents_own_words_come_first():
 
 
 def test_an_agent_that_gives_no_reason_still_has_one():
-    cause = serving_cause(seen(WAITS, agent_troubles=(AgentTrouble("dogs-1-pod", "", "hm"),)), 1)
+    cause = serving_cause(seen(WAITS, agent_troubles=(AgentTrouble("dogs-1-pod", "", "hm"),)), 1, NOW)
     assert cause is not None
     assert (cause.reason, cause.message) == ("PodNotReady", "pod dogs-1-pod: hm")
 
@@ -355,12 +356,12 @@ NOT_MEANT = {
 
 @pytest.mark.parametrize("pods", NOT_MEANT.values(), ids=NOT_MEANT.keys())
 def test_trouble_of_other_pods_is_not_this_versions(pods):
-    assert serving_cause(seen(*pods, agent_troubles=(TROUBLE,)), 1) is None
+    assert serving_cause(seen(*pods, agent_troubles=(TROUBLE,)), 1, NOW) is None
 
 
 def test_a_pod_that_cannot_start_keeps_its_version_from_serving():
     stuck = serving_pod(1, Container(name="runtime", waiting_reason="ErrImagePull", waiting_message="no"), ready=False)
-    cause = serving_cause(seen(serving_pod(1, ready=False, name="a"), stuck), 1)
+    cause = serving_cause(seen(serving_pod(1, ready=False, name="a"), stuck), 1, NOW)
     assert cause is not None
     assert cause.reason == "ImagePullFailed"
 
@@ -390,39 +391,57 @@ CRASHES = {
             "kubectl logs -n vision dogs-1-pod -c runtime --previous."
         ),
     ),
+    "and runs just now, which without a readiness probe counts as ready": (
+        Container(
+            name="runtime",
+            ready=True,
+            restarts=3,
+            exit_code=1,
+            exit_message="bad model",
+            finished=NOW - timedelta(minutes=9),
+        ),
+        "CrashLooping",
+        (
+            "container runtime of pod dogs-1-pod ended with exit code 1: bad model; it was restarted 3 times; see "
+            "kubectl logs -n vision dogs-1-pod -c runtime --previous."
+        ),
+    ),
 }
 
 
 @pytest.mark.parametrize(("container", "reason", "sentence"), CRASHES.values(), ids=CRASHES.keys())
 def test_a_container_that_crashes_again_and_again_is_explained(container, reason, sentence):
-    cause = serving_cause(seen(serving_pod(1, Container(name="agent"), container, ready=False)), 1)
+    cause = serving_cause(seen(serving_pod(1, Container(name="agent"), container, ready=False)), 1, NOW)
     assert cause is not None
     assert (cause.reason, cause.message) == (reason, sentence)
 
 
 CALM = {
     "ended once, never restarted": Container(name="runtime", exit_code=1),
-    "restarted long ago and ready": Container(name="runtime", restarts=2, exit_code=1, ready=True),
+    "restarted long ago and ready": Container(
+        name="runtime", restarts=2, exit_code=1, ready=True, finished=NOW - timedelta(minutes=10)
+    ),
+    "restarted at a time that nobody knows, and ready": Container(name="runtime", restarts=2, exit_code=1, ready=True),
     "restarted after it succeeded": Container(name="runtime", restarts=1, exit_code=0),
 }
 
 
 @pytest.mark.parametrize("container", CALM.values(), ids=CALM.keys())
 def test_a_container_that_does_not_crash_now_is_no_cause(container):
-    assert serving_cause(seen(serving_pod(1, container, ready=False)), 1) is None
+    assert serving_cause(seen(serving_pod(1, container, ready=False)), 1, NOW) is None
 
 
 def test_evicted_pods_do_not_speak_for_those_that_took_their_place():
     gone = serving_pod(1, ready=False, name="gone", **EVICTED)
-    assert serving_cause(seen(gone, WAITS), 1) is None
-    alone = serving_cause(seen(gone), 1)
+    assert serving_cause(seen(gone, WAITS), 1, NOW) is None
+    alone = serving_cause(seen(gone), 1, NOW)
     assert alone is not None
     assert alone.reason == "Evicted"
 
 
 def test_a_deployment_that_may_not_create_pods_says_so():
     live = deployment(1, failure='pods "x" is forbidden: exceeded quota: team')
-    cause = serving_cause(seen(deployment=live), 1)
+    cause = serving_cause(seen(deployment=live), 1, NOW)
     assert cause is not None
     assert (cause.reason, cause.message) == (
         "QuotaExceeded",
@@ -431,8 +450,8 @@ def test_a_deployment_that_may_not_create_pods_says_so():
 
 
 def test_nothing_is_in_the_way_of_a_version_that_is_on_its_way():
-    assert serving_cause(seen(WAITS, deployment=deployment(1)), 1) is None
-    assert serving_cause(seen(), 1) is None
+    assert serving_cause(seen(WAITS, deployment=deployment(1)), 1, NOW) is None
+    assert serving_cause(seen(), 1, NOW) is None
 
 
 OVER_ITS_LIMIT = {

@@ -73,6 +73,8 @@ class Observer:
     async def look(self, key: Key) -> Observed:
         """Everything of one model that is known now, and what its pods say."""
         before = self.seen(key)
+        if await self._finds_deployment(key, before):
+            before = self.seen(key)
         if before.model is None:
             return before
         jobs, pods, requests = before.jobs, before.pods, self._asked()
@@ -173,6 +175,25 @@ class Observer:
             return job
         seen = _remembered(self._ended, job.identity.uid, self._clock.now())
         return dataclasses.replace(job, finished=seen)
+
+    async def _finds_deployment(self, key: Key, observed: Observed) -> bool:
+        """Read the Deployment where pods of one are seen and it is not, and say whether it is this model's.
+
+        Somebody took a label off it, and its watch tells that as if it had been deleted. It names the version that
+        serves, which nothing else may say any more: versions can be deleted. A model for which nothing names one counts
+        as a model that serves nothing, and neither its Deployment nor what is around it would be kept.
+        """
+        model = observed.model
+        if model is None or model.identity.deleting or observed.deployment or not observed.serving_pods():
+            return False
+        ref = Ref(reference.DEPLOYMENT, *key)
+        body = await self._client.get(ref)
+        found = None if body is None else self._project(ref.kind, body)
+        if body is None or not isinstance(found, Deployment) or found.identity.owner_uid != model.identity.uid:
+            return False
+        metadata = body["metadata"]
+        self._cache.put(ref, key, found, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
+        return True
 
     async def _read_late_pods(self, key: Key, observed: Observed) -> None:
         """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end."""

@@ -15,6 +15,7 @@ from keras_operator.api import (
     KerasModelVersionStatus,
     Progress,
     RunStage,
+    VersionPhase,
 )
 
 
@@ -294,7 +295,22 @@ class Observed:
         if self.start:
             return self.start.number
         # Somebody deleted the ConfigMap: it comes back with what serves.
-        return (self.model.status.serving_version if self.model else None) or 0
+        return self.remembered
+
+    @property
+    def remembered(self) -> int:
+        """The version of which the status says that it serves; 0 for none, and where it may be a deleted namesake's.
+
+        A namesake's pods answered while this model had none, and they had numbers of their own. It is this model's if
+        it is published, or, should somebody have deleted that version since, if a pod of this Deployment has it.
+        """
+        number = (self.model.status.serving_version if self.model else None) or 0
+        published = any(v.number == number and v.status.phase is VersionPhase.PUBLISHED for v in self.versions)
+        return number if published or any(self.owns(pod) and pod.number == number for pod in self.pods) else 0
+
+    def owns(self, pod: Pod) -> bool:
+        """Whether a pod may be one of the Deployment, rather than of that of a deleted namesake: it is no older."""
+        return self.deployment is not None and pod.identity.created >= self.deployment.identity.created
 
     def job(self, number: int, stage: RunStage) -> Job | None:
         """The Job of a version's stage, or None."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from keras_operator.plan.desired import Mark, Template
 from keras_operator.plan.observed import AgentReport, AgentTrouble, Container, Pod, Start
 
 from tests.unit.plan.observations import (
+    NOW,
     condition,
     decide,
     deployment,
@@ -126,6 +128,31 @@ def test_pod_by_pod(spec, looks, written, begins):
     assert (marks(todo), starts_with(todo)) == (written, begins)
     values = kept(todo, Template.DEPLOYMENT).values  # type: ignore[union-attr]
     assert (values["number"], values["renewal"]) == (None, 0)
+
+
+OLDER: dict[str, Any] = {"created": NOW - timedelta(hours=2)}
+LEFT = {
+    "pods of a namesake": (seen(pod("a", 2), pod("old", 7, **OLDER), begins=None), 7, 2),
+    "only its word": (seen(pod("a", 1), begins=None), 7, 1),
+    "a version that was deleted, and serves": (seen(pod("a", 7), begins=None), 7, 7),
+    "a version that was deleted, before its pod was labelled": (
+        seen(pod("a", 0), begins=None, agent_reports=reports(a=7)),
+        None,
+        7,
+    ),
+    "a namesake's, before its pod was labelled": (
+        seen(pod("old", 0, **OLDER), begins=None, agent_reports=reports(old=7)),
+        None,
+        2,
+    ),
+}
+
+
+@pytest.mark.parametrize(("looks", "said", "begins"), LEFT.values(), ids=LEFT.keys())
+def test_without_the_configmap_new_pods_start_with_what_serves_of_this_model(looks, said, begins):
+    """A model that was deleted and made anew says for a while what its namesake's pods serve."""
+    todo = decide(TWO, *VERSIONS, status=KerasModelStatus(serving_version=said), **looks)
+    assert starts_with(todo) == begins
 
 
 def test_a_label_holds_the_swaps_that_the_agent_counted():

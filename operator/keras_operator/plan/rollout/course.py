@@ -65,7 +65,7 @@ def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int, 
         note = f"it comes with new pods, not Hot, because {full}"
         return Course(number, hot=False, start=number, note=note)
     pods = hot_pods(observed)
-    old = start(observed, model, number, moves=False)
+    old = start(observed, number, moves=False)
     outcome = Outcome(number)
     # Where nothing serves there is nothing to compare with; and whoever pins a version has decided.
     compares = any(pod.ready for pod in pods) or model.status.canary is not None
@@ -75,7 +75,7 @@ def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int, 
         else:
             outcome = look(observed, model, spec.serving.rollout.canary, pods, old, number, now)
     moves = outcome.number == number and outcome.most is None
-    begins = start(observed, model, number, moves=moves)
+    begins = start(observed, number, moves=moves)
     at_once = pinned or outcome.cause is not None
     marks, cause = swaps(observed, pods, outcome.number, at_once=at_once, most=outcome.most)
     times = renewal(observed, spec, pods, at_rest=begins == number == observed.named and not marks)

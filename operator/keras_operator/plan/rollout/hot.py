@@ -9,7 +9,7 @@ one, and stops the rollout at the first.
 from keras_operator.api import DEFAULT_MAX_SWAPS, KerasModelSpec, VersionPhase
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Mark
-from keras_operator.plan.observed import Model, Observed, Pod
+from keras_operator.plan.observed import Observed, Pod
 
 
 def hot_pods(observed: Observed) -> tuple[Pod, ...]:
@@ -18,7 +18,7 @@ def hot_pods(observed: Observed) -> tuple[Pod, ...]:
     return tuple(sorted(pods, key=lambda pod: (pod.identity.created, pod.identity.name)))
 
 
-def start(observed: Observed, model: Model, number: int, *, moves: bool) -> int:
+def start(observed: Observed, number: int, *, moves: bool) -> int:
     """The version with which a new pod starts: the last one that came to serve on every pod.
 
     It becomes `number` once every pod serves that, if it `moves`: a canary's version stays a trial on any pods.
@@ -39,9 +39,10 @@ def start(observed: Observed, model: Model, number: int, *, moves: bool) -> int:
     else:
         # Somebody deleted the ConfigMap, or there was none: it names what serves. That may be pods of a deleted
         # namesake, with numbers of its own.
-        found = (model.status.serving_version, *(_serves(observed, pod) for pod in hot_pods(observed)))
-        ours = live is not None and live.renewal is not None
-        last = next((one for one in found if one and (ours or one in published)), 0) or 0
+        swapping = live is not None and live.renewal is not None
+        found = ((_serves(observed, pod), swapping and observed.owns(pod)) for pod in hot_pods(observed))
+        ours = (one for one, own in found if one and (own or one in published))
+        last = observed.remembered or next(ours, 0)
         usable = last != 0
     through = [pod for pod in ready if pod.hot and pod.settled and pod.number == number]
     if not usable or (moves and ready and len(through) == len(ready)):

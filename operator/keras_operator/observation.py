@@ -29,6 +29,7 @@ from keras_operator.plan.observed import (
     Start,
     Version,
 )
+from keras_operator.plan.tensorboard import board_name
 from keras_operator.pod_answers import PodAnswers
 
 APPLIED_KINDS = (
@@ -40,6 +41,7 @@ APPLIED_KINDS = (
     reference.HORIZONTAL_POD_AUTOSCALER,
     reference.POD_DISRUPTION_BUDGET,
 )
+_BOARD_KINDS = (reference.DEPLOYMENT, reference.SERVICE)
 _REMEMBERED_PODS = 10_000
 # The end of a Job and that of its pod come on two watches, one of which may be late. What the pod said decides for good
 # what becomes of the version, so after this long it is read.
@@ -138,6 +140,8 @@ class Observer:
         identity = model.identity
         key = (identity.namespace, identity.name)
         children = {kind.kind: child for kind in APPLIED_KINDS if (child := self._own_child(kind, key, identity.uid))}
+        board_key = (identity.namespace, board_name(identity.name))
+        board = {kind.kind: one for kind in _BOARD_KINDS if (one := self._own_child(kind, board_key, identity.uid))}
         deployment = children.get(reference.DEPLOYMENT.kind)
         autoscaler = children.get(reference.HORIZONTAL_POD_AUTOSCALER.kind)
         start = children.get(reference.CONFIG_MAP.kind)
@@ -147,6 +151,7 @@ class Observer:
             autoscaler=autoscaler if isinstance(autoscaler, Autoscaler) else None,
             start=start if isinstance(start, Start) else None,
             children=children,
+            board=board,
         )
 
     def _store_holder(self, model: Model) -> str:

@@ -31,6 +31,7 @@ from keras_operator.plan.desired import Desired, Mark, Notice, Removal, Seed, Te
 from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
 from keras_operator.plan.observed import AppliedChild, Model, Observed
+from keras_operator.plan.tensorboard import board_name
 from keras_operator.projection import SWAPS_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION, identity, project
 from keras_operator.render import Renderer, TemplateError
 from keras_operator.settings import Settings
@@ -39,7 +40,7 @@ logger = logging.getLogger(__name__)
 
 SEED_MANAGER = "keras-operator-seed"
 _KINDS = {kind.kind: kind for kind in (*CHILDREN, VERSION)}
-_RUN_PODS = {Template.DEPLOYMENT, Template.TRAIN_JOB, Template.EXPORT_JOB}
+_RUN_PODS = {Template.DEPLOYMENT, Template.TRAIN_JOB, Template.EXPORT_JOB, Template.BOARD}
 # What leads to pods and counts them: of no use before there are any.
 _AROUND_PODS = {Template.SERVICE, Template.AUTOSCALER, Template.DISRUPTION_BUDGET}
 # Nothing wakes a model when the namesake's object in its way is gone, or when a quota is raised.
@@ -136,8 +137,10 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._phases.forget(key)
+        namespace, name = key
         for kind in CHILDREN:
-            self._accepted.pop(Ref(kind, *key), None)
+            for child in (name, board_name(name)):
+                self._accepted.pop(Ref(kind, namespace, child), None)
 
     async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> tuple[list[Outcome], bool]:
         """Everything at once: no child waits behind another. And whether this went well and is half of the way only.
@@ -187,7 +190,9 @@ class Reconciler:
             return Outcome(refusal=str(error), again=_REFUSED_SECONDS)
         ref = self._client.kinds.ref(manifest)
         wanted = msgspec.json.encode(manifest, order="deterministic")
-        child = observed.children.get(ref.kind.kind)
+        child = (observed.board if ref.name == board_name(model.identity.name) else observed.children).get(
+            ref.kind.kind
+        )
         if child is not None and (child.identity.deleting or self._in_sync(ref, manifest, wanted, child)):
             return Outcome()
         try:

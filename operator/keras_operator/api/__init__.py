@@ -26,6 +26,7 @@ from .serving import Autoscaling, Batching, Runtime, Serving
 from .source import Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
+from .tensorboard import TensorBoard
 from .training import (
     Architecture,
     Loss,
@@ -119,6 +120,7 @@ __all__ = [
     "Store",
     "Strategy",
     "TaintEffect",
+    "TensorBoard",
     "Time",
     "Toleration",
     "TolerationOperator",

@@ -9,6 +9,7 @@ from .rules import Rule
 from .serving import Serving
 from .source import Source
 from .store import Store
+from .tensorboard import TensorBoard
 from .training import Training
 from .wire import Written
 
@@ -103,6 +104,16 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
     serving: Annotated[Serving, Meta(description="How a published version is served.", examples=[{"replicas": 2}])] = (
         Serving()
     )
+    tensorboard: (
+        Annotated[
+            TensorBoard,
+            Meta(
+                description="TensorBoard for the model's trainings. Left out: none runs.",
+                examples=[{"enabled": True}],
+            ),
+        ]
+        | None
+    ) = None
     suspend: Annotated[
         bool,
         Meta(
@@ -113,6 +124,11 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             examples=[True],
         ),
     ] = False
+
+    @property
+    def shows_trainings(self) -> bool:
+        """Whether a TensorBoard is wanted."""
+        return self.tensorboard is not None and self.tensorboard.enabled
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -140,6 +156,15 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             ),
             holds=lambda spec: spec.source is None or not spec.evaluation.gates,
             field=".evaluation",
+        ),
+        Rule(
+            cel="!has(self.source) || !has(self.tensorboard) || !self.tensorboard.enabled",
+            message=(
+                "shows how trainings go, and a source is a model that is trained already: remove tensorboard, or write "
+                "training instead of source"
+            ),
+            holds=lambda spec: spec.source is None or not spec.shows_trainings,
+            field=".tensorboard",
         ),
         Rule(
             cel="!has(self.training) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"

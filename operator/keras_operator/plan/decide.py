@@ -13,6 +13,7 @@ from keras_operator.plan.rollout import Course, course
 from keras_operator.plan.run import Step, advance, superseded
 from keras_operator.plan.serving import serving_children, wanted_number
 from keras_operator.plan.status import invalid_status, model_status
+from keras_operator.plan.tensorboard import board_children
 from keras_operator.plan.versions import lineage, says_nothing_of_its_inputs
 
 # While pods are on their way their agents are asked what they wait for. Where there is no agent to ask, events tell of
@@ -51,6 +52,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     wanted = wanted_number(seen, spec, current)
     way = None if wanted.number is None else course(seen, model, spec, wanted.number, now)
     serving = serving_children(seen, model, spec, way, installation)
+    shown, unshown = board_children(observed, model, spec, installation)
     status = model_status(
         seen,
         model,
@@ -67,10 +69,11 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         statuses[current.identity.name] = step.status
     creates = (due, step.create if step else None)
     return Plan(
-        keep=serving.keep,
+        keep=(*serving.keep, *shown),
         create=tuple(one for one in creates if one is not None),
         remove=(
             *serving.remove,
+            *unshown,
             *(() if spec.suspend else _abandoned_jobs(observed, current)),
             *((step.remove,) if step and step.remove else ()),
         ),

@@ -18,6 +18,8 @@ class Template(Enum):
     DEPLOYMENT = "deployment"
     AUTOSCALER = "horizontalpodautoscaler"
     DISRUPTION_BUDGET = "poddisruptionbudget"
+    BOARD = "tensorboard-deployment"
+    BOARD_SERVICE = "tensorboard-service"
     VERSION = "kerasmodelversion"
     TRAIN_JOB = "train-job"
     EXPORT_JOB = "export-job"

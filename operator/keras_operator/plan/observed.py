@@ -257,7 +257,8 @@ AppliedChild = Child | Deployment | Autoscaler | Start
 class Observed:
     """One model and everything of it that was seen at one moment.
 
-    `children` are all children kept by server-side apply, keyed by kind name. `progress`, `agent_troubles` and
+    `children` are all children named like the model and kept by server-side apply, keyed by kind name; `board` are
+    those that show its trainings (plan/tensorboard.py). `progress`, `agent_troubles` and
     `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves; `job_warnings` holds
     the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) is asked for while a canary
     is watched.
@@ -275,6 +276,7 @@ class Observed:
     autoscaler: Autoscaler | None = None
     start: Start | None = None
     children: Mapping[str, AppliedChild] = field(default_factory=dict)
+    board: Mapping[str, AppliedChild] = field(default_factory=dict)
     progress: Progress | None = None
     agent_troubles: tuple[AgentTrouble, ...] = ()
     agent_reports: Mapping[str, AgentReport] = field(default_factory=dict)

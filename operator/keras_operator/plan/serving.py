@@ -90,7 +90,8 @@ def serving_children(
     """
     name = model.identity.name
     shared = _shared_values(model, installation)
-    keep = [Desired(t, name, shared) for t in (Template.SERVICE_ACCOUNT, Template.SERVICE, Template.NETWORK_POLICY)]
+    keep = [Desired(t, name, shared) for t in (Template.SERVICE_ACCOUNT, Template.SERVICE)]
+    keep.append(Desired(Template.NETWORK_POLICY, name, shared | {"tensorboard": spec.shows_trainings}))
     if way is None:
         return ServingChildren(tuple(keep), (), None)
     keep.append(Desired(Template.DEPLOYMENT, name, shared | _deployment_values(spec, way, installation, name)))

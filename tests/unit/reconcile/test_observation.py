@@ -184,6 +184,15 @@ async def test_only_what_belongs_to_this_very_model_is_seen(serving, server, clo
     assert "Service" not in (await observed(serving)).children
 
 
+async def test_what_shows_trainings_is_seen_apart_from_what_serves(serving, server, clock):
+    body = server.body("Service")
+    body["metadata"] |= {"name": "dogs-tensorboard", "uid": "uid-of-the-board"}
+    server.put(server.ref("Service", "dogs-tensorboard"), body)
+    seen = await observed(serving)
+    assert {kind: one.identity.name for kind, one in seen.board.items()} == {"Service": "dogs-tensorboard"}
+    assert seen.children["Service"].identity.name == "dogs"
+
+
 async def test_a_model_that_is_not_known_has_nothing(server, clock):
     operator = Operator(server, clock, SETTINGS)
     seen = await operator.reconcile._observer.look(("vision", "cats"))

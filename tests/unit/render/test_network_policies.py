@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from keras_operator.api import TensorBoard
 from keras_operator.plan.desired import Template
 from keras_operator.render import Renderer
 
@@ -63,8 +64,8 @@ def _port(rule: Mapping[str, Any], port: int, names: Mapping[str, int]) -> bool:
     return "ports" not in rule or any(names.get(one["port"], one["port"]) == port for one in rule["ports"])
 
 
-def model_policy() -> dict[str, Any]:
-    desired = kept(decide(trained(), published(1, trained())), Template.NETWORK_POLICY)
+def model_policy(**spec: Any) -> dict[str, Any]:
+    desired = kept(decide(trained(**spec), published(1, trained())), Template.NETWORK_POLICY)
     assert desired is not None
     return Renderer().render(desired)
 
@@ -75,6 +76,8 @@ ELSEWHERE = Peer("audio", {"app": "shop"})
 OUTSIDE = Peer()
 SERVING = {MODEL: "dogs", "app.kubernetes.io/component": "serving"}
 TRAINING = {MODEL: "dogs", "app.kubernetes.io/component": "train"}
+
+SHOWN = TensorBoard(enabled=True)
 
 REACH = [
     (NEIGHBOUR, 8501, True),
@@ -96,6 +99,13 @@ REACH = [
 @pytest.mark.parametrize("labels", [SERVING, TRAINING], ids=["serving", "training"])
 def test_predictions_are_open_and_what_pods_say_is_for_the_operator_alone(source, port, may, labels):
     assert admits(model_policy(), source, labels, port, {}) is may
+
+
+@pytest.mark.parametrize("source", [NEIGHBOUR, OUTSIDE], ids=["a pod", "outside"])
+@pytest.mark.parametrize(("board", "may"), [(None, False), (TensorBoard(enabled=False), False), (SHOWN, True)])
+def test_tensorboard_is_open_where_there_is_one(source, board, may):
+    labels = {MODEL: "dogs", "app.kubernetes.io/component": "tensorboard"}
+    assert admits(model_policy(tensorboard=board), source, labels, 6006, {}) is may
 
 
 def test_a_models_policy_is_about_its_own_pods_only():

@@ -24,6 +24,7 @@ from keras_operator.api import (
     Store,
     Strategy,
     TaintEffect,
+    TensorBoard,
     Toleration,
     VersionPhase,
 )
@@ -44,6 +45,7 @@ FULL = trained(
     model_name="Dogs",
     training_resources=Resources(requests={"cpu": 2}, limits={"memory": "4Gi", "nvidia.com/gpu": 1}),
     serving_resources=Resources(requests={"cpu": "500m"}),
+    tensorboard=TensorBoard(enabled=True),
 )
 HOT = brought(rollout=Rollout(strategy=Strategy.HOT), batching=Batching(max_batch_size=8))
 WRITTEN_ONCE = {Template.VERSION, Template.TRAIN_JOB, Template.EXPORT_JOB}
@@ -74,6 +76,8 @@ KINDS = {
     Template.VERSION: ("keras-operator.dev/v1alpha1", "KerasModelVersion", "dogs-1"),
     Template.TRAIN_JOB: ("batch/v1", "Job", "dogs-7-train"),
     Template.EXPORT_JOB: ("batch/v1", "Job", "dogs-7-export"),
+    Template.BOARD: ("apps/v1", "Deployment", "dogs-tensorboard"),
+    Template.BOARD_SERVICE: ("v1", "Service", "dogs-tensorboard"),
 }
 
 
@@ -212,7 +216,7 @@ def test_what_is_not_asked_for_is_not_in_the_job():
     assert not {"nodeSelector", "tolerations", "priorityClassName"} & job["template"]["spec"].keys()
 
 
-@pytest.mark.parametrize("template", [Template.TRAIN_JOB, Template.DEPLOYMENT])
+@pytest.mark.parametrize("template", [Template.TRAIN_JOB, Template.DEPLOYMENT, Template.BOARD])
 def test_keys_for_the_store_come_from_the_secret_and_only_where_there_is_one(template):
     def keys(spec: KerasModelSpec) -> dict[str, object]:
         pod = manifests(spec)[template]["spec"]["template"]["spec"]
@@ -224,7 +228,29 @@ def test_keys_for_the_store_come_from_the_secret_and_only_where_there_is_one(tem
         "AWS_SECRET_ACCESS_KEY": {"secretKeyRef": {"name": "minio", "key": "AWS_SECRET_ACCESS_KEY"}},
         "AWS_SESSION_TOKEN": {"secretKeyRef": {"name": "minio", "key": "AWS_SESSION_TOKEN", "optional": True}},
     }
-    assert keys(PLAIN) == {}
+    assert template is Template.BOARD or keys(PLAIN) == {}
+
+
+def test_tensorboard_is_told_where_the_logs_are():
+    pod = manifests(FULL)[Template.BOARD]["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert (container["image"], container["command"]) == ("trainer:1", ["keras-tensorboard"])
+    assert container["args"] == [
+        "--store-uri=s3://models/dogs",
+        "--endpoint=http://minio:9000",
+        "--logdir=/logs",
+        "--port=6006",
+    ]
+    assert {one["name"]: one["containerPort"] for one in container["ports"]} == {"http": 6006}
+
+
+def test_the_services_lead_to_pods_of_their_own():
+    made = manifests(FULL)
+    for service, deployment in ((Template.SERVICE, Template.DEPLOYMENT), (Template.BOARD_SERVICE, Template.BOARD)):
+        selector = made[service]["spec"]["selector"]
+        assert selector == made[deployment]["spec"]["selector"]["matchLabels"]
+        assert selector.items() <= made[deployment]["spec"]["template"]["metadata"]["labels"].items()
+    assert made[Template.SERVICE]["spec"]["selector"] != made[Template.BOARD_SERVICE]["spec"]["selector"]
 
 
 def test_the_agent_is_told_what_to_fetch():

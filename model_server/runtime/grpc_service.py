@@ -8,11 +8,10 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn
 
 import grpc
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from model_server.runtime.errors import Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
@@ -20,7 +19,7 @@ from model_server.runtime.inference import Method
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.predictor import Predictor, version_choice
-from model_server.runtime.protobufs import model_management_pb2, prediction_services
+from model_server.runtime.protobufs import model_management_pb2
 from model_server.runtime.source import ModelSource
 from model_server.runtime.status_proto import SIGNATURE_DEF, metadata_response, status_response
 
@@ -171,34 +170,3 @@ def _need_spec(request: Any) -> None:
 def _timeout_ms(context: Any) -> int:
     remaining = context.time_remaining()
     return 0 if remaining is None or remaining > 86400 else max(1, math.ceil(remaining * 1000))
-
-
-async def build_server(
-    prediction: PredictionService,
-    models: ModelService,
-    arguments: Sequence[tuple[str, int | str]],
-    *,
-    max_bytes: int,
-    healthcheck: bool,
-) -> grpc.aio.Server:
-    """A server with the services, not yet listening. `arguments` are gRPC channel arguments.
-
-    `max_bytes` bounds one request, -1 does not.
-    """
-    options: list[tuple[str, int | str]] = [
-        ("grpc.max_receive_message_length", max_bytes),
-        ("grpc.max_send_message_length", -1),
-        ("grpc.so_reuseport", 0),  # a port that is taken must be an error
-        *arguments,
-    ]
-    server = grpc.aio.server(options=options)
-    prediction_grpc, model_grpc = prediction_services()
-    prediction_grpc.add_PredictionServiceServicer_to_server(prediction, server)
-    model_grpc.add_ModelServiceServicer_to_server(models, server)
-    if healthcheck:
-        servicer = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing from the stubs
-        health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-        # The names that TensorFlow Serving sets; "" (the whole server) is serving from the start.
-        for service in ("ModelService", "PredictionService"):
-            await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
-    return server

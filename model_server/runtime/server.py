@@ -15,7 +15,8 @@ from model_server.runtime.cpus import available_cpus
 from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.flags import Flags
-from model_server.runtime.grpc_service import ModelService, PredictionService, build_server
+from model_server.runtime.grpc_server import GrpcServer
+from model_server.runtime.grpc_service import ModelService, PredictionService
 from model_server.runtime.manager import Manager, RetryPolicy
 from model_server.runtime.model_config import single_model
 from model_server.runtime.monitoring import DEFAULT_PATH, Metrics
@@ -110,7 +111,7 @@ class ModelServer:
         polling = asyncio.create_task(
             self._source.poll(flags.model_config_file_poll_wait_seconds, flags.file_system_poll_wait_seconds)
         )
-        grpc_server = await build_server(
+        grpc_server = GrpcServer(
             self._prediction,
             ModelService(self._manager, self._source),
             flags.channel_arguments(),
@@ -122,14 +123,10 @@ class ModelServer:
                 await self._http.start("0.0.0.0", flags.rest_api_port)  # noqa: S104 - a server in a pod
                 _LOG.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
             if flags.port:
-                address = f"0.0.0.0:{flags.port}"
-                if self._credentials is not None:
-                    grpc_server.add_secure_port(address, self._credentials)
-                else:
-                    grpc_server.add_insecure_port(address)
+                grpc_server.listen(f"0.0.0.0:{flags.port}", self._credentials)
                 _LOG.info("Running gRPC ModelServer at 0.0.0.0:%d ...", flags.port)
             if flags.grpc_socket_path:
-                grpc_server.add_insecure_port(f"unix:{flags.grpc_socket_path}")
+                grpc_server.listen(f"unix:{flags.grpc_socket_path}")
         except (OSError, RuntimeError) as error:
             raise invalid(
                 f"cannot listen on --port={flags.port} and --rest_api_port={flags.rest_api_port}: {error}"
@@ -138,7 +135,7 @@ class ModelServer:
         await stop.wait()
         _LOG.info("stopping: answering what is in flight, for at most %g s", _GRACE_SECONDS)
         polling.cancel()
-        await asyncio.gather(self._http.drain(_GRACE_SECONDS), grpc_server.stop(_GRACE_SECONDS))
+        await asyncio.gather(self._http.drain(_GRACE_SECONDS), grpc_server.drain(_GRACE_SECONDS))
         _LOG.info("stopped")
 
 

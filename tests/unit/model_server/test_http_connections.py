@@ -179,10 +179,16 @@ async def test_idle_connections_are_closed(server):
     assert not server.connections
 
 
+async def _until_busy(server, connected: int) -> None:
+    """Return when the server has that many clients and reads or answers a request of one of them."""
+    while len(server.connections) < connected or not any(client.busy for client in server.connections):  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
 async def test_drain_answers_with_close_and_ends_when_nobody_is_left(server):
     reader, writer = await asyncio.open_connection("127.0.0.1", server.bound)
     writer.write(GET % b"slow")
-    await asyncio.sleep(0.05)
+    await _until_busy(server, connected=1)
     drained = asyncio.create_task(server.drain(grace=10, quiet=0.1))
     answer = await reader.read()  # until the server closes
     assert b"/slow" in answer
@@ -193,8 +199,9 @@ async def test_drain_answers_with_close_and_ends_when_nobody_is_left(server):
 
 
 async def test_drain_still_answers_who_comes_late(server):
-    drained = asyncio.create_task(server.drain(grace=10, quiet=0.3))
-    await asyncio.sleep(0.05)
+    drained = asyncio.create_task(server.drain(grace=10, quiet=1))
+    await asyncio.sleep(0)
+    assert server.draining
     answer = await _exchange(server, GET % b"late")
     assert b"/late" in answer
     assert b"Connection: close" in answer
@@ -204,7 +211,7 @@ async def test_drain_still_answers_who_comes_late(server):
 async def test_grace_bounds_the_drain_and_requests_in_flight_are_finished(server):
     stay = [await asyncio.open_connection("127.0.0.1", server.bound) for _ in range(2)]
     stay[0][1].write(GET % b"slow")
-    await asyncio.sleep(0.01)
+    await _until_busy(server, connected=2)
     await asyncio.wait_for(server.drain(grace=0.05, quiet=60), 5)
     assert b"/slow" in await stay[0][0].read()
     for _, writer in stay:

@@ -1,0 +1,104 @@
+"""The gRPC port: which services, and how it ends without losing a call that has reached this process.
+
+gRPC knows two kinds of calls in a server: those that the application has taken, which `stop` lets finish, and those
+that have arrived and wait to be taken. The latter it answers with CANCELLED the moment it is stopped
+(https://github.com/grpc/grpc/issues/41785), which no client tries again. So before it is stopped everything is taken:
+calls are answered as ever until none has come for a while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from model_server.runtime.grpc_service import ModelService, PredictionService
+from model_server.runtime.protobufs import prediction_services
+
+# The names that TensorFlow Serving sets; "" (the whole server) is serving from the start.
+_HEALTH_NAMES = ("ModelService", "PredictionService")
+# Clients that stay connected and go on calling never leave a quiet moment: only the GOAWAY of `stop` sends them away.
+_LONGEST_WAIT_SECONDS = 3.0
+
+
+class Arrivals(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Sees every call when it is taken."""
+
+    def __init__(self) -> None:
+        self._last = 0.0
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        """Note the time and go on."""
+        self._last = time.monotonic()
+        return await continuation(handler_call_details)
+
+    async def until_quiet(self, quiet: float) -> None:
+        """Return when no call has been taken for `quiet` seconds from now on, or after a few seconds."""
+        begin = time.monotonic()
+        while (left := max(self._last, begin) + quiet - time.monotonic()) > 0:
+            rest = begin + _LONGEST_WAIT_SECONDS - time.monotonic()
+            if rest <= 0:
+                return
+            await asyncio.sleep(min(left, rest))
+
+
+class GrpcServer:
+    """The services behind one or more gRPC ports."""
+
+    def __init__(
+        self,
+        prediction: PredictionService,
+        models: ModelService,
+        arguments: Sequence[tuple[str, int | str]],
+        *,
+        max_bytes: int,
+        healthcheck: bool,
+    ) -> None:
+        """To be made where an event loop runs. `arguments` are gRPC channel arguments.
+
+        `max_bytes` bounds one request, -1 does not.
+        """
+        options: list[tuple[str, int | str]] = [
+            ("grpc.max_receive_message_length", max_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.so_reuseport", 0),  # a port that is taken must be an error
+            *arguments,
+        ]
+        self._arrivals = Arrivals()
+        self._server = grpc.aio.server(options=options, interceptors=[self._arrivals])
+        prediction_grpc, model_grpc = prediction_services()
+        prediction_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
+        model_grpc.add_ModelServiceServicer_to_server(models, self._server)
+        self._health: Any = None
+        if healthcheck:
+            self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing from the stubs
+            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+
+    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> None:
+        """Listen at `host:port` or `unix:path` once started. Raises RuntimeError when it is taken."""
+        if credentials is None:
+            self._server.add_insecure_port(address)
+        else:
+            self._server.add_secure_port(address, credentials)
+
+    async def start(self) -> None:
+        """Take calls."""
+        if self._health is not None:
+            for service in _HEALTH_NAMES:
+                await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        await self._server.start()
+
+    async def drain(self, grace: float, quiet: float = 1.0) -> None:
+        """Take what has arrived, send clients away (GOAWAY), finish what was taken, and end; within `grace` seconds."""
+        end = time.monotonic() + grace
+        if self._health is not None:
+            # Clients that watch the health go elsewhere by themselves before they are sent away.
+            await self._health.enter_graceful_shutdown()
+        await self._arrivals.until_quiet(quiet)
+        await self._server.stop(max(0.0, end - time.monotonic()))

@@ -16,11 +16,12 @@ from .initial_weights import InitialWeights
 from .judging import Verdict, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
-from .optimizer import Optimizer, OptimizerName, Schedule, ScheduleName
+from .optimizer import Optimizer, OptimizerName
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
 from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
+from .schedule import Schedule, ScheduleName
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
 from .serving import Autoscaling, Batching, Runtime, Serving
 from .source import Source

@@ -5,7 +5,8 @@ import inspect
 import msgspec
 import pytest
 from keras_operator.api import ArchitectureName, Loss, Optimizer, OptimizerName, ScheduleName, smallest_image
-from keras_operator.api.optimizer import SHAPES, TAKERS
+from keras_operator.api.optimizer import TAKERS
+from keras_operator.api.schedule import SHAPES
 
 OWN = {ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN}
 

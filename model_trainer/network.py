@@ -11,6 +11,7 @@ from keras_operator.api import PretrainedWeights, RunSpec, Training
 from model_trainer.architectures import build
 from model_trainer.builder import build_by, load, source_of
 from model_trainer.context import Context
+from model_trainer.precision import answer_in_full, built_for
 from model_trainer.pretrained import freeze_all_but, start_from_imagenet
 from model_trainer.run_folder import RunFolder
 from model_trainer.weights import start_from
@@ -36,13 +37,17 @@ def network_of(
         BadModelFile, BadSavedModel: the weights that it should start from are not its own.
     """
     digest = None
-    if training.builder is None:
-        model = build(training.architecture.name, shape, classes)
-    else:
-        source = source_of(training.builder, spec.store.endpoint, folder, context)
-        digest = source.digest
-        module = load(source, training.builder.timeout_seconds)
-        model = build_by(training.builder, source, module, shape, classes)
+    with built_for(training.mixed_precision):
+        if training.builder is None:
+            model = build(training.architecture.name, shape, classes)
+        else:
+            source = source_of(training.builder, spec.store.endpoint, folder, context)
+            digest = source.digest
+            module = load(source, training.builder.timeout_seconds)
+            model = build_by(training.builder, source, module, shape, classes)
+    if training.mixed_precision is not None:
+        answer_in_full(model)
+        log.info("training computes by the policy %s", training.mixed_precision)
     if training.initial_weights is not None:
         start_from(training.initial_weights, model, spec, context)
     if training.architecture.weights is PretrainedWeights.IMAGENET:

@@ -24,6 +24,7 @@ from model_trainer.failure import Diverged, Interrupted
 from model_trainer.interruption import Interruption
 from model_trainer.keeping import Keeper
 from model_trainer.pace import Pace, Tick
+from model_trainer.precision import compute_in_full
 from model_trainer.progress import with_epoch
 from model_trainer.stopping import judge
 
@@ -110,6 +111,8 @@ class _Fitting:
             state = self._epoch(state)
         if state.use_best:
             self.keeper.use_best(self.model)
+        if training.mixed_precision is not None:
+            compute_in_full(self.model)
         return Trained(state.history, state.ended)
 
     def _epoch(self, state: State) -> State:

@@ -17,6 +17,7 @@ from .judging import Verdict, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .optimizer import Optimizer, OptimizerName
+from .precision import MixedPrecision
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .resources import Quantity, Resources, parse_quantity
 from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
@@ -92,6 +93,7 @@ __all__ = [
     "Labels",
     "Loss",
     "Metric",
+    "MixedPrecision",
     "Monitor",
     "Optimizer",
     "OptimizerName",

@@ -13,6 +13,7 @@ from .course import RULES_OF_COURSE, Checkpoint, EarlyStopping, ReduceOnPlateau,
 from .data import Data
 from .initial_weights import InitialWeights
 from .optimizer import Optimizer
+from .precision import MixedPrecision
 from .resources import Resources
 from .rules import Rule
 from .scheduling import (
@@ -197,6 +198,20 @@ class Training(Written, frozen=True, kw_only=True):
             Meta(
                 description="Compile each step with XLA (true) or never (false). Left out: Keras decides.",
                 examples=[True],
+            ),
+        ]
+        | None
+    ) = None
+    mixed_precision: (
+        Annotated[
+            MixedPrecision,
+            Meta(
+                description=(
+                    "Policy of Keras to train by: layers compute in 16 bits, weights and answers have 32. Quicker on "
+                    "devices made for it, and slower on most CPUs; mixed_float16 scales the loss as Keras does. What "
+                    "is evaluated and published computes in 32 bits. Left out: 32 bits everywhere."
+                ),
+                examples=["mixed_bfloat16"],
             ),
         ]
         | None

@@ -4,7 +4,15 @@ import inspect
 
 import msgspec
 import pytest
-from keras_operator.api import ArchitectureName, Loss, Optimizer, OptimizerName, ScheduleName, smallest_image
+from keras_operator.api import (
+    ArchitectureName,
+    Loss,
+    MixedPrecision,
+    Optimizer,
+    OptimizerName,
+    ScheduleName,
+    smallest_image,
+)
 from keras_operator.api.optimizer import TAKERS
 from keras_operator.api.schedule import SHAPES
 
@@ -63,6 +71,12 @@ def test_every_schedule_of_keras_is_offered_with_its_parameters(keras):
 def test_every_loss_is_one_of_keras(keras):
     for loss in Loss:
         assert callable(keras.losses.get(str(loss)))
+
+
+def test_every_mixed_policy_is_one_of_keras(keras):
+    for policy in MixedPrecision:
+        dtypes = keras.dtype_policies.get(str(policy))
+        assert (dtypes.compute_dtype, dtypes.variable_dtype) == (policy.removeprefix("mixed_"), "float32")
 
 
 @pytest.mark.parametrize("name", sorted(set(ArchitectureName) - OWN))

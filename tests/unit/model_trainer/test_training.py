@@ -12,6 +12,7 @@ from keras_operator.api import (
     Data,
     EarlyStopping,
     Loss,
+    MixedPrecision,
     Monitor,
     Optimizer,
     OptimizerName,
@@ -29,6 +30,7 @@ from model_trainer.failure import Diverged
 from model_trainer.keeping import Keeper, fingerprint
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
+from model_trainer.precision import built_for
 from model_trainer.training import Trained, train
 
 
@@ -49,11 +51,12 @@ def training(**fields: Any) -> Training:
     return Training(data=Data(uri="s3://x/y"), **{"epochs": 2, "batch_size": 8, **fields})
 
 
-def model() -> Any:
+def model(precision: MixedPrecision | None = None) -> Any:
     keras.utils.set_random_seed(1)
-    return keras.Sequential(
-        [keras.Input((10, 10, 1)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
-    )
+    with built_for(precision):
+        return keras.Sequential(
+            [keras.Input((10, 10, 1)), keras.layers.Flatten(), keras.layers.Dense(3, activation="softmax")]
+        )
 
 
 def fit(
@@ -168,26 +171,33 @@ class _EndsAt:
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("steps", [3, 5, 7, 14])
+@pytest.mark.parametrize(
+    ("steps", "precision"), [(3, None), (5, None), (7, None), (14, None), (7, MixedPrecision.MIXED_FLOAT16)]
+)
 def test_a_training_that_was_broken_off_goes_on_as_if_it_had_not_been(
-    dataset: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: int
+    dataset: Dataset,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    steps: int,
+    precision: MixedPrecision | None,
 ):
     monkeypatch.setattr("model_trainer.pace.SECONDS_BETWEEN_UPDATES", 0.0)
     monkeypatch.setattr("model_trainer.keeping.LARGEST_SHARE", 1e9)
     asked = training(
         epochs=4,
+        mixed_precision=precision,
         checkpoint=Checkpoint(every_seconds=10),
         early_stopping=EarlyStopping(patience=3),
         reduce_on_plateau=ReduceOnPlateau(monitor=Monitor.ACCURACY, patience=1, factor=0.5),
         augmentation=Augmentation(rotation=10),
     )
     monkeypatch.setattr("model_trainer.keeping.Keeper.step_ended", lambda self, of, state: self.keep(of, state()))
-    whole = model()
+    whole = model(precision)
     never_broken = fit(whole, dataset, SPLIT, asked, silent, tmp_path / "a")
     with pytest.raises(KeyboardInterrupt):
-        fit(model(), dataset, SPLIT, asked, _EndsAt(steps), tmp_path / "b")
+        fit(model(precision), dataset, SPLIT, asked, _EndsAt(steps), tmp_path / "b")
     ticks: list[Tick] = []
-    broken = model()
+    broken = model(precision)
     broken.set_weights([np.zeros_like(weights) for weights in broken.get_weights()])
     assert fit(broken, dataset, SPLIT, asked, ticks.append, tmp_path / "b") == never_broken
     assert flat(broken) == flat(whole)

@@ -27,7 +27,7 @@ ENCODED_IMAGE = "image/encoded"
 
 # tensorflow/python/saved_model/signature_constants.py; TensorFlow Serving's Classify asks for it, and for the names of
 # the tensors above.
-_CLASSIFY_METHOD = "tensorflow/serving/classify"
+CLASSIFY_METHOD = "tensorflow/serving/classify"
 
 CLASSES_FILE = "classes.json"
 EXTRA_ASSETS = "assets.extra"
@@ -90,7 +90,7 @@ def export_saved_model(
         )
     write_out(archive, directory)
     if classes:
-        _name_method(directory, CLASSIFY_SIGNATURE, _CLASSIFY_METHOD)
+        name_method(directory, CLASSIFY_SIGNATURE, CLASSIFY_METHOD)
         write_classes(classes, directory)
 
 
@@ -100,7 +100,7 @@ def write_out(archive: Any, directory: Path) -> None:
     archive.write_out(str(directory), **quiet)
 
 
-def _name_method(directory: Path, signature: str, method: str) -> None:
+def name_method(directory: Path, signature: str, method: str) -> None:
     """Say what a signature is for: TensorFlow 2 calls every one of them a prediction."""
     path = directory / "saved_model.pb"
     saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())

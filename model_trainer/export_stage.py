@@ -36,10 +36,13 @@ from model_trainer.keras_files import is_model_file, read_keras_file
 from model_trainer.latency import median_latency_ms
 from model_trainer.loading import load_model
 from model_trainer.parity import check_parity
-from model_trainer.run_folder import ExportRecord, RunFolder
+from model_trainer.run_folder import ExportRecord, Record, RunFolder
 from model_trainer.samples import Samples
 from model_trainer.signatures import describe_inputs, read_signatures
 from model_trainer.source import check_saved_model, fetch_model_file, fetch_saved_model
+from model_trainer.tables.export import export_table
+from model_trainer.tables.parity import check_rows
+from model_trainer.tables.samples import RowSamples
 
 
 @dataclass(frozen=True)
@@ -130,12 +133,12 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
         folder.download(name, context.scratch / name)
     own_code = load_kept(folder)
     model = keras.models.load_model(context.scratch / run_folder.MODEL, compile=False, safe_mode=not own_code)
-    samples = Samples.load(context.scratch / run_folder.SAMPLES)
     board.happened("loaded")
 
     board.enter(ProgressStage.EXPORTING, "exporting a SavedModel")
-    export_saved_model(model, record.classes, directory)
-    warmup.write_warmup(directory, spec.model_name, warmup.of_samples(samples))
+    write = _table if record.columns else _images
+    made = write(model, record, directory, context.scratch / run_folder.SAMPLES)
+    warmup.write_warmup(directory, spec.model_name, made.records)
     _add_papers(folder, directory)
     board.happened("exported")
 
@@ -143,18 +146,46 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     loaded = tf.saved_model.load(str(directory))
     warmup.replay(directory, loaded)
     measured = of_classes(spec.gates, folder.evaluation())
-    latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], IMAGES, samples.images(0, 1)[0])
+    latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], made.single)
     measured.metrics.update({"latency_ms": latency, "size_mb": _megabytes(directory)})
     info = {
         "signatures": msgspec.to_builtins(read_signatures(directory)),
         "classes": list(record.classes),
-        "imageSize": list(record.image_size),
         "metrics": record.metrics,
         "lineage": record.lineage,
         "tensorflowVersion": tf.__version__,
         "kerasVersion": keras.__version__,
     }
-    return _Exported(info, measured, lambda stored: check_parity(stored, model, samples, record.classes))
+    if record.image_size is not None:
+        info["imageSize"] = list(record.image_size)
+    return _Exported(info, measured, made.parity)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """A SavedModel of a training's model: records to warm it up, one example for its first signature, its parity."""
+
+    records: list[tuple[str, warmup.Inputs]]
+    single: warmup.Inputs
+    parity: Callable[[Path], float]
+
+
+def _images(model: Any, record: Record, directory: Path, path: Path) -> _Made:
+    samples = Samples.load(path)
+    export_saved_model(model, record.classes, directory)
+    return _Made(
+        warmup.of_samples(samples),
+        {IMAGES: samples.images(0, 1)},
+        lambda stored: check_parity(stored, model, samples, record.classes),
+    )
+
+
+def _table(model: Any, record: Record, directory: Path, path: Path) -> _Made:
+    samples = RowSamples.load(path, record.columns)
+    export_table(model, record.columns, record.classes, directory)
+    return _Made(
+        warmup.of_rows(samples), samples.first(1), lambda stored: check_rows(stored, model, samples, record.classes)
+    )
 
 
 def _megabytes(directory: Path) -> float:

@@ -17,8 +17,8 @@ from keras_operator.api import Training
 
 from model_trainer import variables
 from model_trainer.background import CheckpointWriter
+from model_trainer.batching import AnyDataset
 from model_trainer.checkpoints import Checkpoints, Restored, State
-from model_trainer.data.dataset import Dataset
 from model_trainer.data.split import Split
 from model_trainer.patience import Patience
 
@@ -108,7 +108,7 @@ class Keeper:
         return (self._cost + self._writer.seconds) / LARGEST_SHARE
 
 
-def fingerprint(training: Training, dataset: Dataset, split: Split) -> str:
+def fingerprint(training: Training, dataset: AnyDataset, split: Split) -> str:
     """SHA-256 of all that a training follows from: what is asked for, the images in their parts, and the versions.
 
     Images may have been added while no pod ran: then an earlier pod's place in an epoch means nothing.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
@@ -17,12 +17,12 @@ _CALLS = 50
 _MOST_SECONDS = 5.0
 
 
-def median_latency_ms(signature: Any, name: str, image: npt.NDArray[np.float32]) -> float:
-    """The median of milliseconds for a batch of one image, through the signature's input `name`.
+def median_latency_ms(signature: Any, inputs: Mapping[str, npt.NDArray[Any]]) -> float:
+    """The median of milliseconds for a batch of one image or row: the signature's `inputs`, each [1, …].
 
     It is what a request costs beside HTTP, JSON and waiting for others, on the processors of this container.
     """
-    batch = {name: tf.constant(image[None])}
+    batch = {name: tf.constant(values) for name, values in inputs.items()}
     for _ in range(_WARM_UP):
         signature(**batch)
     seconds: list[float] = []

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
-from keras_operator.api import ProgressStage, RunError, RunReason, RunResult, RunSpec, RunStage
+from keras_operator.api import DataFormat, ProgressStage, RunError, RunReason, RunResult, RunSpec, RunStage
 
 from model_trainer import result as results
 from model_trainer.context import Context
@@ -85,7 +85,8 @@ def _spec() -> RunSpec:
 
 def readable_ahead(stage: RunStage, spec: RunSpec) -> str | None:
     """The address whose images can be read while TensorFlow is imported; None where there are none in a store."""
-    uri = spec.training.data.uri if stage is RunStage.TRAIN and spec.training else ""
+    data = spec.training.data if stage is RunStage.TRAIN and spec.training else None
+    uri = data.uri if data is not None and data.format is DataFormat.IMAGE_FOLDER else ""
     return uri if uri.startswith("s3://") and not is_archive(uri) else None
 
 

@@ -14,6 +14,8 @@ from model_trainer.context import Context
 from model_trainer.precision import answer_in_full, built_for
 from model_trainer.pretrained import freeze_all_but, start_from_imagenet
 from model_trainer.run_folder import RunFolder
+from model_trainer.tables.mlp import build_mlp
+from model_trainer.tables.table import Table
 from model_trainer.weights import start_from
 
 log = logging.getLogger(__name__)
@@ -55,3 +57,13 @@ def network_of(
     if training.trainable_layers is not None:
         log.info("%s", freeze_all_but(training.trainable_layers, model))
     return Network(model, digest)
+
+
+def network_of_table(training: Training, table: Table) -> Network:
+    """The network for the rows of a table."""
+    with built_for(training.mixed_precision):
+        model = build_mlp(training.architecture, table.encoding, len(table.classes))
+    if training.mixed_precision is not None:
+        answer_in_full(model)
+        log.info("training computes by the policy %s", training.mixed_precision)
+    return Network(model, None)

@@ -48,9 +48,9 @@ def check_parity(directory: Path, model: Any, samples: Samples, classes: tuple[s
     """
     signatures = tf.saved_model.load(str(directory)).signatures
     now = np.concatenate([model.predict_on_batch(batch) for batch in samples.batches()])
-    _hold(now, samples.probabilities, "the saved model.keras", WIDER_TOLERANCE)
+    hold(now, samples.probabilities, "the saved model.keras", WIDER_TOLERANCE)
     floats = [signatures[FLOAT_SIGNATURE](**{IMAGES: tf.constant(batch)}) for batch in samples.batches()]
-    largest = _hold(_joined(floats, PROBABILITIES), now, FLOAT_SIGNATURE, TOLERANCE)
+    largest = hold(_joined(floats, PROBABILITIES), now, FLOAT_SIGNATURE, TOLERANCE)
     from_files = [
         signatures[BYTES_SIGNATURE](**{IMAGE_BYTES: tf.constant(files)}) for files in _in_batches(samples.files)
     ]
@@ -61,26 +61,28 @@ def check_parity(directory: Path, model: Any, samples: Samples, classes: tuple[s
         told = signatures[CLASSIFY_SIGNATURE](**{EXAMPLES: tf.constant(examples)})
         _hold_files(told[SCORES].numpy(), now[: len(examples)], CLASSIFY_SIGNATURE, classes)
         if any(tuple(name.decode() for name in row) != classes for row in told[NAMES].numpy()):
-            raise ParityFailed(f"{CLASSIFY_SIGNATURE} names other classes than the model was trained on. {_REMEDY}")
+            raise ParityFailed(f"{CLASSIFY_SIGNATURE} names other classes than the model was trained on. {REMEDY}")
     return largest
 
 
-_REMEDY = "Nothing was published. Train again; if it stays so, please report it with the architecture's name."
+REMEDY = "Nothing was published. Train again; if it stays so, please report it with the architecture's name."
 
 
-def _hold(answers: Probabilities, expected: Probabilities, what: str, tolerance: float) -> float:
+def hold(answers: Probabilities, expected: Probabilities, what: str, tolerance: float, example: str = "image") -> float:
+    """The largest difference of `answers` from `expected`, both [examples, outputs]. Raises ParityFailed above
+    `tolerance`."""
     difference = np.abs(answers - expected).max(axis=1)
     worst = int(np.argmax(difference))
     if not difference[worst] <= tolerance:
         raise ParityFailed(
-            f"{what} differs from the model in training by {difference[worst]:.2g} on held-out image {worst + 1} "
-            f"of {len(expected)}, and {tolerance:g} is allowed. {_REMEDY}"
+            f"{what} differs from the model in training by {difference[worst]:.2g} on held-out {example} {worst + 1} "
+            f"of {len(expected)}, and {tolerance:g} is allowed. {REMEDY}"
         )
     return float(difference[worst])
 
 
 def _hold_files(answers: Probabilities, expected: Probabilities, what: str, classes: tuple[str, ...]) -> None:
-    _hold(answers, expected, what, WIDER_TOLERANCE)
+    hold(answers, expected, what, WIDER_TOLERANCE)
     told, true = answers.argmax(axis=1), expected.argmax(axis=1)
     # Two classes that are equally probable but for rounding are no other answer.
     margin = np.take_along_axis(expected, true[:, None], 1) - np.take_along_axis(expected, told[:, None], 1)
@@ -89,7 +91,7 @@ def _hold_files(answers: Probabilities, expected: Probabilities, what: str, clas
         index = int(other[0])
         raise ParityFailed(
             f"{what} takes held-out image {index + 1} of {len(expected)} for {classes[told[index]]!r}, and the model "
-            f"in training takes it for {classes[true[index]]!r}. {_REMEDY}"
+            f"in training takes it for {classes[true[index]]!r}. {REMEDY}"
         )
 
 

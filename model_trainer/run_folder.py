@@ -15,6 +15,7 @@ from model_store import AlreadyExists, NotFound, Store, claim, run_key
 from model_trainer.data.listing import BadFile
 from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.patience import Patience
+from model_trainer.tables.columns import Column
 
 MODEL = "model.keras"
 LEGACY_MODEL = "model.h5"
@@ -43,9 +44,9 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     Attributes:
         metrics: see EvaluationRecord.metrics; and val_accuracy and val_loss on the validation part.
         classes: names in the order of the model's outputs.
-        image_size: height and width in pixels.
-        color_mode: "rgb" or "grayscale".
-        images: how many are in each part.
+        image_size: height and width in pixels; None: it learned from a table.
+        color_mode: "rgb" or "grayscale"; None as well.
+        images: how many images or rows are in each part.
         bad_files: how many could not be used.
         bad_file_names: the first few of them.
         ignored_files: how many files were no images by name, by what was found.
@@ -55,12 +56,13 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
         times: when what happened.
         comparison: the version that served, measured on the same test part.
         lineage: what the version was made from, see `lineage.py`.
+        columns: the features of a table, in the order of the model's inputs.
     """
 
     metrics: dict[str, float]
     classes: tuple[str, ...]
-    image_size: tuple[int, int]
-    color_mode: str
+    image_size: tuple[int, int] | None
+    color_mode: str | None
     images: Images
     bad_files: int
     bad_file_names: tuple[BadFile, ...]
@@ -71,6 +73,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     ended: str = ""
     lineage: dict[str, str] = {}
     builder: str | None = None
+    columns: tuple[Column, ...] = ()
 
 
 class ExportRecord(msgspec.Struct, frozen=True):

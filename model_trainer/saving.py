@@ -23,7 +23,9 @@ def save(model: Any, folder: Path) -> tuple[Path, Path]:
     Raises:
         OSError: ENOSPC.
     """
-    variables = [*model.variables, *(model.optimizer.variables if model.optimizer else ())]
+    # A network that was put around a trained one was never compiled, and has not even the attribute.
+    optimizer = getattr(model, "optimizer", None)
+    variables = [*model.variables, *(optimizer.variables if optimizer else ())]
     weights = sum(int(variable.value.dtype.size) * int(variable.value.shape.num_elements()) for variable in variables)
     if shutil.disk_usage(folder).free < COPIES * weights + OVERHEAD:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
 import keras
 import tensorflow as tf
-from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunStage
+from keras_operator.api import DataFormat, Images, ProgressStage, RunResult, RunSpec, RunStage
 
 from model_store import open_store
 from model_trainer import run_folder
+from model_trainer.batching import AnyDataset
 from model_trainer.checkpoints import Checkpoints
 from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
-from model_trainer.data.dataset import Dataset
 from model_trainer.data.reading import places_of, read_data
 from model_trainer.data.split import Indices, Split
 from model_trainer.evaluation.answers import ask
@@ -23,7 +24,7 @@ from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
 from model_trainer.keeping import Keeper, fingerprint
 from model_trainer.lineage import lineage_of
-from model_trainer.network import network_of
+from model_trainer.network import network_of, network_of_table
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
 from model_trainer.report.facts import Trained, facts_of
@@ -32,6 +33,11 @@ from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
 from model_trainer.saving import save
+from model_trainer.tables.card import table_card
+from model_trainer.tables.mlp import with_raw_columns
+from model_trainer.tables.reading import read_table
+from model_trainer.tables.samples import choose_rows
+from model_trainer.tables.table import Table
 from model_trainer.tensorboard_log import TensorBoardLog
 from model_trainer.training import train
 
@@ -58,15 +64,24 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         context.patience("removing the checkpoints", left.remove_all)
         return _result(done)
 
-    places = places_of(training.data, spec.store.endpoint, context)
-    dataset, split = read_data(training.data, places, context)
+    dataset: AnyDataset
+    if training.data.format is DataFormat.CSV:
+        dataset, split = read_table(training.data, spec.store.endpoint, context)
+        things = "rows"
+    else:
+        places = places_of(training.data, spec.store.endpoint, context)
+        dataset, split = read_data(training.data, places, context)
+        things = "images"
     board.happened("dataReady")
 
-    board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} images of {len(dataset.classes)} classes")
+    board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} {things} of {len(dataset.classes)} classes")
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
-    network = network_of(spec, training, dataset.pixels.shape[1:], len(dataset.classes), folder, context)
+    if isinstance(dataset, Table):
+        network = network_of_table(training, dataset)
+    else:
+        network = network_of(spec, training, dataset.pixels.shape[1:], len(dataset.classes), folder, context)
     model = network.model
     checkpoints = Checkpoints(folder.store, spec.number, fingerprint(training, dataset, split), context.scratch)
     # While a checkpoint waits for the store, training goes on: nobody has to be told that the run waits.
@@ -87,7 +102,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     context.patience("writing TensorBoard's log", board_log.send)
     board.happened("trained")
 
-    board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} images that were held out")
+    board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} {things} that were held out")
     test = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
     evaluation = evaluation_of(test, dataset.classes, training.seed)
     validation = ask(model, dataset, split.validation, loss=training.loss, batch_size=training.batch_size)
@@ -98,7 +113,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.write(run_folder.EVALUATION, evaluation)
     folder.write(run_folder.HISTORY, history)
     folder.write(run_folder.SPLIT, _split_of(dataset, split))
-    card = data_card(dataset, split)
+    card = table_card(dataset, split) if isinstance(dataset, Table) else data_card(dataset, split)
     folder.write(run_folder.DATA_CARD, card)
     lineage = lineage_of(spec, training, card.sha256)
     known = Trained(
@@ -115,10 +130,15 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     )
     if page := _report(known):
         folder.write_text(run_folder.REPORT, page)
-    samples = context.patience("reading test images", lambda: choose(model, dataset, split.test, places))
-    samples.save(context.scratch / run_folder.SAMPLES)
+    whole = model
+    if isinstance(dataset, Table):
+        whole = with_raw_columns(model, dataset)
+        choose_rows(model, dataset, split.test).save(context.scratch / run_folder.SAMPLES)
+    else:
+        samples = context.patience("reading test images", partial(choose, model, dataset, split.test, places))
+        samples.save(context.scratch / run_folder.SAMPLES)
     folder.upload(context.scratch / run_folder.SAMPLES, run_folder.SAMPLES)
-    for path in save(model, context.scratch):
+    for path in save(whole, context.scratch):
         folder.upload(path, path.name)
     board.happened("saved")
     record = Record(
@@ -126,12 +146,13 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         lineage=lineage,
         metrics=finite({**evaluation.metrics, "val_accuracy": validation.accuracy, "val_loss": validation.loss}),
         classes=dataset.classes,
-        image_size=training.data.image_size,
-        color_mode=training.data.color_mode.value,
+        image_size=None if isinstance(dataset, Table) else training.data.image_size,
+        color_mode=None if isinstance(dataset, Table) else training.data.color_mode.value,
+        columns=dataset.columns if isinstance(dataset, Table) else (),
         images=Images(train=len(split.train), validation=len(split.validation), test=len(split.test)),
-        bad_files=len(dataset.bad),
-        bad_file_names=dataset.bad[:BAD_FILES_NAMED],
-        ignored_files=dataset.ignored,
+        bad_files=0 if isinstance(dataset, Table) else len(dataset.bad),
+        bad_file_names=() if isinstance(dataset, Table) else dataset.bad[:BAD_FILES_NAMED],
+        ignored_files={} if isinstance(dataset, Table) else dataset.ignored,
         builder=network.builder,
         epochs=len(history["loss"]),
         times=board.progress.times,
@@ -162,8 +183,8 @@ def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callabl
     return tell
 
 
-def _split_of(dataset: Dataset, split: Split) -> dict[str, list[dict[str, str]]]:
-    """split.json: each part's files with the SHA-256 that put them there."""
+def _split_of(dataset: AnyDataset, split: Split) -> dict[str, list[dict[str, str]]]:
+    """split.json: each part's files or rows with the SHA-256 that put them there."""
 
     def part(indices: Indices) -> list[dict[str, str]]:
         return [{"key": dataset.examples[i].key, "sha256": dataset.examples[i].sha256} for i in indices]

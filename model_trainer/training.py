@@ -15,10 +15,10 @@ import numpy as np
 from keras_operator.api import ClassWeights, Training
 
 from model_trainer import variables
+from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.checkpoints import History, Restored, State
 from model_trainer.compiling import compile_for
-from model_trainer.data.dataset import Dataset
-from model_trainer.data.pipeline import Batches, Shuffling
+from model_trainer.data.pipeline import Shuffling
 from model_trainer.data.split import Indices, Split
 from model_trainer.failure import Diverged, Interrupted
 from model_trainer.interruption import Interruption
@@ -27,6 +27,7 @@ from model_trainer.pace import Pace, Tick
 from model_trainer.precision import compute_in_full
 from model_trainer.progress import with_epoch
 from model_trainer.stopping import judge
+from model_trainer.tables.table import Table
 
 # Of a batch whose loss is no number: enough to look at, few enough for a sentence.
 FILES_NAMED = 5
@@ -42,7 +43,7 @@ class Trained:
 
 def train(
     model: Any,
-    dataset: Dataset,
+    dataset: AnyDataset,
     split: Split,
     training: Training,
     tell: Callable[[Tick], None],
@@ -71,7 +72,7 @@ class _Fitting:
     def __init__(
         self,
         model: Any,
-        dataset: Dataset,
+        dataset: AnyDataset,
         split: Split,
         training: Training,
         tell: Callable[[Tick], None],
@@ -83,7 +84,8 @@ class _Fitting:
         self.keeper = keeper
         self.interruption = interruption
         self.start = start
-        self.batches = _batches(dataset, split.train, training, Shuffling(training.seed, training.augmentation))
+        shuffling = Shuffling(training.seed, training.augmentation)
+        self.batches = batches_of(dataset, split.train, batch_size=training.batch_size, shuffling=shuffling)
         self.began = time.monotonic() - (start.state.seconds if start else 0.0)
         state = start.state if start else State(epoch=0, step=0)
         done = state.epoch + state.step / self.batches.steps
@@ -92,7 +94,7 @@ class _Fitting:
         self._split = split
         self._training = training
         self._classes = len(dataset.classes)
-        validation = _batches(dataset, split.validation, training, None)
+        validation = batches_of(dataset, split.validation, batch_size=training.batch_size)
         self._validation = validation.dataset(self._classes, training.loss)
         self._whole_epochs: Any = None
 
@@ -197,12 +199,13 @@ class _Fitting:
     def diverged(self, epoch: int, step: int) -> Diverged:
         """The loss became no number at batch `step` of an epoch, both 0 and up."""
         keys = [self._dataset.examples[i].key for i in self._split.train[self.batches.batch(epoch, step)]]
+        things = "rows" if isinstance(self._dataset, Table) else "files"
         more = f" and {len(keys) - FILES_NAMED} more" if len(keys) > FILES_NAMED else ""
         return Diverged(
             f"The loss is no longer a number at step {step + 1} of {self.batches.steps} in epoch {epoch + 1} of "
-            f"{self._training.epochs}, with the files {', '.join(keys[:FILES_NAMED])}{more}. Lower "
+            f"{self._training.epochs}, with the {things} {', '.join(keys[:FILES_NAMED])}{more}. Lower "
             f"spec.training.optimizer.learningRate (it is {self._training.optimizer.learning_rate:g}), choose another "
-            "spec.training.optimizer.name, or look at these files."
+            f"spec.training.optimizer.name, or look at these {things}."
         )
 
 
@@ -252,7 +255,7 @@ class _Checks(keras.callbacks.Callback):  # type: ignore[misc] # keras has no ty
         self._interruption.check()
 
 
-def class_weights(dataset: Dataset, part: Indices, wanted: ClassWeights | None) -> dict[int, float] | None:
+def class_weights(dataset: AnyDataset, part: Indices, wanted: ClassWeights | None) -> dict[int, float] | None:
     """Each class's factor in the loss, or None where every image counts the same.
 
     Balanced as scikit-learn's `compute_class_weight`: images / (classes * images of the class).
@@ -261,13 +264,3 @@ def class_weights(dataset: Dataset, part: Indices, wanted: ClassWeights | None) 
         return None
     counts = np.bincount(dataset.labels(part), minlength=len(dataset.classes))
     return {label: float(len(part) / (len(counts) * count)) for label, count in enumerate(counts)}
-
-
-def _batches(dataset: Dataset, part: Any, training: Training, shuffling: Shuffling | None) -> Batches:
-    return Batches(
-        dataset.pixels,
-        dataset.rows(part),
-        dataset.labels(part),
-        batch_size=training.batch_size,
-        shuffling=shuffling,
-    )

@@ -18,6 +18,7 @@ from model_trainer.export import BYTES_SIGNATURE, EXTRA_ASSETS, FLOAT_SIGNATURE,
 from model_trainer.failure import BadSavedModel
 from model_trainer.samples import Samples
 from model_trainer.signatures import Signature
+from model_trainer.tables.samples import RowSamples
 
 WARMUP_FILE = "tf_serving_warmup_requests"
 
@@ -39,6 +40,11 @@ def of_samples(samples: Samples) -> list[tuple[str, Inputs]]:
         requests.append((FLOAT_SIGNATURE, {IMAGES: samples.images(0, count)}))
         requests.append((BYTES_SIGNATURE, {IMAGE_BYTES: np.array(samples.files[:count], dtype=object)}))
     return requests
+
+
+def of_rows(samples: RowSamples) -> list[tuple[str, Inputs]]:
+    """The same for the rows of a table."""
+    return [(FLOAT_SIGNATURE, samples.first(count)) for count in sorted({1, min(4, len(samples.answers))})]
 
 
 def of_zeros(signatures: dict[str, Signature]) -> list[tuple[str, Inputs]]:

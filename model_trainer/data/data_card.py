@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import tensorflow as tf
 
-from model_trainer.data.dataset import Dataset
+from model_trainer.data.dataset import Dataset, Labelled
 from model_trainer.data.decoding import Pixels
 from model_trainer.data.listing import BadFile
 from model_trainer.data.split import Indices, Split
@@ -109,7 +109,7 @@ def data_card(dataset: Dataset, split: Split) -> DataCard:
     )
 
 
-def set_hash(dataset: Dataset) -> str:
+def set_hash(dataset: Labelled) -> str:
     """See DataCard.sha256."""
     lines = sorted(f"{example.sha256} {dataset.classes[example.label]}\n" for example in dataset.examples)
     return hashlib.sha256("".join(lines).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,10 +17,11 @@ Labels = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A usable image.
+    """A usable image, or a row of a table.
 
-    `row` in the array of pixels, `key` in the store, class index, SHA-256 (hex) of the file, its `size` in bytes, and
-    the `part` whose own uri it comes from; None for an image that is still to be split.
+    `row` in the array of pixels or cells, `key` in the store, class index, SHA-256 (hex) of the file or of the row's
+    features, the file's `size` in bytes, and the `part` whose own uri it comes from; None for one that is still to be
+    split.
     """
 
     row: int
@@ -28,6 +30,20 @@ class Example:
     sha256: str
     size: int = 0
     part: Part | None = None
+
+
+class Labelled(Protocol):
+    """What has classes, and examples of them: images or rows."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names; a label is an index into them."""
+        ...
+
+    @property
+    def examples(self) -> tuple[Example, ...]:
+        """The images or rows that can be used."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -24,16 +25,19 @@ class Shuffling:
     augmentation: Augmentation
 
 
-class Batches:
-    """The images in `rows` of `pixels`, in batches; each iteration of `dataset` is one epoch, and then comes the next.
+class Batched(ABC):
+    """Examples in batches; each iteration of `dataset` is one epoch, and then comes the next.
 
     What a batch holds follows from the seed, the epoch and the step alone: a run can go on in the middle of an epoch.
+
+    Args:
+        rows: where each example is.
+        labels: its class index.
+        batch_size: examples in a batch.
+        shuffling: what makes training batches random; None for the order of `rows`.
     """
 
-    def __init__(
-        self, pixels: Pixels, rows: Indices, labels: Labels, *, batch_size: int, shuffling: Shuffling | None = None
-    ) -> None:
-        self._pixels = pixels
+    def __init__(self, rows: Indices, labels: Labels, *, batch_size: int, shuffling: Shuffling | None = None) -> None:
         self._rows = rows
         self._labels = labels
         self._batch_size = batch_size
@@ -53,16 +57,53 @@ class Batches:
         self._next = (epoch, step)
 
     def batch(self, epoch: int, step: int) -> Indices:
-        """The places in `rows` of the images of one batch."""
+        """The places in `rows` of the examples of one batch."""
         return self._in_batches(self._order(epoch))[step]
+
+    @abstractmethod
+    def dataset(self, classes: int, loss: Loss) -> Any:
+        """A tf.data.Dataset of (what a network takes, labels), the labels as `loss` takes them."""
+
+    def _chosen(self) -> Any:
+        """A tf.data.Dataset of epoch, step, and places in `rows`, for each batch."""
+        spec = tuple(tf.TensorSpec(shape, tf.int64) for shape in ([], [], [None]))
+        batches = tf.data.Dataset.from_generator(self._places, output_signature=spec)
+        return batches.apply(tf.data.experimental.assert_cardinality(self.steps - self._next[1]))
+
+    def _places(self) -> Iterator[tuple[int, int, Indices]]:
+        """Epoch, step, and places in `rows`, for each batch of the next epoch."""
+        epoch, first = self._next
+        self._next = (epoch + 1, 0)
+        for step, chosen in enumerate(self._in_batches(self._order(epoch))[first:], first):
+            yield epoch, step, chosen
+
+    def _order(self, epoch: int) -> Indices:
+        order = np.arange(len(self._rows))
+        if self._shuffling:
+            np.random.default_rng([self._seed, epoch]).shuffle(order)
+        return order
+
+    def _in_batches(self, order: Indices) -> list[Indices]:
+        return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
+
+    @property
+    def _seed(self) -> int:
+        return self._shuffling.seed if self._shuffling else 0
+
+
+class Batches(Batched):
+    """The images in `rows` of `pixels`, in batches."""
+
+    def __init__(
+        self, pixels: Pixels, rows: Indices, labels: Labels, *, batch_size: int, shuffling: Shuffling | None = None
+    ) -> None:
+        super().__init__(rows, labels, batch_size=batch_size, shuffling=shuffling)
+        self._pixels = pixels
 
     def dataset(self, classes: int, loss: Loss) -> Any:
         """A tf.data.Dataset of (images [batch, height, width, channels], labels), the labels as `loss` takes them."""
-        spec = tuple(tf.TensorSpec(shape, tf.int64) for shape in ([], [], [None]))
-        batches = tf.data.Dataset.from_generator(self._places, output_signature=spec)
-        batches = batches.apply(tf.data.experimental.assert_cardinality(self.steps - self._next[1]))
         # Reading rows is mostly copying, which leaves the interpreter free; where they lie on a disk it is waiting.
-        batches = batches.map(self._read, num_parallel_calls=tf.data.AUTOTUNE)
+        batches = self._chosen().map(self._read, num_parallel_calls=tf.data.AUTOTUNE)
 
         # Plain Python decides what is asked for, once; there is nothing for AutoGraph to rewrite.
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator] # tensorflow has no types
@@ -75,13 +116,6 @@ class Batches:
     @property
     def _augmentation(self) -> Augmentation:
         return self._shuffling.augmentation if self._shuffling else Augmentation()
-
-    def _places(self) -> Iterator[tuple[int, int, Indices]]:
-        """Epoch, step, and places in `rows`, for each batch of the next epoch."""
-        epoch, first = self._next
-        self._next = (epoch + 1, 0)
-        for step, chosen in enumerate(self._in_batches(self._order(epoch))[first:], first):
-            yield epoch, step, chosen
 
     def _read(self, epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any, Any]:
         """Graph operations: a batch's pixels, its class indices, and what was drawn for it, or None."""
@@ -110,19 +144,6 @@ class Batches:
             for array, like in zip(arrays, tf.nest.flatten(first), strict=True)
         ]
         return pixels, labels, tf.nest.pack_sequence_as(first, shaped)
-
-    def _order(self, epoch: int) -> Indices:
-        order = np.arange(len(self._rows))
-        if self._shuffling:
-            np.random.default_rng([self._seed, epoch]).shuffle(order)
-        return order
-
-    def _in_batches(self, order: Indices) -> list[Indices]:
-        return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
-
-    @property
-    def _seed(self) -> int:
-        return self._shuffling.seed if self._shuffling else 0
 
 
 def encode(labels: Any, classes: int, loss: Loss) -> Any:

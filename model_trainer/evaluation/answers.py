@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from keras_operator.api import Loss
 
-from model_trainer.data.dataset import Dataset, Labels
-from model_trainer.data.pipeline import Batches, encode
+from model_trainer.batching import AnyDataset, batches_of
+from model_trainer.data.dataset import Labels
+from model_trainer.data.pipeline import encode
 from model_trainer.data.split import Indices
 
 Floats = npt.NDArray[np.float64]
@@ -65,15 +66,20 @@ class Answers:
         return counts.reshape(self.classes, self.classes)
 
 
-def ask(model: Any, dataset: Dataset, part: Indices, *, loss: Loss, batch_size: int) -> Answers:
-    """Run the images of `part` through the model, a batch at a time."""
+def ask(
+    model: Any, dataset: AnyDataset, part: Indices, *, loss: Loss, batch_size: int, served: bool = False
+) -> Answers:
+    """Run the images or rows of `part` through the model, a batch at a time.
+
+    `served` says that the model is one that was kept, which takes the raw columns of a table.
+    """
     classes = len(dataset.classes)
     measure = keras.losses.get(str(loss))
     labels_of_part = dataset.labels(part)
     told = []
-    batches = Batches(dataset.pixels, dataset.rows(part), labels_of_part, batch_size=batch_size)
-    for images, labels in batches.dataset(classes, Loss.SPARSE_CATEGORICAL_CROSSENTROPY):
-        probabilities = np.asarray(model.predict_on_batch(images))
+    batches = batches_of(dataset, part, batch_size=batch_size, raw=served)
+    for inputs, labels in batches.dataset(classes, Loss.SPARSE_CATEGORICAL_CROSSENTROPY):
+        probabilities = np.asarray(model.predict_on_batch(inputs))
         losses = np.asarray(measure(encode(labels, classes, loss), probabilities), dtype=np.float64)
         told.append((*_ranked(probabilities, labels.numpy()), losses))
     predicted, rank, confidence, losses = (np.concatenate(column) for column in zip(*told, strict=True))

@@ -13,14 +13,16 @@ from keras_operator.api import Comparison, Training
 
 from model_store import NotFound
 from model_trainer import run_folder
+from model_trainer.batching import AnyDataset
 from model_trainer.builder import load_kept
 from model_trainer.context import Context
-from model_trainer.data.dataset import Dataset
 from model_trainer.data.split import Split
 from model_trainer.evaluation.answers import ask
 from model_trainer.evaluation.record import evaluation_of
 from model_trainer.result import finite
 from model_trainer.run_folder import Record, RunFolder
+from model_trainer.tables.columns import Column
+from model_trainer.tables.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _NAMED = 3
 
 
 def measure_serving(
-    number: int, folder: RunFolder, dataset: Dataset, split: Split, training: Training, context: Context
+    number: int, folder: RunFolder, dataset: AnyDataset, split: Split, training: Training, context: Context
 ) -> Comparison:
     """What the EvaluationRecord of version `number` would say on the test part of `split`.
 
@@ -56,7 +58,7 @@ def measure_serving(
         return Comparison(version=number, problem=f"its model.keras cannot be loaded ({type(error).__name__})")
     finally:
         path.unlink()
-    answers = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
+    answers = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size, served=True)
     metrics = finite(evaluation_of(answers, dataset.classes, training.seed).metrics)
     return Comparison(version=number, metrics=metrics)
 
@@ -64,15 +66,17 @@ def measure_serving(
 _GONE = "there is no trained model of it in the store"
 
 
-def _difference(record: Record | None, dataset: Dataset, training: Training) -> str:
+def _difference(record: Record | None, dataset: AnyDataset, training: Training) -> str:
     """What makes the test images no test for a version, empty where nothing does."""
     if record is None:
         return _GONE
     if record.classes != dataset.classes:
         return f"its classes are others: {_classes(set(dataset.classes), set(record.classes))}"
+    if isinstance(dataset, Table) or record.image_size is None:
+        return _columns(dataset.columns if isinstance(dataset, Table) else (), record.columns)
     if (record.image_size, record.color_mode) != (training.data.image_size, training.data.color_mode.value):
         return (
-            f"it takes {_images(*record.image_size, record.color_mode)}, and these are "
+            f"it takes {_images(*record.image_size, str(record.color_mode))}, and these are "
             f"{_images(*training.data.image_size, training.data.color_mode.value)}"
         )
     return ""
@@ -81,6 +85,19 @@ def _difference(record: Record | None, dataset: Dataset, training: Training) -> 
 def _classes(new: set[str], old: set[str]) -> str:
     said = [f"{_some(names)} {how}" for names, how in ((new - old, "came"), (old - new, "went")) if names]
     return " and ".join(said) if said else "they are in another order"
+
+
+def _columns(new: tuple[Column, ...], old: tuple[Column, ...]) -> str:
+    if set(new) == set(old) and new != old:
+        return "its columns are in another order"
+    return "" if new == old else f"it takes {_in_words(old)}, and these are {_in_words(new)}"
+
+
+def _in_words(columns: tuple[Column, ...]) -> str:
+    if not columns:
+        return "images"
+    more = f" and {len(columns) - _NAMED} more" if len(columns) > _NAMED else ""
+    return f"the columns {', '.join(f'{column.name} ({column.kind})' for column in columns[:_NAMED])}{more}"
 
 
 def _some(names: set[str]) -> str:

@@ -12,20 +12,26 @@ from keras_operator.api import API_VERSION, Comparison, RunSpec, Training
 
 from model_trainer.augmentation import is_off
 from model_trainer.augmentation.contact_sheet import augmented_samples
-from model_trainer.data.data_card import DataCard
-from model_trainer.data.dataset import Dataset
+from model_trainer.batching import AnyDataset
+from model_trainer.data.data_card import ClassCount, DataCard
 from model_trainer.data.split import Split
 from model_trainer.evaluation.answers import Answers
 from model_trainer.evaluation.classes import ClassScore
 from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.report.charts import Bar, LineChart, Matrix, line_chart, matrix, reliability
 from model_trainer.report.pictures import data_uri
+from model_trainer.tables.card import TableCard
+from model_trainer.tables.table import Table
 
 MOST_MISTAKES = 18
 SHEET_IMAGES = 4
 SHEET_VARIANTS = 7
 # Of pairs that were taken for each other, and of classes that are hardest.
 LISTED = 10
+# Smaller images are shown with their pixels as squares.
+_VISIBLE_PIXELS = 48
+# Cells of a row.
+_CELLS_SHOWN = 8
 
 
 @dataclass(frozen=True)
@@ -39,9 +45,10 @@ class Figure:
 
 @dataclass(frozen=True)
 class Mistake:
-    """An image that was taken for another class."""
+    """An image or a row that was taken for another class: `picture` as a data URI, or what stood in the row."""
 
     picture: str
+    row: str
     true: str
     predicted: str
     confidence: float
@@ -79,7 +86,11 @@ class Facts:
     mistakes: tuple[Mistake, ...]
     augmented: bool
     sheet: tuple[tuple[str, ...], ...]
-    card: DataCard
+    things: str
+    card: DataCard | None
+    table: TableCard | None
+    histogram: tuple[ClassCount, ...]
+    pixels: bool
     largest_class: int
     lineage: Mapping[str, str]
     document: str
@@ -91,24 +102,27 @@ class Trained:
 
     spec: RunSpec
     training: Training
-    dataset: Dataset
+    dataset: AnyDataset
     split: Split
     history: Mapping[str, Sequence[float]]
     answers: Answers
     evaluation: EvaluationRecord
     comparison: Comparison | None
-    card: DataCard
+    card: DataCard | TableCard
     lineage: Mapping[str, str]
 
 
 def facts_of(trained: Trained) -> Facts:
     """Gather them. Augments and shrinks a few pictures, which takes about a second."""
     evaluation, card = trained.evaluation, trained.card
+    table = card if isinstance(card, TableCard) else None
+    of_images = None if isinstance(card, TableCard) else card
+    things = "images" if table is None else "rows"
     seen = tuple(score for score in evaluation.per_class if score.images)
     return Facts(
         model=trained.spec.model,
         number=trained.spec.number,
-        figures=_figures(evaluation),
+        figures=_figures(evaluation, things),
         comparison=trained.comparison,
         compared=_compared(evaluation, trained.comparison),
         curves=_curves(trained.history),
@@ -123,7 +137,11 @@ def facts_of(trained: Trained) -> Facts:
         mistakes=_mistakes(trained),
         augmented=not is_off(trained.training.augmentation),
         sheet=_sheet(trained),
-        card=card,
+        things=things,
+        card=of_images,
+        table=table,
+        histogram=card.classes,
+        pixels=of_images is not None and of_images.image_shape[0] <= _VISIBLE_PIXELS,
         largest_class=max(each.train + each.validation + each.test for each in card.classes),
         lineage=trained.lineage,
         document=document_of(trained.spec, trained.training),
@@ -140,14 +158,14 @@ def document_of(spec: RunSpec, training: Training) -> str:
     return text
 
 
-def _figures(evaluation: EvaluationRecord) -> tuple[Figure, ...]:
+def _figures(evaluation: EvaluationRecord, things: str) -> tuple[Figure, ...]:
     interval = evaluation.accuracy_interval
     figures = [
         Figure(
             "accuracy",
             f"{evaluation.accuracy:.1%}",
-            f"of {evaluation.images} test images; {interval.low:.1%} to {interval.high:.1%} with {interval.level:.0%} "
-            "confidence",
+            f"of {evaluation.images} test {things}; {interval.low:.1%} to {interval.high:.1%} with "
+            f"{interval.level:.0%} confidence",
         )
     ]
     if evaluation.top_5_accuracy is not None:
@@ -157,7 +175,7 @@ def _figures(evaluation: EvaluationRecord) -> tuple[Figure, ...]:
     figures += [
         Figure("macro F1", f"{evaluation.macro_f1:.3f}", "mean of the classes, each counting the same"),
         Figure("calibration error", f"{evaluation.calibration.ece:.3f}", "how far confidence is from being right"),
-        Figure("loss", f"{evaluation.loss:.4g}", "mean over the test images"),
+        Figure("loss", f"{evaluation.loss:.4g}", f"mean over the test {things}"),
     ]
     return tuple(figures)
 
@@ -198,14 +216,15 @@ def _confused(names: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[Co
 
 
 def _mistakes(trained: Trained) -> tuple[Mistake, ...]:
-    """The images that the model was surest about and wrong."""
+    """The images or rows that the model was surest about and wrong."""
     answers, dataset = trained.answers, trained.dataset
     wrong = np.flatnonzero(~answers.hits)
     surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MOST_MISTAKES]
     rows = dataset.rows(trained.split.test)
     return tuple(
         Mistake(
-            picture=data_uri(dataset.pixels[rows[place]]),
+            picture="" if isinstance(dataset, Table) else data_uri(dataset.pixels[rows[place]]),
+            row=_in_words(dataset, rows[place]) if isinstance(dataset, Table) else "",
             true=dataset.classes[answers.labels[place]],
             predicted=dataset.classes[answers.predicted[place]],
             confidence=float(answers.confidence[place]),
@@ -215,9 +234,22 @@ def _mistakes(trained: Trained) -> tuple[Mistake, ...]:
     )
 
 
+def _in_words(table: Table, row: int) -> str:
+    """A row as far as it can be taken in: `age 39, town x`."""
+    cells = [cells[0] for cells in table.raw(np.array([row]))]
+    said = [
+        f"{column.name} {cell.decode() if isinstance(cell, bytes) else f'{cell:g}'}"
+        for column, cell in zip(table.columns[:_CELLS_SHOWN], cells, strict=False)
+    ]
+    more = len(table.columns) - len(said)
+    return ", ".join(said) + (f" and {more} more" if more > 0 else "")
+
+
 def _sheet(trained: Trained) -> tuple[tuple[str, ...], ...]:
     """A row for each of some training images: the image as it is, and what augmentation made of it."""
     training, dataset, part = trained.training, trained.dataset, trained.split.train
+    if isinstance(dataset, Table):
+        return ()
     chosen = part[np.unique(np.linspace(0, len(part) - 1, SHEET_IMAGES, dtype=np.int64))]
     pixels = dataset.pixels[dataset.rows(chosen)]
     variants = 0 if is_off(training.augmentation) else SHEET_VARIANTS

@@ -122,6 +122,10 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "file": (_TABLES, _BROKEN_TABLES),
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
+    "target": (["income"], ["", "c" * 129]),
+    "numeric": ([*_COLUMNS, "income"], ["", "c" * 129]),
+    "categorical": (["postcode", "my town"], ["", "c" * 129]),
+    "ignored": (["number", "ü"], ["", "c" * 129]),
     "nodeSelector": (["ssd", "", "a_b.c-d", "7"], ["-a", "a b", "ü", "v" * 64]),
     "key": (["dedicated", "nvidia.com/gpu", "a_b.C", "net.py"], ["", "a b", "/x", "A.b/c", "k" * 400]),
     "value": (["", "training", "7"], ["-a", "a b", "v" * 64]),
@@ -267,7 +271,8 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         data |= {part: f"s3://{part.lower()}/{rng.choice(_NASTY)}" for part in data if part.endswith("Uri")}
         if "labels" in data:
             data["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
-        if training.get("architecture"):
+        _mend_table(training, rng)
+        if training.get("architecture") and "table" not in data:
             data["imageSize"] = rng.choice([[75, 80], [224, 224], [1024, 1024]])
         if changes := training.get("augmentation"):
             changes |= {
@@ -292,6 +297,29 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             if gate["metric"] in {"precision", "recall", "f1"}:
                 gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
+
+
+def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
+    """A table with what learns from it, or images and no word of a table."""
+    data = training["data"]
+    if data.get("format") != "CSV" and rng.random() < 0.9:
+        data.pop("table", None)
+        data.pop("format", None)
+        network = training.get("architecture", {})
+        for field in ("hiddenUnits", "dropout"):
+            network.pop(field, None)
+        if network.get("name") == "MLP":
+            network["name"] = "SmallCNN"
+        return
+    data |= {"format": "CSV", "table": data.get("table", {}) | {"target": "income"}}
+    data["table"].pop("numeric", None)
+    for field in ("labels", "imageSize", "colorMode", "maxBadFiles"):
+        data.pop(field, None)
+    for field in ("builder", "augmentation", "initialWeights", "trainableLayers"):
+        training.pop(field, None)
+    network = training.get("architecture", {})
+    network.pop("weights", None)
+    training["architecture"] = network | {"name": "MLP"}
 
 
 def _mend_course(training: dict[str, Json], rng: random.Random) -> None:

@@ -28,6 +28,7 @@ from .serving import Autoscaling, Batching, Runtime, Serving
 from .source import Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
+from .table import Table, is_table_file
 from .tensorboard import TensorBoard
 from .training import (
     Architecture,
@@ -122,6 +123,7 @@ __all__ = [
     "StopAt",
     "Store",
     "Strategy",
+    "Table",
     "TaintEffect",
     "TensorBoard",
     "Time",
@@ -136,6 +138,7 @@ __all__ = [
     "decode_version",
     "hold_seconds",
     "inputs_hash",
+    "is_table_file",
     "judge",
     "measured_text",
     "parse_quantity",

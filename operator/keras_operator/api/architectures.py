@@ -11,10 +11,11 @@ class PretrainedWeights(StrEnum):
 
 
 class ArchitectureName(StrEnum):
-    """Two networks of this project, then every network of `keras.applications` (Keras 3.15)."""
+    """Three networks of this project, then every network of `keras.applications` (Keras 3.15)."""
 
     SIMPLE_CNN = "SimpleCNN"
     SMALL_CNN = "SmallCNN"
+    MLP = "MLP"
     CONVNEXT_BASE = "ConvNeXtBase"
     CONVNEXT_LARGE = "ConvNeXtLarge"
     CONVNEXT_SMALL = "ConvNeXtSmall"
@@ -61,6 +62,8 @@ SMALLEST_IMAGE = {
     # Two unpadded 3×3 convolutions, each followed by a 2×2 pooling, leave one pixel of ten.
     ArchitectureName.SIMPLE_CNN: 10,
     ArchitectureName.SMALL_CNN: 8,
+    # It takes none.
+    ArchitectureName.MLP: 8,
     # keras.applications: `min_size` in each network's source.
     ArchitectureName.INCEPTION_RESNET_V2: 75,
     ArchitectureName.INCEPTION_V3: 75,

@@ -1,4 +1,4 @@
-"""The images that a version is trained on."""
+"""The data that a version is trained on: images, or a table."""
 
 import re
 from enum import StrEnum
@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from .addresses import S3_FOLDER
 from .rules import Rule, ruled
+from .table import RULES_OF_DATA, Table
 from .wire import Written
 
 
@@ -15,6 +16,7 @@ class DataFormat(StrEnum):
     """How the data lies under its address."""
 
     IMAGE_FOLDER = "ImageFolder"
+    CSV = "CSV"
 
 
 class ColorMode(StrEnum):
@@ -44,14 +46,15 @@ _TWO_SIDES = Rule(
     message="must be two numbers, the height and the width in pixels: such as [180, 180]",
 )
 
-_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".csv", ".npz", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
+_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".npz", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
+_GZIPPED = (".tar.gz", ".csv.gz")
 _FOLDER_OR_ARCHIVE = Rule(
-    cel=f"self.endsWith('.tar.gz') || !{[*_FILES]}.exists(ending, self.endsWith(ending))",
+    cel=f"{[*_GZIPPED]}.exists(ending, self.endsWith(ending)) || !{[*_FILES]}.exists(ending, self.endsWith(ending))",
     message=(
         "must be a folder, or one .zip, .tar, .tar.gz or .tgz archive of it: name the folder that holds one folder of "
         "images for each class"
     ),
-    holds=lambda uri: uri.endswith(".tar.gz") or not uri.endswith(_FILES),
+    holds=lambda uri: uri.endswith(_GZIPPED) or not uri.endswith(_FILES),
 )
 
 
@@ -123,7 +126,7 @@ def _apart(one: str, other: str) -> Rule:
 
 
 class Data(Written, frozen=True, kw_only=True):
-    """The images to learn from, and how they are split."""
+    """The images, or the rows of a table, to learn from, and how they are split."""
 
     uri: Annotated[
         str,
@@ -131,7 +134,8 @@ class Data(Written, frozen=True, kw_only=True):
             max_length=1024,
             description=(
                 "Folder in S3 that holds one folder of images (JPEG, PNG, BMP, GIF or WebP) for each class; the "
-                "folder's name is the class's name; or one .zip, .tar, .tar.gz or .tgz archive of that folder."
+                "folder's name is the class's name; or one .zip, .tar, .tar.gz or .tgz archive of that folder. With "
+                "format CSV: a .csv or .csv.gz file, or a folder or archive of such files."
             ),
             examples=["s3://datasets/dogs"],
             extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
@@ -140,10 +144,23 @@ class Data(Written, frozen=True, kw_only=True):
     format: Annotated[
         DataFormat,
         Meta(
-            description="How the data lies there; ImageFolder is one folder of images for each class.",
+            description=(
+                "How the data lies there; ImageFolder is one folder of images for each class, CSV a table with a "
+                "header line (UTF-8, columns parted by commas), in one file or in several with the same columns."
+            ),
             examples=["ImageFolder"],
         ),
     ] = DataFormat.IMAGE_FOLDER
+    table: (
+        Annotated[
+            Table,
+            Meta(
+                description="The columns of a table, for format CSV. Left out: the data is images.",
+                examples=[{"target": "species", "ignored": ["id"]}],
+            ),
+        ]
+        | None
+    ) = None
     labels: (
         Annotated[
             Labels,
@@ -163,8 +180,8 @@ class Data(Written, frozen=True, kw_only=True):
             Meta(
                 max_length=1024,
                 description=(
-                    "Folder or archive in S3, laid out as the uri is, that is the validation part as a whole. Left "
-                    "out: validationFraction of the images."
+                    "Folder, archive or table in S3, laid out as the uri is, that is the validation part as a whole. "
+                    "Left out: validationFraction of the images or rows."
                 ),
                 examples=["s3://datasets/dogs/val"],
                 extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
@@ -178,8 +195,8 @@ class Data(Written, frozen=True, kw_only=True):
             Meta(
                 max_length=1024,
                 description=(
-                    "Folder or archive in S3, laid out as the uri is, that is the test part as a whole. Left out: "
-                    "testFraction of the images."
+                    "Folder, archive or table in S3, laid out as the uri is, that is the test part as a whole. Left "
+                    "out: testFraction of the images or rows."
                 ),
                 examples=["s3://datasets/dogs/test"],
                 extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
@@ -193,7 +210,8 @@ class Data(Written, frozen=True, kw_only=True):
             Meta(
                 description=(
                     "balanced: in the loss each class counts the same, however many images it has (an image's weight "
-                    "is images / (classes * images of its class)). Left out: each image counts the same."
+                    "is images / (classes * images of its class)); so for the rows of a table. Left out: each image "
+                    "counts the same."
                 ),
                 examples=["balanced"],
             ),
@@ -218,7 +236,8 @@ class Data(Written, frozen=True, kw_only=True):
         float,
         Meta(
             description=(
-                "Fraction of the images, from 0.01 to 0.9, that is measured after every epoch and never learned from. "
+                "Fraction of the images or rows, from 0.01 to 0.9, that is measured after every epoch and never "
+                "learned from. "
                 "Not looked at where validationUri is given."
             ),
             examples=[0.2],
@@ -229,8 +248,8 @@ class Data(Written, frozen=True, kw_only=True):
         float,
         Meta(
             description=(
-                "Fraction of the images, from 0.01 to 0.9, that the finished version is evaluated on and that training "
-                "never sees. Not looked at where testUri is given."
+                "Fraction of the images or rows, from 0.01 to 0.9, that the finished version is evaluated on and that "
+                "training never sees. Not looked at where testUri is given."
             ),
             examples=[0.1],
             extra=ruled(_FRACTION),
@@ -263,4 +282,5 @@ class Data(Written, frozen=True, kw_only=True):
         _apart("uri", "validation_uri"),
         _apart("uri", "test_uri"),
         _apart("validation_uri", "test_uri"),
+        *RULES_OF_DATA,
     )

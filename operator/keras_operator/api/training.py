@@ -24,6 +24,7 @@ from .scheduling import (
     QueueName,
     Tolerations,
 )
+from .table import RULES_OF_TRAINING
 from .wire import Written
 
 
@@ -83,7 +84,16 @@ def _mixes_labels(field: str) -> Rule:
     )
 
 
-_OWN = [str(name) for name in (ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN)]
+_OWN = [str(name) for name in (ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN, ArchitectureName.MLP)]
+
+
+def _only_of_mlp(field: str, written: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.{written}) || self.name == 'MLP'",
+        message="is of the MLP alone: remove it, or write name: MLP to learn from a table",
+        holds=lambda architecture: getattr(architecture, field) is None or architecture.name is ArchitectureName.MLP,
+        field=f".{written}",
+    )
 
 
 class Architecture(Written, frozen=True, kw_only=True):
@@ -93,8 +103,8 @@ class Architecture(Written, frozen=True, kw_only=True):
         ArchitectureName,
         Meta(
             description=(
-                "SimpleCNN (two convolutions), SmallCNN (batch normalisation, dropout, a good start for small images) "
-                "or a class name of keras.applications."
+                "SimpleCNN (two convolutions), SmallCNN (batch normalisation, dropout, a good start for small images), "
+                "a class name of keras.applications, or, for tables, MLP (dense layers)."
             ),
             examples=["MobileNetV2"],
         ),
@@ -109,6 +119,35 @@ class Architecture(Written, frozen=True, kw_only=True):
             examples=["imagenet"],
         ),
     ] = PretrainedWeights.NONE
+    hidden_units: (
+        Annotated[
+            tuple[Annotated[int, Meta(ge=1, le=4096)], ...],
+            Meta(
+                max_length=16,
+                description=(
+                    "Number of units of each hidden layer of the MLP, the first one first, each from 1 to 4096; [] is "
+                    "a linear model. Left out: [64, 64]."
+                ),
+                examples=[[128, 64]],
+            ),
+        ]
+        | None
+    ) = None
+    dropout: (
+        Annotated[
+            float,
+            Meta(
+                ge=0,
+                lt=1,
+                description=(
+                    "Fraction of the units of each hidden layer of the MLP, from 0 to below 1, that each step leaves "
+                    "out. Left out: 0."
+                ),
+                examples=[0.2],
+            ),
+        ]
+        | None
+    ) = None
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -120,6 +159,8 @@ class Architecture(Written, frozen=True, kw_only=True):
             holds=lambda architecture: architecture.weights is PretrainedWeights.NONE or architecture.name not in _OWN,
             field=".weights",
         ),
+        _only_of_mlp("hidden_units", "hiddenUnits"),
+        _only_of_mlp("dropout", "dropout"),
     )
 
 
@@ -128,7 +169,10 @@ class Training(Written, frozen=True, kw_only=True):
 
     data: Annotated[
         Data,
-        Meta(description="The images to learn from, and how they are split.", examples=[{"uri": "s3://datasets/dogs"}]),
+        Meta(
+            description="The images or rows to learn from, and how they are split.",
+            examples=[{"uri": "s3://datasets/dogs"}],
+        ),
     ]
     architecture: Annotated[Architecture, Meta(description="The network.", examples=[{"name": "MobileNetV2"}])] = (
         Architecture()
@@ -329,6 +373,7 @@ class Training(Written, frozen=True, kw_only=True):
         *_images_are_large_enough(),
         *RULES_OF_COURSE,
         GPUS_ARE_WRITTEN_ONCE,
+        *RULES_OF_TRAINING,
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
         Rule(

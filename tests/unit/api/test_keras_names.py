@@ -16,7 +16,7 @@ from keras_operator.api import (
 from keras_operator.api.optimizer import TAKERS
 from keras_operator.api.schedule import SHAPES
 
-OWN = {ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN}
+OWN = {ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN, ArchitectureName.MLP}
 
 
 @pytest.fixture(scope="module")

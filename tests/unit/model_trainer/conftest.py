@@ -4,6 +4,7 @@ import io
 import os
 import shutil
 import signal
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,13 @@ from model_trainer.patience import Patience
 from model_trainer.progress import ProgressBoard
 
 EncodeImage = Callable[..., bytes]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def encode(pixels: Any, kind: str = "PNG", mode: str | None = None, **options: Any) -> bytes:

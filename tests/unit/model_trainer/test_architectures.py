@@ -9,9 +9,8 @@ from model_trainer.architectures import build
 from model_trainer.architectures.applications import rescaling
 from model_trainer.failure import InvalidArchitecture
 
-APPLICATIONS = [
-    name for name in ArchitectureName if name not in (ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN)
-]
+OWN = {ArchitectureName.SIMPLE_CNN, ArchitectureName.SMALL_CNN, ArchitectureName.MLP}
+APPLICATIONS = [name for name in ArchitectureName if name not in OWN]
 
 
 def test_simple_cnn_is_what_its_name_promises():

@@ -14,6 +14,7 @@ import yaml
 from keras_operator.api import Augmentation, Comparison, KerasModelSpec, decode_model
 from PIL import Image
 
+from model_trainer.data.dataset import Dataset
 from model_trainer.report.charts import line_chart, matrix
 from model_trainer.report.facts import facts_of
 from model_trainer.report.page import page_of
@@ -98,6 +99,7 @@ def test_the_mistakes_are_the_surest_ones_with_their_pictures():
     assert mistakes[0].file == trained.dataset.examples[index].key
     assert mistakes[0].true == trained.dataset.classes[trained.answers.labels[surest]]
     picture = Image.open(io.BytesIO(base64.b64decode(mistakes[0].picture.partition(",")[2])))
+    assert isinstance(trained.dataset, Dataset)
     assert np.array_equal(np.asarray(picture)[..., None], trained.dataset.pixels[index])
 
 
@@ -107,6 +109,7 @@ def test_a_model_without_a_mistake_is_told_so():
 
 def test_the_contact_sheet_shows_images_and_what_augmentation_makes_of_them():
     trained = trained_on(3)
+    assert isinstance(trained.dataset, Dataset)
     originals = {data_uri(trained.dataset.pixels[row]) for row in trained.dataset.rows(trained.split.train)}
     sheet = facts_of(trained).sheet
     assert [len(row) for row in sheet] == [8] * 4

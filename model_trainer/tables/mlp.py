@@ -1,0 +1,78 @@
+"""The network of tables: dense layers, and around them what makes raw cells of a served row into their inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras_operator.api import Architecture
+
+from model_trainer.tables.columns import Kind
+from model_trainer.tables.encoding import Encoding
+from model_trainer.tables.table import Table
+
+NUMBERS = "numbers"
+IDS = "ids"
+
+_HIDDEN_UNITS = (64, 64)
+
+
+def build_mlp(architecture: Architecture, encoding: Encoding, outputs: int) -> Any:
+    """What is trained: `numbers` float32 [batch, numeric] and `ids` int32 [batch, categorical] -> probabilities.
+
+    Numbers are brought to mean 0 and variance 1. Each word has a vector, as long as the first layer is wide, and those
+    of a row are added up: what a dense layer makes of one-hot codes, without multiplying their zeros.
+    """
+    units = _HIDDEN_UNITS if architecture.hidden_units is None else architecture.hidden_units
+    inputs: dict[str, Any] = {}
+    parts = []
+    if encoding.means:
+        inputs[NUMBERS] = keras.Input((len(encoding.means),), name=NUMBERS)
+        # Whatever the network computes in: incomes are too large for 16 bits.
+        normal = keras.layers.Normalization(
+            mean=list(encoding.means), variance=list(encoding.variances), dtype="float32"
+        )
+        parts.append(normal(inputs[NUMBERS]))
+    if encoding.vocabularies:
+        columns = len(encoding.vocabularies)
+        inputs[IDS] = keras.Input((columns,), dtype="int32", name=IDS)
+        vectors = keras.layers.Embedding(encoding.size, [*units, outputs][0], name="words")(inputs[IDS])
+        # The mean times their number is the sum, in layers that also the .h5 format knows.
+        parts.append(keras.layers.Rescaling(float(columns))(keras.layers.GlobalAveragePooling1D()(vectors)))
+    features = keras.layers.Concatenate()(parts) if len(parts) > 1 else parts[0]
+    for place, count in enumerate(units, 1):
+        features = keras.layers.Dense(count, activation="relu", name=f"hidden_{place}")(features)
+        if architecture.dropout:
+            features = keras.layers.Dropout(architecture.dropout)(features)
+    return keras.Model(
+        inputs, keras.layers.Dense(outputs, activation="softmax", name="probabilities")(features), name="MLP"
+    )
+
+
+def with_raw_columns(model: Any, table: Table) -> Any:
+    """What is kept and served: a keras.Model from a list of raw columns [batch], float32 or string, to the same.
+
+    The columns are in the table's order. A word that training never saw has a number of its own.
+    """
+    encoding = table.encoding
+    inputs: list[Any] = []
+    numbers: list[Any] = []
+    ids: list[Any] = []
+    for place, column in enumerate(table.columns):
+        if column.kind is Kind.NUMERIC:
+            inputs.append(keras.Input((), dtype="float32", name=f"column_{place}"))
+            numbers.append(keras.layers.Reshape((1,))(inputs[-1]))
+            continue
+        inputs.append(keras.Input((), dtype="string", name=f"column_{place}"))
+        lookup = keras.layers.StringLookup(
+            vocabulary=list(encoding.vocabularies[len(ids)]), mask_token=None, num_oov_indices=1
+        )
+        # float32 is exact up to 16 million, and there are at most 10,000 words a column.
+        number = keras.layers.Rescaling(1.0, offset=float(encoding.offsets[len(ids)]))(lookup(inputs[-1]))
+        ids.append(keras.layers.Reshape((1,))(number))
+    joined = {
+        name: keras.layers.Concatenate()(columns) if len(columns) > 1 else columns[0]
+        for name, columns in ((NUMBERS, numbers), (IDS, ids))
+        if columns
+    }
+    return keras.Model(inputs, model(joined), name="MLP_with_raw_columns")

@@ -1,0 +1,211 @@
+"""A table as training data: which column is learned, and what the others are."""
+
+import itertools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from msgspec import Meta
+
+from .rules import Rule
+from .wire import Written
+
+if TYPE_CHECKING:
+    from .data import Data
+    from .training import Training
+
+_MOST_NAMED = 256
+_Column = Annotated[str, Meta(min_length=1, max_length=128)]
+_KINDS = ("numeric", "categorical", "ignored")
+
+
+def _in_one_list_only(one: str, other: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.{one}) || !has(self.{other}) || !self.{one}.exists(column, column in self.{other})",
+        message=f"a column is named in {one} and in {other}: name it in one of them",
+        holds=lambda table: not set(getattr(table, one)) & set(getattr(table, other)),
+        field=f".{other}",
+    )
+
+
+def _target_is_no_feature(kind: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.{kind}) || !(self.target in self.{kind})",
+        message="names the target, which is what is learned: remove it there, or correct target",
+        holds=lambda table: table.target not in getattr(table, kind),
+        field=f".{kind}",
+    )
+
+
+class Table(Written, frozen=True, kw_only=True):
+    """The columns of a table; the names are those of its header line."""
+
+    target: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=128,
+            description="Column whose values are the classes that are learned.",
+            examples=["species"],
+        ),
+    ]
+    numeric: Annotated[
+        tuple[_Column, ...],
+        Meta(
+            max_length=_MOST_NAMED,
+            description=(
+                "Feature columns that hold numbers; they are brought to mean 0 and variance 1 within the model. "
+                "Left out: a column that is named in no list is numeric if all its cells are numbers, else categorical."
+            ),
+            examples=[["age", "income"]],
+        ),
+    ] = ()
+    categorical: Annotated[
+        tuple[_Column, ...],
+        Meta(
+            max_length=_MOST_NAMED,
+            description=(
+                "Feature columns that hold one of several words, at most 10000 different ones; numbers in them are "
+                "words too, such as postcodes. Left out: those in no list with cells that are no numbers."
+            ),
+            examples=[["town", "postcode"]],
+        ),
+    ] = ()
+    ignored: Annotated[
+        tuple[_Column, ...],
+        Meta(
+            max_length=_MOST_NAMED,
+            description="Columns that are no features, such as a row's number or its owner's name. Left out: none.",
+            examples=[["id"]],
+        ),
+    ] = ()
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        *(_target_is_no_feature(kind) for kind in _KINDS),
+        *(_in_one_list_only(one, other) for one, other in itertools.combinations(_KINDS, 2)),
+    )
+
+
+_TABLE_FILES = (".csv", ".csv.gz")
+
+
+def is_table_file(uri: str) -> bool:
+    """Whether an address is that of one table, not of a folder or an archive."""
+    return uri.endswith(_TABLE_FILES)
+
+
+def _needs_the_format(name: str, written: str) -> Rule:
+    def holds(data: "Data") -> bool:
+        uri: str | None = getattr(data, name)
+        return data.format == "CSV" or uri is None or not is_table_file(uri)
+
+    given = "" if name == "uri" else f"!has(self.{written}) || "
+    return Rule(
+        cel=f"{given}self.format == 'CSV' || !{[*_TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))",
+        message=(
+            "is a table, and format is ImageFolder: write format: CSV and table: {target: …} to learn from it, or name "
+            "the folder that holds one folder of images for each class"
+        ),
+        holds=holds,
+        field=f".{written}",
+    )
+
+
+def _of_images(cel: str, what: str, field: str, holds: Callable[[Any], bool]) -> Rule:
+    """A field of `data` that says something of images, at what it is where nobody writes it."""
+    return Rule(
+        cel=f"self.format != 'CSV' || {cel}",
+        message=f"{what}, and format is CSV: leave it out",
+        holds=lambda data: data.format != "CSV" or holds(data),
+        field=field,
+    )
+
+
+RULES_OF_DATA = (
+    Rule(
+        cel="self.format != 'CSV' || has(self.table)",
+        message="is missing, and format is CSV: write table: {target: …} with the column that is to be learned",
+        holds=lambda data: data.format != "CSV" or data.table is not None,
+        field=".table",
+    ),
+    Rule(
+        cel="self.format == 'CSV' || !has(self.table)",
+        message="is for tables: write format: CSV, or remove table to learn from images",
+        holds=lambda data: data.format == "CSV" or data.table is None,
+        field=".table",
+    ),
+    _needs_the_format("uri", "uri"),
+    _needs_the_format("validation_uri", "validationUri"),
+    _needs_the_format("test_uri", "testUri"),
+    _of_images("!has(self.labels)", "says of which class images are", ".labels", lambda data: data.labels is None),
+    _of_images(
+        "self.imageSize == [224, 224]",
+        "is the size of images",
+        ".imageSize",
+        lambda data: data.image_size == (224, 224),
+    ),
+    _of_images("self.colorMode == 'rgb'", "is for images", ".colorMode", lambda data: data.color_mode == "rgb"),
+    _of_images(
+        "self.maxBadFiles == 100",
+        "counts unreadable images (a line of a table that cannot be used always ends the training)",
+        ".maxBadFiles",
+        lambda data: data.max_bad_files == 100,
+    ),
+)
+"""What must hold of `data` for a table to be learned from, and for each field to make a difference."""
+
+
+def _changes_nothing(training: "Training") -> bool:
+    return training.augmentation == type(training.augmentation)()
+
+
+_OFF = " && ".join(
+    (
+        "self.augmentation.rotation == 0.0",
+        *(f"self.augmentation.{field} == 0.0" for field in ("widthShift", "heightShift", "shear", "zoom")),
+        *(f"self.augmentation.{field} == 0.0" for field in ("channelShift", "contrast", "cutout", "mixup", "cutmix")),
+        *(f"!has(self.augmentation.{field})" for field in ("zoomRange", "brightness", "randAugment")),
+        "!self.augmentation.horizontalFlip",
+        "!self.augmentation.verticalFlip",
+        "self.augmentation.fillMode == 'nearest'",
+        "self.augmentation.fillValue == 0.0",
+    )
+)
+
+RULES_OF_TRAINING = (
+    Rule(
+        cel="self.data.format != 'CSV' || self.architecture.name == 'MLP' || has(self.builder)",
+        message="cannot learn from a table: write architecture: {name: MLP}",
+        holds=lambda training: (
+            training.data.format != "CSV" or training.architecture.name == "MLP" or training.builder is not None
+        ),
+        field=".architecture.name",
+    ),
+    Rule(
+        cel="self.data.format == 'CSV' || self.architecture.name != 'MLP'",
+        message=(
+            "MLP learns from tables: write data.format: CSV and data.table, or another name for images, such as "
+            "SmallCNN"
+        ),
+        holds=lambda training: training.data.format == "CSV" or training.architecture.name != "MLP",
+        field=".architecture.name",
+    ),
+    Rule(
+        cel="self.data.format != 'CSV' || !has(self.builder)",
+        message=("builds a network for images, and data.format is CSV: remove it, and write architecture: {name: MLP}"),
+        holds=lambda training: training.data.format != "CSV" or training.builder is None,
+        field=".builder",
+    ),
+    Rule(
+        cel="self.data.format != 'CSV' || !has(self.initialWeights)",
+        message="are for networks that take images, and data.format is CSV: remove it",
+        holds=lambda training: training.data.format != "CSV" or training.initial_weights is None,
+        field=".initialWeights",
+    ),
+    Rule(
+        cel=f"self.data.format != 'CSV' || !has(self.augmentation) || {_OFF}",
+        message="changes images, and data.format is CSV: remove it",
+        holds=lambda training: training.data.format != "CSV" or _changes_nothing(training),
+        field=".augmentation",
+    ),
+)
+"""What must hold of `training` for a table to be learned from, and for each field to make a difference."""

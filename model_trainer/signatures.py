@@ -71,16 +71,21 @@ def read_signatures(directory: Path) -> dict[str, Signature]:
 def describe_inputs(signatures: Mapping[str, Any]) -> tuple[str, ...]:
     """What the signatures of a manifest take, a line for each input: `serving_default image float32 [-1,28,28,1]`.
 
-    Empty where it is too much to be kept in a status: more than 64 inputs, or a name of more than some 400 letters.
+    Blanks part a line's words; a name's own are written %20, and its % as %25, as in an address. Empty where it is too
+    much to be kept in a status: more than 64 inputs, or a name of more than some 400 letters.
     """
     found = msgspec.convert(signatures, dict[str, Signature])
     lines = tuple(
-        f"{signature} {name} {tensor.dtype} {_shape(tensor)}"
+        f"{signature} {_in_one_word(name)} {tensor.dtype} {_shape(tensor)}"
         for signature, definition in sorted(found.items())
         for name, tensor in sorted(definition.inputs.items())
     )
     fits = len(lines) <= _MOST_INPUTS and all(len(line) <= _LONGEST_INPUT for line in lines)
-    return lines if fits and not any(" " in name for one in found.items() for name in (one[0], *one[1].inputs)) else ()
+    return lines if fits and not any(" " in signature for signature in found) else ()
+
+
+def _in_one_word(name: str) -> str:
+    return name.replace("%", "%25").replace(" ", "%20")
 
 
 def _shape(tensor: Tensor) -> str:

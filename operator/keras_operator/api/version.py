@@ -117,7 +117,10 @@ class VersionServable(Reported, frozen=True, kw_only=True):
         tuple[Annotated[str, Meta(max_length=512)], ...],
         Meta(
             max_length=64,
-            description="What its signatures take: of each input the signature, name, type and shape; -1 is any size.",
+            description=(
+                "What its signatures take: of each input the signature, name (with %20 for a blank), type and shape; "
+                "-1 is any size."
+            ),
             examples=[["serving_default image float32 [-1,28,28,1]"]],
         ),
     ] = ()

@@ -27,7 +27,8 @@ LINES = {
     ),
     "two inputs": ({"f": signature(b=("int64", []), a=("bool", None))}, ("f a bool of any rank", "f b int64 []")),
     "nothing": ({}, ()),
-    "a name with a space": ({"f": signature(**{"a b": ("bool", [])})}, ()),
+    "a name with a space": ({"f": signature(**{"a b 5%": ("bool", [])})}, ("f a%20b%205%25 bool []",)),
+    "a signature with a space": ({"f g": signature(a=("bool", []))}, ()),
     "too many": ({"f": signature(**{f"x{n}": ("bool", []) for n in range(65)})}, ()),
     "too long": ({"f": signature(**{"x" * 600: ("bool", [])})}, ()),
 }

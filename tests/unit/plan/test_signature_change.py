@@ -38,6 +38,11 @@ CHANGES = {
         ("serving_default image float32 [-1,16,16,1]",),
         "input image of signature serving_default was float32 [-1,8,8,1] and is float32 [-1,16,16,1]",
     ),
+    "a column is gone": (
+        ("serving_default shoe%20size%20%25 float32 [-1]", "serving_default age float32 [-1]"),
+        ("serving_default age float32 [-1]",),
+        "signature serving_default has no input shoe size % any more",
+    ),
     "another type": (
         (IMAGE,),
         ("serving_default image uint8 [-1,8,8,1]",),

@@ -1,5 +1,7 @@
 """Whether clients of one version can ask another the same way."""
 
+from urllib.parse import unquote
+
 from keras_operator.api import VersionServable
 
 
@@ -32,5 +34,6 @@ def _inputs(servable: VersionServable) -> dict[str, dict[str, str]]:
     found: dict[str, dict[str, str]] = {}
     for line in servable.inputs:
         signature, name, kind = line.split(" ", 2)
-        found.setdefault(signature, {})[name] = kind
+        # Columns of tables have names with blanks in them.
+        found.setdefault(signature, {})[unquote(name)] = kind
     return found

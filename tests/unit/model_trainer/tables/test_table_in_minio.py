@@ -29,4 +29,4 @@ def test_a_table_in_a_bucket_becomes_a_version_in_another(
         assert exported.code == 0, exported.message
     assert exported.result.servable.uri == "s3://models/irises/1"
     assert exported.result.parity <= 1e-5
-    assert exported.result.servable.inputs == ()
+    assert "serving_default petal%20length%20(cm) float32 [-1]" in exported.result.servable.inputs

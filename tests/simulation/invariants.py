@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from keras_operator.api import KerasModelSpec, inputs_hash
+from keras_operator.api import KerasModelSpec, Strategy, inputs_hash
 from keras_operator.cluster.reference import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -22,6 +22,7 @@ from keras_operator.plan.serving import least_replicas
 from keras_operator.projection import VERSION_LABEL, WISH_ANNOTATION
 
 from tests.simulation import people
+from tests.simulation.api_server import decoded
 from tests.simulation.memory_store import ObjectStorage
 from tests.simulation.network import Request
 from tests.simulation.object_table import Body, Change, ObjectTable, controller_uid, labels
@@ -32,6 +33,8 @@ from tests.simulation.truth import Truth, VersionFacts, deployment_facts, wants
 _DECIDED_BEFORE_SECONDS = 60.0
 # How long a write that nobody waits for any more may still be on its way.
 _LATE_SECONDS = 62.0
+# The steps of people's canaries; then a version goes to all pods.
+_CANARY_STEPS = 2
 
 
 class InvariantError(AssertionError):
@@ -48,6 +51,7 @@ class Invariants:
         meddler: what people broke.
         seen_until: the moment up to which a process knew everything about some kinds.
         believed_until: the same of all that matters to a model, when a process looked at it since a moment.
+        decides_by: the same, when a process last began to look at a model.
     """
 
     def __init__(
@@ -58,6 +62,7 @@ class Invariants:
         meddler: people.People,
         seen_until: Callable[..., float],
         believed_until: Callable[[str, Key, float], float],
+        decides_by: Callable[[str, Key], float],
     ) -> None:
         self._table = table
         self._truth = truth
@@ -65,9 +70,14 @@ class Invariants:
         self._people = meddler
         self._seen_until = seen_until
         self._believed_until = believed_until
+        self._decides_by = decides_by
 
     def sent(self, request: Request) -> None:
-        """A request of an operator leaves it: only the leader writes."""
+        """A request of an operator leaves it: only the leader writes, and a canary leaves one pod alone."""
+        if request.method == "PATCH" and request.about("pods"):
+            self._tells_pod(request)
+        elif request.method == "PATCH" and request.about("kerasmodels"):
+            self._watches_canary(request)
         lease = self._table.get(LEASE_REF)
         if not request.writes or lease is None:
             return
@@ -220,10 +230,6 @@ class Invariants:
         told = (change.after["metadata"].get("annotations") or {}).get(WISH_ANNOTATION, "")
         model = controller_uid(deployment) or ""
         self._may_serve(change, self._truth.numbers(model).get(int(told)), int(told))
-        before = ((change.before or {"metadata": {}})["metadata"].get("annotations") or {}).get(WISH_ANNOTATION)
-        if told != before:
-            # Who scales down may take the pod with the old version away afterwards.
-            self._keeps_the_old_one(change, deployment, int(told))
         label = labels(change.after).get(VERSION_LABEL)
         served = {spell.what for spell in self._truth.pods[change.uid]}
         _hold(
@@ -240,26 +246,49 @@ class Invariants:
                 f"{change.ref} becomes labelled {label}, and since {since:.1f} s served {sorted(late)}",
             )
 
-    def _keeps_the_old_one(self, change: Change, deployment: Body, told: int) -> None:
-        """While a canary is watched, one pod at least was never told to serve it."""
-        namespace, name = change.ref.namespace, deployment["metadata"]["name"]
-        model, start = self._table.get(Ref(MODEL, namespace, name)), self._table.get(Ref(CONFIG_MAP, namespace, name))
-        if model is None or start is None or start["data"]["version"] == str(told):
+    def _tells_pod(self, request: Request) -> None:
+        metadata = decoded(request.data)["metadata"]
+        pod = self._table.get(Ref(POD, metadata["namespace"], metadata["name"]))
+        deployment = self._table.named(controller_uid(pod) or "") if pod else None
+        model = self._table.named(controller_uid(deployment) or "") if deployment else None
+        told = metadata["annotations"][WISH_ANNOTATION]
+        if pod is None or deployment is None or model is None:
             return
         canary = (model.get("status") or {}).get("canary") or {}
-        rollout = model["spec"]["serving"].get("rollout") or {}
-        watched = canary.get("version") == told and canary.get("step", 1) <= 2 and not canary.get("refused")
-        if rollout.get("strategy") != "Canary" or not watched or "version" in model["spec"]["serving"]:
+        if canary.get("version") == int(told) and canary.get("step", 1) <= _CANARY_STEPS and not canary.get("refused"):
+            self._keeps_the_old_one(request, model, deployment, told, pod["metadata"]["uid"])
+
+    def _watches_canary(self, request: Request) -> None:
+        """A status says since when a step's pods are watched: they are not all that there are."""
+        path = request.path.split("/")
+        status = decoded(request.data)[-1]["value"]
+        ref = Ref(MODEL, path[path.index("namespaces") + 1], path[path.index("kerasmodels") + 1])
+        model, deployment = self._table.get(ref), self._table.get(Ref(DEPLOYMENT, ref.namespace, ref.name))
+        canary = status.get("canary") or {}
+        if model is None or deployment is None or controller_uid(deployment) != model["metadata"]["uid"]:
             return
-        wishes = [
-            (body["metadata"].get("annotations") or {}).get(WISH_ANNOTATION)
-            for _, body in self._table.owned(deployment["metadata"]["uid"], POD)
-            if "deletionTimestamp" not in body["metadata"]
-        ]
+        if canary.get("since") and canary.get("step", 1) <= _CANARY_STEPS and not canary.get("refused"):
+            self._keeps_the_old_one(request, model, deployment, str(canary["version"]))
+
+    def _keeps_the_old_one(
+        self, request: Request, model: Body, deployment: Body, told: str, telling: str | None = None
+    ) -> None:
+        """While a canary is watched, one pod at least is not told to serve it, as far as the writer can know."""
+        metadata = model["metadata"]
+        since = self._decides_by(request.sender, (metadata["namespace"], metadata["name"]))
+        specs = [spec.serving for _, spec in self._truth.specs_since(metadata["uid"], since)]
+        start = self._table.get(Ref(CONFIG_MAP, metadata["namespace"], metadata["name"]))
+        if start is None or start["data"]["version"] == told:
+            return
+        if any(serving.rollout.strategy is not Strategy.CANARY or serving.version for serving in specs):
+            return
+        spells = [spell for spell in self._truth.told[deployment["metadata"]["uid"]] if spell.overlaps(since)]
+        others = {spell.what for spell in spells if spell.what[0] != telling}
+        pods = {uid for uid, _ in others} | ({telling} if telling else set())
         _hold(
-            len(wishes) < 2 or any(wish != str(told) for wish in wishes),
+            len(pods) < 2 or any(wish != told for _, wish in others),
             "one pod keeps the old version while a canary is watched",
-            f"all {len(wishes)} pods of {name} are told to serve version {told}",
+            f"all {len(pods)} pods of {metadata['name']} were told to serve version {told} since {since:.1f} s",
         )
 
     def _may_serve(self, change: Change, version: VersionFacts | None, number: int) -> None:

@@ -171,6 +171,10 @@ class OperatorProcess:
         """The moment up to which it knew everything that matters to this model when it looked at it since then."""
         return min((knew for looked, knew in self._looks[key] if looked >= since), default=since)
 
+    def decides_by(self, key: Key) -> float:
+        """The moment up to which it knew everything that matters to this model when it last began to look at it."""
+        return self._looks[key][-1][1]
+
     def _caches(self, kind: Kind, uid: str) -> bool:
         entries = (self.cache.entry(ref) for ref in self.cache.refs(kind))
         return any(entry is not None and entry.uid == uid for entry in entries)

@@ -10,7 +10,7 @@ import msgspec
 from keras_operator.api import KerasModelSpec, decode_model, inputs_hash
 from keras_operator.cluster.reference import DEPLOYMENT, JOB, POD, Ref
 from keras_operator.kinds import MODEL, MODEL_LABEL, VERSION
-from keras_operator.projection import COMPONENT_LABEL, RENEWAL_ANNOTATION, VERSION_LABEL
+from keras_operator.projection import COMPONENT_LABEL, RENEWAL_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION
 
 from tests.simulation.controllers import is_ready
 from tests.simulation.kubelet import SERVES
@@ -50,6 +50,8 @@ class Truth:
         deployments: of each model (by uid): number, served name, whether it is rolled out.
         serving: of each model's name: numbers of pods that were ready.
         pods: of each pod (by uid), what it served.
+        told: of each Deployment (by uid), its pods (by uid) with what they were told to serve while they were not on
+            their way out; empty for nothing.
         versions: by uid.
         jobs: uids of the Jobs of each run (uid of the version, stage), oldest first.
         removed: who removed what, by uid.
@@ -60,11 +62,13 @@ class Truth:
     deployments: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     serving: dict[tuple[str, str], list[Spell]] = field(default_factory=lambda: defaultdict(list))
     pods: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
+    told: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     versions: dict[str, VersionFacts] = field(default_factory=dict)
     jobs: dict[tuple[str, str], list[str]] = field(default_factory=lambda: defaultdict(list))
     removed: dict[str, str] = field(default_factory=dict)
     spoken: dict[str, list[tuple[float, int]]] = field(default_factory=lambda: defaultdict(list))
     _ready: dict[str, Spell] = field(default_factory=dict)
+    _wishes: dict[str, Spell] = field(default_factory=dict)
 
     def saw(self, change: Change) -> None:
         """Take a change in."""
@@ -79,6 +83,7 @@ class Truth:
                 self._deployment(change)
             case kind if kind == POD:
                 self._pod(change)
+                self._wish(change)
             case kind if kind == JOB and change.before is None:
                 self.jobs[controller_uid(change.body) or "", change.ref.name.rpartition("-")[2]].append(change.uid)
 
@@ -130,6 +135,18 @@ class Truth:
             self._ready[change.uid] = spell
             self.pods[change.uid].append(spell)
             self.serving[change.ref.namespace, said.get(MODEL_LABEL, "")].append(spell)
+
+    def _wish(self, change: Change) -> None:
+        body = change.after
+        stays = body is not None and "deletionTimestamp" not in body["metadata"]
+        wish = (change.body["metadata"].get("annotations") or {}).get(WISH_ANNOTATION, "") if stays else None
+        known = self._wishes.get(change.uid)
+        if known and known.what[1] != wish:
+            known.until = change.time
+            del self._wishes[change.uid]
+        if wish is not None and (known is None or known.what[1] != wish):
+            self._wishes[change.uid] = Spell(change.time, (change.uid, wish))
+            self.told[controller_uid(change.body) or ""].append(self._wishes[change.uid])
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import inf
 from random import Random
 
 from keras_operator.cluster.reference import Kind
@@ -69,10 +70,11 @@ class Watch:
         """Report every object as found by a list; what is on its way is lost, deletions above all."""
         self._generation += 1
         self._connected = True
-        for line in self._lines.values():
-            for time, kind_of_event, body in line.events:
-                if kind_of_event == "DELETED":
-                    self._lost.setdefault(body["metadata"]["uid"], time)
+        for uid, line in self._lines.items():
+            gone = uid in self._lost or any(kind_of_event == "DELETED" for _, kind_of_event, _ in line.events)
+            if line.events and gone:
+                # What went before, that it is on its way out above all, is in no list either.
+                self._lost[uid] = min(self._lost.get(uid, inf), line.events[0][0])
         self._lines.clear()
         for _, body in self._table.of_kind(self.kind):
             if self._selects(body):

@@ -77,7 +77,13 @@ class World:
             )
         self.people = People(self.server, self.table, self._branch(), self.models, self.step, self.later)
         self.invariants = Invariants(
-            self.table, self.truth, self.storage, self.people, self._seen_until, self._believed_until
+            self.table,
+            self.truth,
+            self.storage,
+            self.people,
+            self._seen_until,
+            self._believed_until,
+            self._decides_by,
         )
         self.table.listeners += [self._changed, self.truth.saw, self.invariants.saw]
         self.network.sent = self.invariants.sent
@@ -273,6 +279,9 @@ class World:
     def _believed_until(self, name: str, key: Key, since: float) -> float:
         process = next((one for one in self.processes if one.name == name), None)
         return since if process is None else process.believed_until(key, since)
+
+    def _decides_by(self, name: str, key: Key) -> float:
+        return next(one for one in self.processes if one.name == name).decides_by(key)
 
     def _guarded(self, action: Callable[[], object]) -> None:
         if self._over.done():

@@ -230,7 +230,8 @@ def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None
         return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))
     pods = observed.serving_pods()
     ready = len([pod for pod in pods if pod.number == number and pod.ready])
-    if hot and serving != number and any(pod.ready for pod in pods):
+    # Who scales down may leave a canary alone for a moment: it serves, and is a canary still.
+    if hot and (serving != number or way.canary) and any(pod.ready for pod in pods):
         words = way.words or f"version {number} is being loaded into the pods: it serves on {ready}/{len(pods)}"
         return Outlook(Phase.DEPLOYING, words, Reason.ROLLING_OUT)
     progress = f": {ready}/{deployment.replicas} pods are ready" if deployment and deployment.updated else ""

@@ -22,7 +22,7 @@ from keras_operator.api import (
     pods_of,
 )
 from keras_operator.plan import Observed, Plan, plan
-from keras_operator.plan.observed import Model, Traffic
+from keras_operator.plan.observed import AgentTrouble, Model, Traffic
 
 from tests.unit.plan.observations import INSTALLATION, NOW, condition, message, model, phase, published, trained
 from tests.unit.plan.test_comparison import traffic
@@ -130,6 +130,60 @@ def test_step_by_step(known, looks, written, remembered, words):
     assert (marks(todo), canary(todo), starts_with(todo)) == (written, remembered, 1)
     assert phase(todo) == "Deploying"
     assert words is None or message(todo) == words
+
+
+# Who scales down leaves it to Kubernetes which pods go. Half of the pods have it, and fewer pods are left than that.
+FEWER: dict[str, tuple[dict[str, Any], list[tuple[str, int, int]]]] = {
+    "only pods with it are left": (seen(pod("a", 2), pod("b", 2)), [("b", 2, 1)]),
+    "the share of three is two": (seen(pod("a", 2), pod("b", 2), pod("c", 1)), []),
+    "more than one is too many": (seen(pod("a", 2), pod("b", 2), pod("c", 2)), [("c", 2, 1)]),
+    "one that does not serve it yet goes first": (seen(pod("a", 1, 2), pod("b", 2)), [("a", 1, 1)]),
+    "one that was just seen to serve it": (
+        seen(pod("a", 2), pod("b", 1, 2), agent_reports=reports(b=2)),
+        [("b", 2, 1)],
+    ),
+    "one that is away for a moment comes back": (seen(pod("a", 2), pod("b", 1, ready=False)), []),
+    "one that has it is away": (seen(pod("a", 2), pod("b", 2, ready=False)), [("b", 2, 1)]),
+    "one that is on its way out does not count": (
+        seen(pod("a", 2), pod("b", 2), pod("c", 1, deleting=True)),
+        [("b", 2, 1)],
+    ),
+    "a pod alone keeps it": (seen(pod("a", 2)), []),
+}
+
+
+@pytest.mark.parametrize(("looks", "written"), FEWER.values(), ids=FEWER.keys())
+def test_after_a_scale_down_the_step_says_again_how_many_pods_have_it(looks, written):
+    looks["deployment"] = dataclasses.replace(looks["deployment"], replicas=2)
+    todo = decide(at(2, 600), **looks)
+    assert (marks(todo), starts_with(todo)) == (written, 1)
+    since = None if written else at(2, 600).since
+    assert canary(todo) == CanaryStatus(version=2, step=2, since=since)
+
+
+def test_a_step_with_fewer_pods_takes_back_too():
+    one = Rollout(strategy=Strategy.CANARY, canary=Canary(steps=(CanaryStep(pods="1", hold="5m"),)))
+    todo = decide(at(1, 1), trained(epochs=20, rollout=one, replicas=4), **four(2, 2, 2, 1))
+    assert marks(todo) == [("b", 2, 1), ("c", 2, 1)]
+
+
+def test_while_a_pod_goes_back_nothing_is_compared_and_then_the_time_begins_anew():
+    """What it answered of late it answered with the new version."""
+    bad = {"a": traffic(500, 400), "b": traffic(500)}
+    todo = decide(at(2), **seen(pod("a", 2), pod("b", 2, 1), traffic=bad))
+    assert (marks(todo), canary(todo), message(todo)) == ([], at(2), "canary version 2 on 1/2 pods")
+    todo = decide(at(2), **seen(pod("a", 2), pod("b", 1)))
+    assert (marks(todo), canary(todo)) == ([], at(2, 0))
+
+
+def test_a_pod_that_cannot_go_back_is_named():
+    trouble = AgentTrouble("b", "StoreUnreachable", "the store does not answer")
+    looks = seen(pod("a", 2), pod("b", 2, 1), agent_reports=reports(b=(1, 2)), agent_troubles=(trouble,))
+    assert "pod b: the store does not answer" in message(decide(at(2), **looks))
+
+
+def test_nobody_is_taken_back_once_it_goes_to_all_pods():
+    assert marks(decide(at(3), **seen(pod("a", 2), pod("b", 2), pod("c", 1)))) == [("c", 1, 2)]
 
 
 def test_with_every_pod_it_is_over():

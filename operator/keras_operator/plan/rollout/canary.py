@@ -7,7 +7,7 @@ that was taken back is tried again when the spec changes.
 from dataclasses import dataclass
 from datetime import datetime
 
-from keras_operator.api import Canary, CanaryStatus, Reason, hold_seconds, pods_of
+from keras_operator.api import Canary, CanaryStatus, CanaryStep, Reason, hold_seconds, pods_of
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.observed import Model, Observed, Pod
 from keras_operator.plan.rollout.comparison import Comparison, compare
@@ -20,6 +20,7 @@ class Outcome:
     Args:
         number: the version that pods are brought to.
         most: how many of them; None for all.
+        back: pods, by name, that were told to serve it and are more than the step says.
         status: what to remember; None where no canary is under way.
         words: how far it is.
         cause: why the new version was taken back.
@@ -28,6 +29,7 @@ class Outcome:
 
     number: int
     most: int | None = None
+    back: frozenset[str] = frozenset()
     status: CanaryStatus | None = None
     words: str = ""
     cause: Cause | None = None
@@ -60,8 +62,13 @@ def look(
     through = [pod for pod in ready if pod.settled and pod.number == number]
     most = pods_of(step.pods, max(2, len(ready)))
     where = f"canary version {number} on {len(through)}/{len(ready)} pods"
+    back = _too_many(step, pods, number)
+    if back or any(pod.wish == old and pod.number == number for pod in pods):
+        # What such a pod answered of late it answered with either version: the comparison begins anew without it.
+        known = CanaryStatus(version=number, step=known.step)
+        return Outcome(number, most, back, known, where)
     if known.since is None and len(through) < most:
-        return Outcome(number, most, known, where)
+        return Outcome(number, most, status=known, words=where)
     if known.since is None:
         known = CanaryStatus(version=number, step=known.step, since=now)
     assert known.since is not None
@@ -71,7 +78,7 @@ def look(
         return _take_back(known, model, old, Reason.CANARY_WORSE, found.worse)
     if hold is not None and held >= hold and found.enough:
         further = CanaryStatus(version=number, step=known.step + 1)
-        return Outcome(number, most, further, f"{where} · {found.words}", again=0.0)
+        return Outcome(number, most, status=further, words=f"{where} · {found.words}", again=0.0)
     lacks = "" if found.enough else f" · waits for {canary.analysis.min_requests} requests"
     waits = (
         f"waits for the annotation keras-operator.dev/promote: {number}"
@@ -79,7 +86,18 @@ def look(
         else f"{_duration(_roughly(min(held, hold), hold))} of {_duration(hold)} held"
     )
     again = _SLOW_LOOK_SECONDS if hold is None else _LOOK_SECONDS
-    return Outcome(number, most, known, f"{where} · {waits} · {found.words}{lacks}", again=again)
+    return Outcome(number, most, status=known, words=f"{where} · {waits} · {found.words}{lacks}", again=again)
+
+
+def _too_many(step: CanaryStep, pods: tuple[Pod, ...], number: int) -> frozenset[str]:
+    """The pods to be taken back, where more were told to serve the new version than the step says.
+
+    Who scales down leaves it to Kubernetes which pods go, and that may be those with the old version. A pod that is
+    away for a moment counts: it comes back. Those that do not serve the new version yet go first, then the youngest.
+    """
+    told = [pod for pod in pods if pod.wish == number]
+    told.sort(key=lambda pod: pod.number == number, reverse=True)
+    return frozenset(pod.identity.name for pod in told[pods_of(step.pods, max(2, len(pods))) :])
 
 
 def _compare(observed: Observed, canary: Canary, new: list[Pod], old: list[Pod], number: int) -> Comparison:

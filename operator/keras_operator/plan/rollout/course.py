@@ -77,7 +77,7 @@ def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int, 
     moves = outcome.number == number and outcome.most is None
     begins = start(observed, number, moves=moves)
     at_once = pinned or outcome.cause is not None
-    marks, cause = swaps(observed, pods, outcome.number, at_once=at_once, most=outcome.most)
+    marks, cause = swaps(observed, pods, outcome.number, at_once=at_once, most=outcome.most, back=outcome.back, old=old)
     times = renewal(observed, spec, pods, at_rest=begins == number == observed.named and not marks)
     return Course(
         number,

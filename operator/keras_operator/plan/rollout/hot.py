@@ -6,6 +6,8 @@ and the next one when it is through: a version that cannot be loaded costs no po
 one, and stops the rollout at the first.
 """
 
+from collections.abc import Mapping
+
 from keras_operator.api import DEFAULT_MAX_SWAPS, KerasModelSpec, VersionPhase
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Mark
@@ -51,16 +53,31 @@ def start(observed: Observed, number: int, *, moves: bool) -> int:
 
 
 def swaps(
-    observed: Observed, pods: tuple[Pod, ...], number: int, *, at_once: bool, most: int | None = None
+    observed: Observed,
+    pods: tuple[Pod, ...],
+    number: int,
+    *,
+    at_once: bool,
+    most: int | None = None,
+    back: frozenset[str] = frozenset(),
+    old: int = 0,
 ) -> tuple[tuple[Mark, ...], Cause | None]:
     """What to write on pods now, and why the rollout to `number` goes on no further.
 
     `at_once`: a person named the version and waits for it, or it takes the place of a bad one; each pod keeps what it
-    serves until it has the other one. `most`: this many pods get it, and only such as serve already.
+    serves until it has the other one. `most`: this many pods get it, and only such as serve already. `back`: these are
+    told `old` again, before anything else is written.
     """
     seen = {pod.identity.name: mark for pod in pods if (mark := _seen(observed, pod))}
-    under_way = [pod for pod in pods if pod.wish == number != pod.number and pod.identity.name not in seen]
-    if failing := [cause for pod in under_way if (cause := _trouble(observed, pod, number))]:
+    if back:
+        return tuple(_told(pod, old, seen) for pod in pods if pod.identity.name in back), None
+    under_way = [
+        pod
+        for pod in pods
+        if pod.identity.name not in seen
+        and (pod.wish == number != pod.number or (most is not None and pod.wish == old and pod.number == number))
+    ]
+    if failing := [cause for pod in under_way if (cause := _trouble(observed, pod, pod.wish))]:
         return tuple(seen.values()), failing[0]
     # Old pods that serve are about to be replaced by such that swap: until then nothing is changed under them.
     replacing = any(pod.ready and not pod.hot for pod in observed.serving_pods())
@@ -81,8 +98,14 @@ def swaps(
     if most is not None:
         room = most - sum(pod.wish == number for pod in pods)
         others = [pod for pod in others if pod.ready][: max(0, room)]
-    told = [Mark(pod.identity.name, pod.identity.uid, pod.number, number, pod.swaps) for pod in others]
-    return (*seen.values(), *told), None
+    return (*seen.values(), *(_told(pod, number, seen) for pod in others)), None
+
+
+def _told(pod: Pod, wanted: int, seen: Mapping[str, Mark]) -> Mark:
+    """The mark that tells a pod a version, with the label for what it was `seen` to serve."""
+    known = seen.get(pod.identity.name)
+    serves, count = (known.serves, known.swaps) if known else (pod.number, pod.swaps)
+    return Mark(pod.identity.name, pod.identity.uid, serves, wanted, count)
 
 
 def _seen(observed: Observed, pod: Pod) -> Mark | None:

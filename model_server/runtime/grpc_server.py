@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import grpc
+from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from model_server.runtime.grpc_service import ModelService, PredictionService
@@ -25,27 +26,71 @@ _HEALTH_NAMES = ("ModelService", "PredictionService")
 _LONGEST_WAIT_SECONDS = 3.0
 
 
+class _Unreadable(NamedTuple):
+    """What stands for a message that is no proto of its type."""
+
+    mistake: str
+
+
 class Arrivals(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Sees every call when it is taken."""
+    """Sees every call when it is taken.
+
+    gRPC answers INTERNAL to a message that cannot be parsed. That is the client's mistake, so it is INVALID_ARGUMENT.
+    """
 
     def __init__(self) -> None:
         self._last = 0.0
+        self._handlers: dict[str, Any] = {}
 
     async def intercept_service(
         self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
     ) -> Any:
         """Note the time and go on."""
         self._last = time.monotonic()
-        return await continuation(handler_call_details)
+        method = handler_call_details.method
+        known = self._handlers.get(method)
+        if known is not None:
+            return known
+        handler = await continuation(handler_call_details)
+        if handler is None or handler.unary_unary is None:
+            return handler
+        # Only methods that exist come here: the table cannot grow with what clients send.
+        self._handlers[method] = found = _checking(method, handler)
+        return found
 
-    async def until_quiet(self, quiet: float) -> None:
-        """Return when no call has been taken for `quiet` seconds from now on, or after a few seconds."""
-        begin = time.monotonic()
-        while (left := max(self._last, begin) + quiet - time.monotonic()) > 0:
-            rest = begin + _LONGEST_WAIT_SECONDS - time.monotonic()
-            if rest <= 0:
-                return
-            await asyncio.sleep(min(left, rest))
+    async def until_quiet(self, quiet: float, longest: float) -> None:
+        """Return when no call has been taken for `quiet` seconds, or at last after `longest` seconds.
+
+        On a machine that is too busy to let this process run, time says nothing about what has arrived: a sleep that
+        ends late does not count.
+        """
+        step, counted, punctual, begin = quiet / 20, 0.0, 0.0, time.monotonic()
+        while counted < quiet and punctual < _LONGEST_WAIT_SECONDS and time.monotonic() < begin + longest:
+            before, started = self._last, time.monotonic()
+            await asyncio.sleep(step)
+            if time.monotonic() - started < 2 * step:
+                punctual += step
+                counted += step
+            if self._last != before:
+                counted = 0.0
+
+
+def _checking(method: str, handler: Any) -> Any:
+    """The handler of a unary method, which answers messages that cannot be parsed."""
+    parse, answer = handler.request_deserializer, handler.unary_unary
+
+    def read(message: bytes) -> Any:
+        try:
+            return parse(message)
+        except DecodeError as error:
+            return _Unreadable(f"the message for {method} cannot be parsed: {error}")
+
+    async def respond(request: Any, context: Any) -> Any:
+        if isinstance(request, _Unreadable):
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.mistake)
+        return await answer(request, context)
+
+    return grpc.unary_unary_rpc_method_handler(respond, read, handler.response_serializer)
 
 
 class GrpcServer:
@@ -100,5 +145,5 @@ class GrpcServer:
         if self._health is not None:
             # Clients that watch the health go elsewhere by themselves before they are sent away.
             await self._health.enter_graceful_shutdown()
-        await self._arrivals.until_quiet(quiet)
+        await self._arrivals.until_quiet(quiet, grace / 2)
         await self._server.stop(max(0.0, end - time.monotonic()))

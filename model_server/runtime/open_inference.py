@@ -23,6 +23,7 @@ from model_server.runtime.json_values import parse_json, show
 from model_server.runtime.manager import Version
 from model_server.runtime.savedmodel import Signature, TensorSpec
 from model_server.runtime.servable import Servable
+from model_server.runtime.shapes import check_shape
 
 PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]+))?(?:/(ready|infer))?")
 _DATATYPES = {
@@ -107,6 +108,7 @@ def _tensor(entry: Mapping[str, Any]) -> tuple[str, tuple[Array, DataType]]:
     shape = _list(entry.get("shape"), f'the shape of input "{name}"')
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise invalid(f'input "{name}": a shape is a list of sizes from 0 on, found {show(shape)}')
+    check_shape(name, shape, 8)
     data = _list(entry.get("data"), f'the data of input "{name}"')
     array = decode_tensor(data, dtype)
     if array is None:

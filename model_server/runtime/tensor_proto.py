@@ -10,6 +10,7 @@ import numpy as np
 from model_server.runtime.dtypes import Array, DataType
 from model_server.runtime.errors import invalid
 from model_server.runtime.protobufs import TensorProto
+from model_server.runtime.shapes import check_shape
 
 # Which repeated field carries which type (tensor.proto).
 _FIELDS: dict[DataType, str] = {
@@ -45,6 +46,7 @@ def array_from_proto(name: str, proto: Any) -> tuple[Array, DataType]:
     shape = tuple(d.size for d in proto.tensor_shape.dim)
     if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
         raise invalid(f'input "{name}": the tensor\'s shape must be fully known')
+    check_shape(name, shape, element.itemsize)
     count = math.prod(shape)
     if proto.tensor_content and dtype is not DataType.STRING:
         wanted = count * element.itemsize

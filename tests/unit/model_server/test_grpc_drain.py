@@ -56,6 +56,12 @@ def _unread(port: int) -> int:
     )
 
 
+def _stands_still(process: Any) -> bool:
+    """Whether every thread has come to its stop: a signal takes effect only after it was sent."""
+    states = [path.read_text(encoding="ascii") for path in Path(f"/proc/{process.pid}/task").glob("*/stat")]
+    return all(state.rpartition(")")[2].split()[0] == "T" for state in states)
+
+
 def test_calls_that_have_arrived_are_answered_after_sigterm(server):
     prediction, models = protobufs.prediction_services()
     # A batch of these takes long enough for the signal to come before the last of them is answered.
@@ -80,6 +86,7 @@ def test_calls_that_wait_in_the_socket_when_sigterm_comes_are_answered(server, u
         stub = protobufs.prediction_services()[0].PredictionServiceStub(channel)
         stub.Predict(request, timeout=60)
         server.process.send_signal(signal.SIGSTOP)
+        until(lambda: _stands_still(server.process), "the server reads nothing any more")
         calls = [stub.Predict.future(request, timeout=120) for _ in range(CALLS)]
         until(lambda: _unread(server.grpc_port) >= CALLS * size, "all calls wait in the server's socket")
         server.process.send_signal(signal.SIGTERM)

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
 import os
 import random
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.message import DecodeError
 
 from model_server.runtime import protobufs
 
 # `make fuzz` sends 10,000 each.
 _CASES = int(os.environ.get("FUZZED_REQUESTS", "700"))
+# After so many requests of one kind the server holds what it needs for them.
+_WARM = 100
 _GROWTH_BYTES = 64 * 1024 * 1024
-_CLIENTS_MISTAKES = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE"}
+_CLIENTS_MISTAKES = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED"}
 
 
 def _mutated(seed: bytes, dice: random.Random) -> bytes:
@@ -45,39 +48,63 @@ def _resident(server: Any) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.fixture
+def grown(server) -> Iterator[Any]:
+    """`grown()` notes the server's memory, once it is warm; at the end it must hold hardly more."""
+    warm: list[int] = []
+    yield lambda: warm.append(_resident(server))
+    assert _resident(server) - warm[0] < _GROWTH_BYTES
+    assert server.process.poll() is None
+
+
 _JSON: dict[str, Any] = {
-    "kinds:predict": {"instances": [{"a": [0.5, 1.5], "b": 1}, {"a": [2, 3], "b": 2}]},
-    "types:predict": {"signature_name": "float32_pairs", "inputs": [[1, 2.5], [-3e5, 4], [5, 6]]},
-    "types/versions/1:predict": {"signature_name": "raw", "instances": [{"b64": "YWI="}, "text"]},
-    "examples:classify": {"examples": [{"x": [1.0, 2.0], "k": 3}], "context": {"name": "a"}},
-    "examples:regress": {"signature_name": "value", "examples": [{"x": [1.0, 2.0], "k": [3]}]},
+    "/v1/models/kinds:predict": {"instances": [{"a": [0.5, 1.5], "b": 1}, {"a": [2, 3], "b": 2}]},
+    "/v1/models/types:predict": {"signature_name": "float32_pairs", "inputs": [[1, 2.5], [-3e5, 4], [5, 6]]},
+    "/v1/models/types/versions/1:predict": {"signature_name": "raw", "instances": [{"b64": "YWI="}, "text"]},
+    "/v1/models/examples:classify": {"examples": [{"x": [1.0, 2.0], "k": 3}], "context": {"name": "a"}},
+    "/v1/models/examples:regress": {"signature_name": "value", "examples": [{"x": [1.0, 2.0], "k": [3]}]},
+    "/v2/models/types/infer": {
+        "parameters": {"signature_name": "float32_matrix"},
+        "inputs": [{"name": "x", "datatype": "FP32", "shape": [2, 2], "data": [1, 2.5, -3e5, 0]}],
+    },
 }
+_PICTURES = ("image/png", "multipart/form-data; boundary=edge")
 
 
-@pytest.mark.parametrize("api", _JSON)
-def test_no_mutated_json_is_a_server_error(server, api):
+def _seed(kind: str, digits: Any) -> tuple[str, str, bytes]:
+    """Path, Content-Type and body that the server understands."""
+    if kind in _JSON:
+        return kind, "application/json", json.dumps(_JSON[kind]).encode()
+    file = base64.b64decode(str(digits[2]["files"][0]))
+    form = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n%s\r\n--edge--\r\n' % file
+    return "/v1/models/digits:predict", kind, file if kind == "image/png" else form
+
+
+_SEEDS = (*_JSON, *_PICTURES)
+
+
+@pytest.mark.parametrize("kind", _SEEDS)
+def test_no_mutated_body_is_a_server_error(server, digits, grown, kind):
     dice = random.Random(1)
-    seed = json.dumps(_JSON[api]).encode()
+    path, content_type, seed = _seed(kind, digits)
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
     statuses = set()
-    warm = 0
-    for case in range(_CASES // len(_JSON)):
-        body = _mutated(seed, dice)
-        connection.request("POST", f"/v1/models/{api}", body)
+    for case in range(_CASES // len(_SEEDS) + 1):
+        body = _mutated(seed, dice) if case else seed
+        connection.request("POST", path, body, {"Content-Type": content_type})
         answer = connection.getresponse()
         content = answer.read()
         assert answer.status in {200, 400}, (body, content)
         statuses.add(answer.status)
-        if case == 100:
-            warm = _resident(server)
+        if case == min(_WARM, _CASES // len(_SEEDS)):
+            grown()
     connection.close()
     assert statuses == {200, 400}
-    assert _resident(server) - warm < _GROWTH_BYTES
 
 
 def test_no_mutated_http_is_a_server_error(server):
     dice = random.Random(3)
-    body = json.dumps(_JSON["kinds:predict"]).encode()
+    body = json.dumps(_JSON["/v1/models/kinds:predict"]).encode()
     seed = (
         b"POST /v1/models/kinds/versions/1:predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
         b"Connection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
@@ -93,8 +120,7 @@ def test_no_mutated_http_is_a_server_error(server):
     assert server.get("/v1/models/kinds").status == 200
 
 
-def test_no_mutated_proto_is_a_server_error_unless_it_is_no_proto(server):
-    dice = random.Random(2)
+def _kinds() -> Any:
     request = protobufs.predict_pb2.PredictRequest()
     request.model_spec.name = "kinds"
     request.inputs["a"].CopyFrom(protobufs.TensorProto(dtype=1, float_val=[0.5, 1.5]))
@@ -102,21 +128,110 @@ def test_no_mutated_proto_is_a_server_error_unless_it_is_no_proto(server):
     for name, size in (("a", (1, 2)), ("b", (1,))):
         for length in size:
             request.inputs[name].tensor_shape.dim.add(size=length)
-    seed = request.SerializeToString(deterministic=True)
+    return request
+
+
+def _examples(message: Any, *specs: Any) -> Any:
+    example = message.input.example_list.examples.add()
+    example.features.feature["x"].float_list.value.extend([1.0, 2.0])
+    example.features.feature["k"].int64_list.value.append(3)
+    for spec in specs:
+        spec.name = "examples"
+    return message
+
+
+def _grpc_seeds() -> dict[str, Any]:
+    prediction, models = "/tensorflow.serving.PredictionService/", "/tensorflow.serving.ModelService/"
+    classify = protobufs.classification_pb2.ClassificationRequest()
+    regress = protobufs.regression_pb2.RegressionRequest()
+    regress.model_spec.signature_name = "value"
+    several = protobufs.inference_pb2.MultiInferenceRequest()
+    tasks = [several.tasks.add(method_name=f"tensorflow/serving/{name}") for name in ("classify", "regress")]
+    tasks[1].model_spec.signature_name = "value"
+    metadata = protobufs.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    status = protobufs.get_model_status_pb2.GetModelStatusRequest()
+    metadata.model_spec.name = status.model_spec.name = "kinds"
+    return {
+        f"{prediction}Predict": _kinds(),
+        f"{prediction}Classify": _examples(classify, classify.model_spec),
+        f"{prediction}Regress": _examples(regress, regress.model_spec),
+        f"{prediction}MultiInference": _examples(several, *(task.model_spec for task in tasks)),
+        f"{prediction}GetModelMetadata": metadata,
+        f"{models}GetModelStatus": status,
+    }
+
+
+def _answer(call: Any, body: bytes) -> tuple[str, str]:
+    try:
+        call(body, timeout=30)
+    except grpc.RpcError as error:
+        return error.code().name, error.details() or ""
+    return "OK", ""
+
+
+_METHODS = tuple(_grpc_seeds())
+
+
+@pytest.mark.parametrize("method", _METHODS)
+def test_no_mutated_message_is_a_server_error(server, grown, method):
+    dice = random.Random(2)
+    seed = _grpc_seeds()[method].SerializeToString(deterministic=True)
+    codes = set()
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        call = channel.unary_unary(method, None, None)
+        for case in range(_CASES // 2 // len(_METHODS) + 1):
+            body = _mutated(seed, dice) if case else seed
+            code, details = _answer(call, body)
+            assert code in _CLIENTS_MISTAKES, (body, code, details)
+            codes.add(code)
+            if case == min(_WARM, _CASES // 2 // len(_METHODS)):
+                grown()
+    assert {"OK", "INVALID_ARGUMENT"} <= codes
+
+
+_SIZES = (0, 0, 1, 1, 2, 3, -1, 7, 2**31 - 1, 2**31, 2**40, 2**62, 2**63 - 1, -(2**63))
+_FIELDS: dict[str, Any] = {
+    "float_val": [1.5, float("nan"), -1e38],
+    "double_val": [1e300],
+    "int_val": [1, -(2**31)],
+    "int64_val": [2**63 - 1, -1],
+    "uint32_val": [2**32 - 1],
+    "uint64_val": [2**64 - 1],
+    "half_val": [15360, -1],
+    "bool_val": [True, False],
+    "string_val": [b"", b"\xff\x00"],
+    "scomplex_val": [1.0, 2.0, 3.0],
+}
+
+
+def _strange_tensor(dice: random.Random) -> Any:
+    """A tensor that no program would send: type, shape and values have nothing to do with each other."""
+    tensor = protobufs.TensorProto()
+    tensor.dtype = dice.choice([*range(24), 101, 2**31 - 1, -1])
+    for _ in range(dice.choice([0, 1, 1, 2, 2, 3, 5, 65, 300])):
+        tensor.tensor_shape.dim.add(size=dice.choice(_SIZES) if dice.random() < 0.6 else 1)
+    tensor.tensor_shape.unknown_rank = dice.random() < 0.05
+    for name in dice.sample(list(_FIELDS), dice.choice([0, 1, 1, 2])):
+        getattr(tensor, name).extend(_FIELDS[name] * dice.randint(1, 3))
+    if dice.random() < 0.5:
+        tensor.tensor_content = dice.randbytes(dice.choice([0, 1, 4, 8, 16]))
+    return tensor
+
+
+def test_no_strange_tensor_is_a_server_error(server, grown):
+    dice = random.Random(4)
+    signatures = [f"{kind}_{shape}" for kind in ("float32", "int64", "string", "uint8") for shape in ("any", "vector")]
     codes = set()
     with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
         call = channel.unary_unary("/tensorflow.serving.PredictionService/Predict", None, None)
-        for _ in range(_CASES):
-            body = _mutated(seed, dice)
-            try:
-                call(body, timeout=30)
-                code, details = "OK", ""
-            except grpc.RpcError as error:
-                code, details = error.code().name, error.details() or ""
-            try:
-                protobufs.predict_pb2.PredictRequest.FromString(body)
-            except DecodeError:
-                continue  # gRPC itself answers these, before the service sees them
-            assert code in _CLIENTS_MISTAKES, (body, code, details)
+        for case in range(_CASES // 2):
+            request = protobufs.predict_pb2.PredictRequest()
+            request.model_spec.name = "types"
+            request.model_spec.signature_name = dice.choice(signatures)
+            request.inputs["x"].CopyFrom(_strange_tensor(dice))
+            code, details = _answer(call, request.SerializeToString())
+            assert code in _CLIENTS_MISTAKES, (request, code, details)
             codes.add(code)
+            if case == min(_WARM, _CASES // 4):
+                grown()
     assert {"OK", "INVALID_ARGUMENT"} <= codes

@@ -18,6 +18,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from model_server.runtime.grpc_service import ModelService, PredictionService
+from model_server.runtime.open_inference_grpc import OpenInferenceService
 from model_server.runtime.protobufs import prediction_services
 
 # The names that TensorFlow Serving sets; "" (the whole server) is serving from the start.
@@ -100,6 +101,7 @@ class GrpcServer:
         self,
         prediction: PredictionService,
         models: ModelService,
+        open_inference: OpenInferenceService,
         arguments: Sequence[tuple[str, int | str]],
         *,
         max_bytes: int,
@@ -120,6 +122,7 @@ class GrpcServer:
         prediction_grpc, model_grpc = prediction_services()
         prediction_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
         model_grpc.add_ModelServiceServicer_to_server(models, self._server)
+        self._server.add_generic_rpc_handlers((open_inference.handler(),))
         self._health: Any = None
         if healthcheck:
             self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing from the stubs

@@ -28,7 +28,8 @@ _STATUS_CODES: dict[int, grpc.StatusCode] = {code.value[0]: code for code in grp
 _MESSAGE_LIMIT = 1024
 
 
-async def _abort(context: Any, error: ServingError) -> NoReturn:
+async def abort(context: Any, error: ServingError) -> NoReturn:
+    """End a call with this error."""
     message = str(error)
     if len(message) > _MESSAGE_LIMIT:
         message = message[:_MESSAGE_LIMIT] + "...TRUNCATED"
@@ -37,6 +38,22 @@ async def _abort(context: Any, error: ServingError) -> NoReturn:
         context.set_trailing_metadata((("grpc-retry-pushback-ms", str(error.retry_seconds * 1000)),))
     await context.abort(_STATUS_CODES[error.code], message)
     raise error  # abort has raised already
+
+
+async def counted(
+    manager: Manager, metrics: Metrics, api: str, model: str, context: Any, answer: Callable[[], Awaitable[Any]]
+) -> Any:
+    """What `answer` gives, or its error as the call's end; counted either way."""
+    start, code = time.perf_counter(), Code.OK
+    try:
+        return await answer()
+    except ServingError as error:
+        code = error.code
+        await abort(context, error)
+    finally:
+        # Names that no model ever had are not counted apart: anybody could fill the memory with them.
+        known = model if manager.knows(model) else ""
+        metrics.request(known, api, "GRPC", code, (time.perf_counter() - start) * 1e6)
 
 
 class PredictionService:
@@ -63,7 +80,7 @@ class PredictionService:
 
         def answer() -> Awaitable[Any]:
             _need_spec(request)
-            return self._predictor.predict_proto(request, _timeout_ms(context), as_content=self._as_content)
+            return self._predictor.predict_proto(request, timeout_ms(context), as_content=self._as_content)
 
         return await self._counted("Predict", request.model_spec.name, context, answer)
 
@@ -72,7 +89,7 @@ class PredictionService:
 
         def answer() -> Awaitable[Any]:
             _need_spec(request)
-            return self._examples.proto(Method.CLASSIFY, request, _timeout_ms(context))
+            return self._examples.proto(Method.CLASSIFY, request, timeout_ms(context))
 
         return await self._counted("Classify", request.model_spec.name, context, answer)
 
@@ -81,7 +98,7 @@ class PredictionService:
 
         def answer() -> Awaitable[Any]:
             _need_spec(request)
-            return self._examples.proto(Method.REGRESS, request, _timeout_ms(context))
+            return self._examples.proto(Method.REGRESS, request, timeout_ms(context))
 
         return await self._counted("Regress", request.model_spec.name, context, answer)
 
@@ -91,22 +108,13 @@ class PredictionService:
         def answer() -> Awaitable[Any]:
             if not request.tasks:
                 raise invalid("ModelSpec has no name specified.")
-            return self._examples.multi(request, _timeout_ms(context))
+            return self._examples.multi(request, timeout_ms(context))
 
         model = request.tasks[0].model_spec.name if request.tasks else ""
         return await self._counted("MultiInference", model, context, answer)
 
     async def _counted(self, api: str, model: str, context: Any, answer: Callable[[], Awaitable[Any]]) -> Any:
-        start, code = time.perf_counter(), Code.OK
-        try:
-            return await answer()
-        except ServingError as error:
-            code = error.code
-            await _abort(context, error)
-        finally:
-            # Names that no model ever had are not counted apart: anybody could fill the memory with them.
-            known = model if self._manager.knows(model) else ""
-            self._metrics.request(known, api, "GRPC", code, (time.perf_counter() - start) * 1e6)
+        return await counted(self._manager, self._metrics, api, model, context, answer)
 
     async def GetModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
         """The signatures of a loaded version."""
@@ -123,7 +131,7 @@ class PredictionService:
             ):
                 return metadata_response(version, servable)
         except ServingError as error:
-            await _abort(context, error)
+            await abort(context, error)
 
 
 class ModelService:
@@ -142,7 +150,7 @@ class ModelService:
                 number = self._manager.number_of(request.model_spec.name, label)
             return status_response(self._manager.versions(request.model_spec.name, number))
         except ServingError as error:
-            await _abort(context, error)
+            await abort(context, error)
 
     async def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:  # noqa: N802
         """Serve other models: returns when those that are new have loaded."""
@@ -156,7 +164,7 @@ class ModelService:
             await self._source.replace(request.config)
         except ServingError as error:
             _LOG.error("ReloadConfig failed: %s", error)
-            await _abort(context, error)
+            await abort(context, error)
         response = model_management_pb2.ReloadConfigResponse()
         response.status.SetInParent()
         return response
@@ -167,6 +175,7 @@ def _need_spec(request: Any) -> None:
         raise invalid("Missing ModelSpec")
 
 
-def _timeout_ms(context: Any) -> int:
+def timeout_ms(context: Any) -> int:
+    """What the client's deadline leaves, 0 when it set none."""
     remaining = context.time_remaining()
     return 0 if remaining is None or remaining > 86400 else max(1, math.ceil(remaining * 1000))

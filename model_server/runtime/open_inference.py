@@ -1,4 +1,4 @@
-"""The Open Inference Protocol, version 2, over REST: paths, requests and answers.
+"""The Open Inference Protocol, version 2: what both transports share, and REST's paths, requests and answers.
 
 https://github.com/kserve/open-inference-protocol/blob/main/specification/protocol/inference_rest.md. Tensors are JSON:
 name, shape, datatype and data, flat in row-major order or nested.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import unquote
 
 import numpy as np
@@ -22,11 +22,12 @@ from model_server.runtime.json_mistakes import type_error
 from model_server.runtime.json_values import parse_json, show
 from model_server.runtime.manager import Version
 from model_server.runtime.savedmodel import Signature, TensorSpec
-from model_server.runtime.servable import Servable
+from model_server.runtime.servable import Servable, check_inputs, select_outputs
 from model_server.runtime.shapes import check_shape
 
-PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]+))?(?:/(ready|infer))?")
-_DATATYPES = {
+SERVER = "keras-operator"
+_PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/([0-9]+))?(?:/(ready|infer))?")
+DATATYPES = {
     DataType.BOOL: "BOOL",
     DataType.UINT8: "UINT8",
     DataType.UINT16: "UINT16",
@@ -42,7 +43,12 @@ _DATATYPES = {
     DataType.DOUBLE: "FP64",
     DataType.STRING: "BYTES",
 }
-_TYPES = {name: dtype for dtype, name in _DATATYPES.items()}
+TYPES = {name: dtype for dtype, name in DATATYPES.items()}
+
+
+_T = TypeVar("_T")
+# A request as it is run: the signature, its inputs, the outputs to compute, and what makes the answer of those.
+Decoded = tuple[Signature, Arrays, list[str], Callable[[Arrays], _T]]
 
 
 class InferRequest(NamedTuple):
@@ -54,27 +60,34 @@ class InferRequest(NamedTuple):
     outputs: list[str]
 
 
-def server_metadata(version: str) -> bytes:
+def decode_infer(request: InferRequest, servable: Servable, encode: Callable[[Signature, Arrays], _T]) -> Decoded[_T]:
+    """A parsed request for this servable; `encode` makes the answer from its outputs. Raises ServingError."""
+    signature = servable.interface.signature(request.signature_name)
+    arrays = check_inputs(signature, request.inputs)
+    outputs = select_outputs(signature, request.outputs)
+    return signature, arrays, outputs, lambda results: encode(signature, results)
+
+
+def server_metadata(version: str) -> dict[str, Any]:
     """The answer to `GET /v2`."""
-    return dump({"name": "keras-operator", "version": version, "extensions": []}, finite=True)
+    return {"name": SERVER, "version": version, "extensions": []}
 
 
-def model_metadata(version: Version, servable: Servable) -> bytes:
+def model_metadata(version: Version, servable: Servable) -> dict[str, Any]:
     """The answer to `GET /v2/models/NAME`: the default signature's tensors. Raises ServingError."""
     signature = servable.interface.signature("")
-    document = {
+    return {
         "name": version.model,
         "versions": [str(version.number)],
         "platform": "tensorflow_savedmodel",
         "inputs": [_described(spec) for spec in signature.inputs.values()],
         "outputs": [_described(spec) for spec in signature.outputs.values()],
     }
-    return dump(document, finite=True)
 
 
 def _described(spec: TensorSpec) -> dict[str, Any]:
     shape = [] if spec.shape is None else [-1 if size is None else size for size in spec.shape]
-    return {"name": spec.name, "datatype": _DATATYPES.get(spec.dtype, spec.dtype.label.upper()), "shape": shape}
+    return {"name": spec.name, "datatype": DATATYPES.get(spec.dtype, spec.dtype.label.upper()), "shape": shape}
 
 
 def parse_infer(body: bytes) -> InferRequest:
@@ -101,10 +114,7 @@ def parse_infer(body: bytes) -> InferRequest:
 
 def _tensor(entry: Mapping[str, Any]) -> tuple[str, tuple[Array, DataType]]:
     name = _text(entry.get("name"), "the name of an input")
-    datatype = _text(entry.get("datatype"), f'the datatype of input "{name}"')
-    dtype = _TYPES.get(datatype)
-    if dtype is None:
-        raise invalid(f'input "{name}": datatype {datatype} is unknown, take one of {", ".join(_TYPES)}')
+    dtype = find_datatype(name, _text(entry.get("datatype"), f'the datatype of input "{name}"'))
     shape = _list(entry.get("shape"), f'the shape of input "{name}"')
     if not all(type(size) is int and 0 <= size < 2**31 for size in shape):
         raise invalid(f'input "{name}": a shape is a list of sizes from 0 on, found {show(shape)}')
@@ -113,9 +123,30 @@ def _tensor(entry: Mapping[str, Any]) -> tuple[str, tuple[Array, DataType]]:
     array = decode_tensor(data, dtype)
     if array is None:
         raise invalid(f'input "{name}": {type_error(data, dtype)}, or it is ragged')
-    if array.size != math.prod(shape):
-        raise invalid(f'input "{name}": shape {shape} takes {math.prod(shape)} values, data has {array.size}')
-    return name, (array.reshape(shape), dtype)
+    return name, (fill_shape(name, array, shape), dtype)
+
+
+def find_datatype(name: str, datatype: str) -> DataType:
+    """The type that input `name` has by the protocol's word for it. Raises ServingError."""
+    dtype = TYPES.get(datatype)
+    if dtype is None:
+        raise invalid(f'input "{name}": datatype {datatype} is unknown, take one of {", ".join(TYPES)}')
+    return dtype
+
+
+def fill_shape(name: str, flat: Array, shape: Sequence[int]) -> Array:
+    """The values of input `name` in their shape. Raises ServingError when there are more or fewer than it takes."""
+    if flat.size != math.prod(shape):
+        raise invalid(f'input "{name}": shape {list(shape)} takes {math.prod(shape)} values, data has {flat.size}')
+    return flat.reshape(shape)
+
+
+def output_datatype(signature: Signature, name: str) -> str:
+    """The protocol's word for the type of an output. Raises ServingError for one that it does not have."""
+    dtype = signature.outputs[name].dtype
+    if dtype not in DATATYPES:
+        raise invalid(f'output "{name}" is of type {dtype.label}, which the protocol does not have')
+    return DATATYPES[dtype]
 
 
 def encode_infer(version: Version, signature: Signature, request_id: str | None, outputs: Arrays) -> bytes:
@@ -123,15 +154,14 @@ def encode_infer(version: Version, signature: Signature, request_id: str | None,
     tensors, finite = [], True
     for name, array in outputs.items():
         dtype = signature.outputs[name].dtype
-        if dtype not in _DATATYPES:
-            raise invalid(f'output "{name}" is of type {dtype.label}, which the protocol does not have')
+        datatype = output_datatype(signature, name)
         flat = np.ascontiguousarray(float32_from(array, dtype)).reshape(-1)
         data: Any = flat
         if dtype is DataType.STRING:
             data = [item.decode("utf-8", "replace") for item in flat.tolist()]
         elif flat.dtype.kind == "f":
             finite = finite and bool(np.isfinite(flat).all())
-        tensors.append({"name": name, "datatype": _DATATYPES[dtype], "shape": list(array.shape), "data": data})
+        tensors.append({"name": name, "datatype": datatype, "shape": list(array.shape), "data": data})
     document: dict[str, Any] = {"model_name": version.model, "model_version": str(version.number), "outputs": tensors}
     if request_id is not None:
         document["id"] = request_id
@@ -148,7 +178,7 @@ class Route(NamedTuple):
 
 def find_route(path: str) -> Route | None:
     """The parts of a path below `/v2/models`, None for another."""
-    match = PATH.fullmatch(path)
+    match = _PATH.fullmatch(path)
     return None if match is None else Route(unquote(match[1]), match[2], match[3] or "")
 
 

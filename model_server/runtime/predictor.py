@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Arrays, Batcher, is_batchable
@@ -16,7 +16,7 @@ from model_server.runtime.images import Pictures, encode_classes, need_picture_s
 from model_server.runtime.json_codec import Form, decode_inputs, encode_outputs, parse_predict
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
-from model_server.runtime.open_inference import encode_infer, parse_infer
+from model_server.runtime.open_inference import Decoded, decode_infer, encode_infer, parse_infer
 from model_server.runtime.protobufs import predict_pb2
 from model_server.runtime.savedmodel import DEFAULT_SIGNATURE, Signature
 from model_server.runtime.servable import Servable, check_inputs, select_outputs
@@ -62,20 +62,36 @@ class Predictor:
                 return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
 
     async def infer(self, model: str, number: int | None, body: bytes, timeout_ms: int) -> bytes:
-        """The answer to an infer request of the Open Inference Protocol. Raises ServingError."""
-        with self._manager.lend(model, number) as (version, servable):
+        """The answer to an infer request of the Open Inference Protocol over REST. Raises ServingError."""
 
-            def decode() -> tuple[Signature, Arrays, list[str], tuple[Signature, str | None]]:
-                request = parse_infer(body)
-                signature = servable.interface.signature(request.signature_name)
-                arrays = check_inputs(signature, request.inputs)
-                return signature, arrays, select_outputs(signature, request.outputs), (signature, request.id)
+        def decode(version: Version, servable: Servable) -> Decoded[bytes]:
+            request = parse_infer(body)
+            return decode_infer(request, servable, lambda *found: encode_infer(version, found[0], request.id, found[1]))
 
-            def encode(outputs: Arrays, context: tuple[Signature, str | None]) -> bytes:
-                return encode_infer(version, *context, outputs)
+        return await self.answer(model, number, None, decode, timeout_ms)
 
+    async def answer(
+        self,
+        model: str,
+        number: int | None,
+        label: str | None,
+        decode: Callable[[Version, Servable], Decoded[_T]],
+        timeout_ms: int,
+    ) -> _T:
+        """The answer to a request of any form; `timeout_ms` 0 waits for ever. Raises ServingError.
+
+        `decode`, in a worker thread, reads the request, and says by what its answer is made.
+        """
+        with self._manager.lend(model, number, label) as (version, servable):
             async with deadline(timeout_ms):
-                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
+                return await self.run(
+                    version,
+                    servable,
+                    "Predict",
+                    lambda: decode(version, servable),
+                    lambda outputs, encode: cast("_T", encode(outputs)),
+                    timeout_ms,
+                )
 
     async def predict_pictures(
         self, model: str, number: int | None, label: str | None, pictures: Pictures, timeout_ms: int

@@ -15,6 +15,7 @@ from model_server.runtime.errors import HTTP_STATUS, Code, OverloadedError, Serv
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.images import picture_signature, read_pictures
 from model_server.runtime.inference import Method
+from model_server.runtime.json_codec import dump
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.open_inference import find_route, model_metadata, server_metadata
@@ -35,7 +36,7 @@ _CORS = (
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
 _INT64_MAX = 2**63 - 1
-_VERSION = importlib.metadata.version("keras-operator")
+VERSION = importlib.metadata.version("keras-operator")
 _METHODS = {"classify": Method.CLASSIFY, "regress": Method.REGRESS}
 
 
@@ -76,7 +77,7 @@ class RestApi:
         if request.path == "/" and request.method in {"GET", "HEAD"}:
             return page(name for name, servable in self._manager.serving() if picture_signature(servable.interface))
         if request.path == "/openapi.json" and request.method == "GET":
-            return Response(200, describe(self._manager.serving(), _VERSION), headers=self._headers)
+            return Response(200, describe(self._manager.serving(), VERSION), headers=self._headers)
         if request.path.startswith("/v2"):
             return await self._open_inference(request)
         if not request.path.lower().startswith("/v1/"):
@@ -110,7 +111,7 @@ class RestApi:
         try:
             match request.method, request.path:
                 case "GET", "/v2":
-                    body = server_metadata(_VERSION)
+                    body = dump(server_metadata(VERSION), finite=True)
                 case "GET", "/v2/health/live":
                     body = b'{"live":true}'
                 case "GET", "/v2/health/ready":
@@ -121,8 +122,8 @@ class RestApi:
                     body = await self._predictor.infer(model, _number(route.number), request.body, self._timeout_ms)
                 case "GET", _ if route is not None and route.verb != "infer":
                     with self._manager.lend(route.model, _number(route.number)) as (version, servable):
-                        ready_body = b'{"name":%s,"ready":true}' % orjson.dumps(route.model)
-                        body = ready_body if route.verb else model_metadata(version, servable)
+                        ready_model = {"name": route.model, "ready": True}
+                        body = dump(ready_model if route.verb else model_metadata(version, servable), finite=True)
                 case _:
                     raise invalid(f"Malformed request: {request.method} {request.path}")
         except ServingError as error:

@@ -20,9 +20,10 @@ from model_server.runtime.grpc_service import ModelService, PredictionService
 from model_server.runtime.manager import Manager, RetryPolicy
 from model_server.runtime.model_config import single_model
 from model_server.runtime.monitoring import DEFAULT_PATH, Metrics
+from model_server.runtime.open_inference_grpc import OpenInferenceService
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.protobufs import configuration_message, read_text_proto
-from model_server.runtime.rest import RestApi, error_response
+from model_server.runtime.rest import VERSION, RestApi, error_response
 from model_server.runtime.servable import LoadOptions, Servable
 from model_server.runtime.source import ModelSource
 from model_server.runtime.ssl_config import read_credentials
@@ -63,6 +64,7 @@ class ModelServer:
         self._prediction = PredictionService(
             self._manager, predictor, examples, self._metrics, as_content=flags.enable_serialization_as_tensor_content
         )
+        self._open_inference = OpenInferenceService(self._manager, predictor, self._metrics, VERSION)
         self._credentials = read_credentials(Path(flags.ssl_config_file)) if flags.ssl_config_file else None
         from_file = bool(flags.model_config_file)
         self._source = ModelSource(
@@ -114,6 +116,7 @@ class ModelServer:
         grpc_server = GrpcServer(
             self._prediction,
             ModelService(self._manager, self._source),
+            self._open_inference,
             flags.channel_arguments(),
             max_bytes=flags.max_request_bytes or -1,
             healthcheck=flags.enable_grpc_healthcheck_service,

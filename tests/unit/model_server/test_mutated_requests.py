@@ -17,6 +17,7 @@ import grpc
 import pytest
 
 from model_server.runtime import protobufs
+from model_server.runtime.open_inference_proto import SERVICE, message
 
 # `make fuzz` sends 10,000 each.
 _CASES = int(os.environ.get("FUZZED_REQUESTS", "700"))
@@ -151,8 +152,12 @@ def _grpc_seeds() -> dict[str, Any]:
     metadata = protobufs.get_model_metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
     status = protobufs.get_model_status_pb2.GetModelStatusRequest()
     metadata.model_spec.name = status.model_spec.name = "kinds"
+    infer = message("ModelInferRequest")(model_name="types", raw_input_contents=[b"\0\0\x80\x3f" * 2])
+    infer.parameters["signature_name"].string_param = "float32_matrix"
+    infer.inputs.add(name="x", datatype="FP32", shape=[2, 1])
     return {
         f"{prediction}Predict": _kinds(),
+        f"/{SERVICE}/ModelInfer": infer,
         f"{prediction}Classify": _examples(classify, classify.model_spec),
         f"{prediction}Regress": _examples(regress, regress.model_spec),
         f"{prediction}MultiInference": _examples(several, *(task.model_spec for task in tasks)),

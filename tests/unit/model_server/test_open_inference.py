@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_server.runtime.open_inference import _DATATYPES
+from model_server.runtime.open_inference import DATATYPES
 
 
 def _infer(server: Any, model: str, *inputs: Any, **more: Any) -> Any:
@@ -37,7 +37,7 @@ def test_a_model_answers_and_repeats_the_callers_id(server, digits):
 _VALUES: dict[str, Any] = {"BOOL": True, "BYTES": "naïve", "FP16": 0.5, "BF16": -2.0, "FP32": 0.1, "FP64": 1e300}
 
 
-@pytest.mark.parametrize(("dtype", "name"), list(_DATATYPES.items()))
+@pytest.mark.parametrize(("dtype", "name"), list(DATATYPES.items()))
 def test_every_datatype_comes_back_as_it_went(server, dtype, name):
     value = _VALUES.get(name, 7)
     label = {"float": "float32", "double": "float64", "half": "float16"}.get(dtype.label, dtype.label)

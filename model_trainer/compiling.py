@@ -7,6 +7,7 @@ from typing import Any
 import keras
 from keras_operator.api import Loss, Training
 
+from model_trainer.measures import measures_of
 from model_trainer.optimizer import optimizer_of
 
 _SMOOTHING = {
@@ -23,6 +24,6 @@ def compile_for(training: Training, model: Any, steps: int) -> None:
     model.compile(
         optimizer=optimizer_of(training.optimizer, steps),
         loss=loss,
-        metrics=["accuracy"],
+        metrics=["accuracy", *measures_of(training.metrics)],
         jit_compile="auto" if training.jit_compile is None else training.jit_compile,
     )

@@ -42,7 +42,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     """metrics.json: what is known of a finished training. It is written last, so where it is, everything is.
 
     Attributes:
-        metrics: see EvaluationRecord.metrics; and val_accuracy and val_loss on the validation part.
+        metrics: see EvaluationRecord.metrics; and those of Keras on the validation part, as val_accuracy, val_loss …
         classes: names in the order of the model's outputs.
         image_size: height and width in pixels; None: it learned from a table.
         color_mode: "rgb" or "grayscale"; None as well.

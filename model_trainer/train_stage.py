@@ -18,7 +18,7 @@ from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
 from model_trainer.data.reading import places_of, read_data
 from model_trainer.data.split import Indices, Split
-from model_trainer.evaluation.answers import ask
+from model_trainer.evaluation.answers import Answers, ask
 from model_trainer.evaluation.record import evaluation_of
 from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
@@ -103,9 +103,9 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     board.happened("trained")
 
     board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} {things} that were held out")
-    test = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size)
+    test = ask(model, dataset, split.test, training)
     evaluation = evaluation_of(test, dataset.classes, training.seed)
-    validation = ask(model, dataset, split.validation, loss=training.loss, batch_size=training.batch_size)
+    validation = ask(model, dataset, split.validation, training)
     comparison = measure_serving(spec.serving, folder, dataset, split, training, context) if spec.serving else None
     board.happened("evaluated")
 
@@ -144,7 +144,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     record = Record(
         comparison=comparison,
         lineage=lineage,
-        metrics=finite({**evaluation.metrics, "val_accuracy": validation.accuracy, "val_loss": validation.loss}),
+        metrics=finite({**evaluation.metrics, **_of_validation(validation)}),
         classes=dataset.classes,
         image_size=None if isinstance(dataset, Table) else training.data.image_size,
         color_mode=None if isinstance(dataset, Table) else training.data.color_mode.value,
@@ -181,6 +181,11 @@ def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callabl
         )
 
     return tell
+
+
+def _of_validation(answers: Answers) -> dict[str, float]:
+    measured = {"accuracy": answers.accuracy, "loss": answers.loss, **answers.measured}
+    return {f"val_{name}": value for name, value in measured.items()}
 
 
 def _split_of(dataset: AnyDataset, split: Split) -> dict[str, list[dict[str, str]]]:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras_operator.api import Loss
+from keras_operator.api import Loss, Training
 
 from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.data.dataset import Labels
 from model_trainer.data.pipeline import encode
 from model_trainer.data.split import Indices
+from model_trainer.measures import measures_of
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
@@ -30,6 +32,7 @@ class Answers:
         rank: how many classes come before the image's own, by probability and then by number; 0 for a hit.
         confidence: the highest probability.
         losses: the loss.
+        measured: what Keras' metrics measured of the whole part, by their names.
     """
 
     classes: int
@@ -38,6 +41,7 @@ class Answers:
     rank: Integers
     confidence: Floats
     losses: Floats
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def hits(self) -> npt.NDArray[np.bool_]:
@@ -66,24 +70,26 @@ class Answers:
         return counts.reshape(self.classes, self.classes)
 
 
-def ask(
-    model: Any, dataset: AnyDataset, part: Indices, *, loss: Loss, batch_size: int, served: bool = False
-) -> Answers:
+def ask(model: Any, dataset: AnyDataset, part: Indices, training: Training, *, served: bool = False) -> Answers:
     """Run the images or rows of `part` through the model, a batch at a time.
 
     `served` says that the model is one that was kept, which takes the raw columns of a table.
     """
-    classes = len(dataset.classes)
+    classes, loss, batch_size = len(dataset.classes), training.loss, training.batch_size
     measure = keras.losses.get(str(loss))
+    measures = measures_of(training.metrics)
     labels_of_part = dataset.labels(part)
     told = []
     batches = batches_of(dataset, part, batch_size=batch_size, raw=served)
     for inputs, labels in batches.dataset(classes, Loss.SPARSE_CATEGORICAL_CROSSENTROPY):
         probabilities = np.asarray(model.predict_on_batch(inputs))
         losses = np.asarray(measure(encode(labels, classes, loss), probabilities), dtype=np.float64)
+        for each in measures:
+            each.update_state(encode(labels, classes, Loss.CATEGORICAL_CROSSENTROPY), probabilities)
         told.append((*_ranked(probabilities, labels.numpy()), losses))
     predicted, rank, confidence, losses = (np.concatenate(column) for column in zip(*told, strict=True))
-    return Answers(classes, labels_of_part, predicted, rank, confidence, losses)
+    measured = {each.name: float(each.result()) for each in measures}
+    return Answers(classes, labels_of_part, predicted, rank, confidence, losses, measured)
 
 
 def _ranked(probabilities: npt.NDArray[Any], labels: Labels) -> tuple[Integers, Integers, Floats]:

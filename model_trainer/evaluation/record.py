@@ -26,6 +26,7 @@ class EvaluationRecord(msgspec.Struct, frozen=True, rename="camel"):
         calibration: expected calibration error with its bins.
         per_class: precision, recall and F1 of each class.
         confusion_matrix: [i][j] counts the images of class i that were taken for class j, in the order of `per_class`.
+        measured: the metrics of Keras that the training asked for.
     """
 
     accuracy: float
@@ -37,6 +38,7 @@ class EvaluationRecord(msgspec.Struct, frozen=True, rename="camel"):
     calibration: Calibration
     per_class: tuple[ClassScore, ...]
     confusion_matrix: list[list[int]]
+    measured: dict[str, float] = {}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -48,6 +50,7 @@ class EvaluationRecord(msgspec.Struct, frozen=True, rename="camel"):
             "macro_f1": self.macro_f1,
             "ece": self.calibration.ece,
             "loss": self.loss,
+            **self.measured,
         }
         return {name: value for name, value in measured.items() if value is not None}
 
@@ -65,4 +68,5 @@ def evaluation_of(answers: Answers, classes: tuple[str, ...], seed: int) -> Eval
         calibration=calibration(answers),
         per_class=class_scores(confusion, classes),
         confusion_matrix=confusion.tolist(),
+        measured=dict(answers.measured),
     )

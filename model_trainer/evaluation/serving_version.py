@@ -58,7 +58,7 @@ def measure_serving(
         return Comparison(version=number, problem=f"its model.keras cannot be loaded ({type(error).__name__})")
     finally:
         path.unlink()
-    answers = ask(model, dataset, split.test, loss=training.loss, batch_size=training.batch_size, served=True)
+    answers = ask(model, dataset, split.test, training, served=True)
     metrics = finite(evaluation_of(answers, dataset.classes, training.seed).metrics)
     return Comparison(version=number, metrics=metrics)
 

@@ -177,6 +177,10 @@ def _figures(evaluation: EvaluationRecord, things: str) -> tuple[Figure, ...]:
         Figure("calibration error", f"{evaluation.calibration.ece:.3f}", "how far confidence is from being right"),
         Figure("loss", f"{evaluation.loss:.4g}", f"mean over the test {things}"),
     ]
+    figures += [
+        Figure(name.replace("_", " "), f"{value:.4g}", "Keras' metric of this name")
+        for name, value in evaluation.measured.items()
+    ]
     return tuple(figures)
 
 

@@ -296,6 +296,8 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             gate.pop("class", None)
             if gate["metric"] in {"precision", "recall", "f1"}:
                 gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
+            elif rng.random() < 0.5:
+                gate["metric"] = "accuracy"
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
 
 
@@ -352,6 +354,10 @@ def _mend_network(training: dict[str, Json], rng: random.Random) -> None:
         training["optimizer"] = kept | own | ({"schedule": schedule} if "schedule" in optimizer else {})
         if "schedule" in optimizer:
             training.pop("reduceOnPlateau", None)
+    if "metrics" in training:
+        training.pop("loss", None)
+        some = [{"name": "auc", "curve": "PR"}, {"name": "f1_score", "average": "micro"}, {"name": "precision"}]
+        training["metrics"] = rng.sample(some, rng.randint(0, 3))
     if "builder" in training:
         training.pop("architecture", None)
         place = rng.choice(["configMapKeyRef", "uri"])

@@ -16,6 +16,7 @@ from .initial_weights import InitialWeights
 from .judging import Verdict, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
+from .metrics import Average, Curve, MetricName, TrainingMetric
 from .optimizer import Optimizer, OptimizerName
 from .precision import MixedPrecision
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
@@ -61,6 +62,7 @@ __all__ = [
     "ArchitectureName",
     "Augmentation",
     "Autoscaling",
+    "Average",
     "Batching",
     "Builder",
     "Canary",
@@ -75,6 +77,7 @@ __all__ = [
     "ConditionType",
     "ConfigMapKey",
     "Credentials",
+    "Curve",
     "Data",
     "DataFormat",
     "EarlyStopping",
@@ -94,6 +97,7 @@ __all__ = [
     "Labels",
     "Loss",
     "Metric",
+    "MetricName",
     "MixedPrecision",
     "Monitor",
     "Optimizer",
@@ -130,6 +134,7 @@ __all__ = [
     "Toleration",
     "TolerationOperator",
     "Training",
+    "TrainingMetric",
     "Verdict",
     "VersionComparison",
     "VersionPhase",

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
+from .metrics import FRACTIONS, MORE_IS_BETTER, MetricName
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -29,15 +30,45 @@ class Metric(StrEnum):
     SIZE_MB = "size_mb"
     VAL_ACCURACY = "val_accuracy"
     VAL_LOSS = "val_loss"
+    # By training.metrics alone; precision and recall are of one class here.
+    AUC = "auc"
+    CATEGORICAL_CROSSENTROPY = "categorical_crossentropy"
+    CATEGORICAL_HINGE = "categorical_hinge"
+    COSINE_SIMILARITY = "cosine_similarity"
+    F1_SCORE = "f1_score"
+    F_BETA_SCORE = "f_beta_score"
+    FALSE_NEGATIVES = "false_negatives"
+    FALSE_POSITIVES = "false_positives"
+    KL_DIVERGENCE = "kl_divergence"
+    MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
+    MEAN_SQUARED_ERROR = "mean_squared_error"
+    POISSON = "poisson"
+    PRECISION_AT_RECALL = "precision_at_recall"
+    RECALL_AT_PRECISION = "recall_at_precision"
+    ROOT_MEAN_SQUARED_ERROR = "root_mean_squared_error"
+    SENSITIVITY_AT_SPECIFICITY = "sensitivity_at_specificity"
+    SPECIFICITY_AT_SENSITIVITY = "specificity_at_sensitivity"
+    TOP_K_CATEGORICAL_ACCURACY = "top_k_categorical_accuracy"
+    TRUE_NEGATIVES = "true_negatives"
+    TRUE_POSITIVES = "true_positives"
 
 
 OF_CLASS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.F1})
 """Metrics of one class."""
 OF_SERVABLE = frozenset({Metric.LATENCY_MS, Metric.SIZE_MB})
 """Metrics of the exported model."""
-_NO_FRACTIONS = (Metric.LOSS, Metric.VAL_LOSS, *sorted(OF_SERVABLE))
+OF_KERAS = tuple(Metric(name) for name in MetricName if Metric(name) not in OF_CLASS)
+"""Metrics that are measured where training.metrics asks for them."""
+_NO_FRACTIONS = (
+    Metric.LOSS,
+    Metric.VAL_LOSS,
+    *sorted(OF_SERVABLE),
+    *(metric for metric in OF_KERAS if MetricName(metric) not in FRACTIONS),
+)
 _FRACTIONS = tuple(metric for metric in Metric if metric not in _NO_FRACTIONS)
-_LESS_IS_BETTER = frozenset({Metric.ECE, Metric.LOSS})
+_LESS_IS_BETTER = frozenset(
+    {Metric.ECE, Metric.LOSS, *(metric for metric in OF_KERAS if MetricName(metric) not in MORE_IS_BETTER)}
+)
 # What both versions are measured by on the same test images.
 _COMPARABLE = (
     Metric.ACCURACY,
@@ -46,6 +77,7 @@ _COMPARABLE = (
     Metric.MACRO_F1,
     Metric.ECE,
     Metric.LOSS,
+    *OF_KERAS,
 )
 # A Job's answer has 4,000 bytes, and a class's name up to 256.
 _MOST_OF_CLASSES = 8
@@ -68,8 +100,9 @@ class Gate(Written, frozen=True, kw_only=True):
                 "interval), top_5_accuracy (with six classes or more), macro_f1 (the mean F1 of the classes), ece (the "
                 "expected calibration error) and loss; precision, recall and f1 of one class. Of the servable: "
                 "latency_ms (the median milliseconds for one image, where it is exported) and size_mb (megabytes of "
-                "its files). On the validation images: val_accuracy and val_loss. All but losses, milliseconds and "
-                "megabytes are fractions."
+                "its files). On the validation images: val_accuracy and val_loss. All these but losses, milliseconds "
+                "and megabytes are fractions. The others are metrics of Keras on the test images, which "
+                "training.metrics must name."
             ),
             examples=["accuracy"],
         ),
@@ -165,7 +198,8 @@ class Gate(Written, frozen=True, kw_only=True):
             cel=f"!has(self.maxDropFromServing) || self.metric in {_names(_COMPARABLE)}",
             message=(
                 "maxDropFromServing goes with what both versions are measured by on the same test images: accuracy, "
-                "accuracy_low, top_5_accuracy, macro_f1, ece or loss; write min or max for this metric"
+                "accuracy_low, top_5_accuracy, macro_f1, ece, loss or one of training.metrics; write min or max for "
+                "this metric"
             ),
             holds=lambda gate: gate.max_drop_from_serving is None or gate.metric in _COMPARABLE,
         ),

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from .evaluation import Evaluation
+from .evaluation import OF_KERAS, Evaluation
 from .rules import Rule
 from .serving import Serving
 from .source import Source
@@ -16,6 +16,11 @@ from .wire import Written
 
 def _as_folder(uri: str) -> str:
     return uri.removesuffix("/") + "/"
+
+
+def _gates_are_measured(spec: "KerasModelSpec") -> bool:
+    measured = {str(metric.name) for metric in spec.training.metrics} if spec.training else set()
+    return all(gate.metric not in OF_KERAS or str(gate.metric) in measured for gate in spec.evaluation.gates)
 
 
 def _not_in_the_store(name: str, written: str) -> tuple[Rule, Rule]:
@@ -165,6 +170,19 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             ),
             holds=lambda spec: spec.source is None or not spec.shows_trainings,
             field=".tensorboard",
+        ),
+        Rule(
+            cel=(
+                "!has(self.training) || !has(self.evaluation) || !has(self.evaluation.gates) || "
+                f"self.evaluation.gates.all(gate, !(gate.metric in {[str(metric) for metric in OF_KERAS]}) || "
+                "has(self.training.metrics) && self.training.metrics.exists(one, one.name == gate.metric))"
+            ),
+            message=(
+                "a gate asks for a metric of Keras that nothing measures: name it in training.metrics too, such as "
+                "metrics: [{name: auc}]"
+            ),
+            holds=lambda spec: spec.training is None or _gates_are_measured(spec),
+            field=".evaluation.gates",
         ),
         Rule(
             cel="!has(self.training) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"

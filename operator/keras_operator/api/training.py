@@ -12,10 +12,11 @@ from .builder import Builder
 from .course import RULES_OF_COURSE, Checkpoint, EarlyStopping, ReduceOnPlateau, StopAt
 from .data import Data
 from .initial_weights import InitialWeights
+from .metrics import EACH_ONCE, OF_ONE_HOT, TrainingMetric
 from .optimizer import Optimizer
 from .precision import MixedPrecision
 from .resources import Resources
-from .rules import Rule
+from .rules import Rule, ruled
 from .scheduling import (
     GPUS_ARE_WRITTEN_ONCE,
     GpusPerWorker,
@@ -236,6 +237,19 @@ class Training(Written, frozen=True, kw_only=True):
             examples=[0.1],
         ),
     ] = 0.0
+    metrics: Annotated[
+        tuple[TrainingMetric, ...],
+        Meta(
+            max_length=8,
+            description=(
+                "Metrics of Keras to measure beside accuracy and loss: after each epoch, and on the test images of the "
+                "finished version, where gates can ask for them by name; precision and recall in a gate are of one "
+                "class. Left out: none."
+            ),
+            examples=[[{"name": "auc"}, {"name": "top_k_categorical_accuracy", "k": 3}]],
+            extra=ruled(EACH_ONCE),
+        ),
+    ] = ()
     jit_compile: (
         Annotated[
             bool,
@@ -376,6 +390,7 @@ class Training(Written, frozen=True, kw_only=True):
         *RULES_OF_TRAINING,
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
+        OF_ONE_HOT,
         Rule(
             cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || "
             "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy']",

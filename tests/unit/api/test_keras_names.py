@@ -1,18 +1,22 @@
 """The names that the API offers are the names that Keras has."""
 
 import inspect
+import re
 
 import msgspec
 import pytest
 from keras_operator.api import (
     ArchitectureName,
     Loss,
+    MetricName,
     MixedPrecision,
     Optimizer,
     OptimizerName,
     ScheduleName,
+    TrainingMetric,
     smallest_image,
 )
+from keras_operator.api import metrics as of_metrics
 from keras_operator.api.optimizer import TAKERS
 from keras_operator.api.schedule import SHAPES
 
@@ -71,6 +75,41 @@ def test_every_schedule_of_keras_is_offered_with_its_parameters(keras):
 def test_every_loss_is_one_of_keras(keras):
     for loss in Loss:
         assert callable(keras.losses.get(str(loss)))
+
+
+# Metrics that tell nothing more of one class an image: what they are of, or what has the same number.
+NO_METRICS = {
+    "Mean Sum Metric MeanMetricWrapper": "parts of metrics",
+    "Accuracy CategoricalAccuracy SparseCategoricalAccuracy": "accuracy, which is always measured",
+    "SparseTopKCategoricalAccuracy": "top_k_categorical_accuracy",
+    "SparseCategoricalCrossentropy": "categorical_crossentropy",
+    "BinaryAccuracy BinaryCrossentropy Hinge SquaredHinge": "answers of yes and no",
+    "IoU BinaryIoU MeanIoU OneHotIoU OneHotMeanIoU": "pixels",
+    "ConcordanceCorrelation LogCoshError MeanAbsolutePercentageError MeanSquaredLogarithmicError PearsonCorrelation "
+    "R2Score": "numbers that are no classes",
+}
+
+
+def test_every_metric_of_keras_for_classes_is_offered(keras):
+    there = classes_of(keras.metrics).keys() - {name for names in NO_METRICS for name in names.split()}
+    snake_case = {re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower() for name in there}
+
+    assert {str(name) for name in MetricName} == snake_case
+    by_name = vars(inspect.getmodule(keras.metrics.get))["ALL_OBJECTS_DICT"]
+    assert {str(name) for name in MetricName} <= by_name.keys(), "what keras.metrics.get takes"
+
+
+def test_every_parameter_of_a_metric_is_offered_where_keras_takes_it(keras):
+    by_name = {name.lower(): each for name, each in classes_of(keras.metrics).items()}
+    takers = {name: inspect.signature(by_name[name.replace("_", "")]).parameters for name in MetricName}
+    for field in msgspec.structs.fields(TrainingMetric):
+        if field.name == "name":
+            continue
+        ours = {field.name, "thresholds"} if field.name == "threshold" else {field.name}
+        taken = {name for name in MetricName if ours & takers[name].keys()}
+        # A list of thresholds gives the area its points, of which there is a number.
+        assert taken - {MetricName.AUC} == set(of_metrics.TAKERS[field.name]) - {MetricName.AUC}, field.name
+    assert {"curve", "multi_label", "num_thresholds"} <= takers[MetricName.AUC].keys()
 
 
 def test_every_mixed_policy_is_one_of_keras(keras):

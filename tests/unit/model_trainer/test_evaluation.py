@@ -6,14 +6,17 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_operator.api import Loss
+from keras_operator.api import Average, Data, Loss, MetricName, Training, TrainingMetric
 from scipy.stats import bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
     accuracy_score,
     confusion_matrix,
     f1_score,
+    fbeta_score,
     precision_recall_fscore_support,
+    precision_score,
+    roc_auc_score,
     top_k_accuracy_score,
 )
 
@@ -59,8 +62,12 @@ def dataset(true: Any) -> Dataset:
     return Dataset(CLASSES, pixels, examples, (), {})
 
 
-def asked(true: Any, probabilities: Any, loss: Loss = Loss.CATEGORICAL_CROSSENTROPY) -> Answers:
-    return ask(Fixed(probabilities), dataset(true), np.arange(IMAGES), loss=loss, batch_size=32)
+def training(**fields: Any) -> Training:
+    return Training(data=Data(uri="s3://datasets/letters"), **fields)
+
+
+def asked(true: Any, probabilities: Any, loss: Loss = Loss.CATEGORICAL_CROSSENTROPY, **fields: Any) -> Answers:
+    return ask(Fixed(probabilities), dataset(true), np.arange(IMAGES), training(loss=loss, **fields))
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +82,8 @@ def record(answers: Answers) -> EvaluationRecord:
 
 def test_only_the_part_is_asked(true: Any, probabilities: Any):
     part = np.arange(20, 200, 3)
-    answers = ask(Fixed(probabilities), dataset(true), part, loss=Loss.SPARSE_CATEGORICAL_CROSSENTROPY, batch_size=16)
+    wanted = training(loss=Loss.SPARSE_CATEGORICAL_CROSSENTROPY, batch_size=16)
+    answers = ask(Fixed(probabilities), dataset(true), part, wanted)
     assert answers.labels.tolist() == true[part].tolist()
     assert answers.predicted.tolist() == probabilities[part].argmax(axis=1).tolist()
 
@@ -85,6 +93,29 @@ def test_accuracy_and_confusion_are_scikit_learn_s(record: EvaluationRecord, tru
     assert record.accuracy == pytest.approx(accuracy_score(true, predicted))
     assert record.confusion_matrix == confusion_matrix(true, predicted, labels=range(7)).tolist()
     assert record.images == IMAGES
+
+
+def test_metrics_of_keras_are_scikit_learn_s(true: Any, probabilities: Any):
+    wanted = (
+        TrainingMetric(name=MetricName.F1_SCORE),
+        TrainingMetric(name=MetricName.F_BETA_SCORE, beta=2.0, average=Average.WEIGHTED),
+        TrainingMetric(name=MetricName.TOP_K_CATEGORICAL_ACCURACY, k=3),
+        TrainingMetric(name=MetricName.AUC, multi_label=True, num_thresholds=2000),
+        TrainingMetric(name=MetricName.PRECISION, threshold=0.7),
+    )
+    record = evaluation_of(asked(true, probabilities, metrics=wanted), CLASSES, seed=1)
+    predicted, sure = probabilities.argmax(axis=1), probabilities > 0.7
+    one_hot = np.eye(len(CLASSES))[true]
+    # Of a class without images there is no area; Keras calls it 0.
+    areas = [roc_auc_score(one_hot[:, i], probabilities[:, i]) for i in range(len(CLASSES) - 1)]
+    assert record.measured == {
+        "f1_score": pytest.approx(f1_score(true, predicted, labels=range(7), average="macro", zero_division=0)),
+        "f_beta_score": pytest.approx(fbeta_score(true, predicted, beta=2, average="weighted"), abs=1e-6),
+        "top_k_categorical_accuracy": pytest.approx(top_k_accuracy_score(true, probabilities, k=3, labels=range(7))),
+        "auc": pytest.approx(sum(areas) / len(CLASSES), abs=1e-3),
+        "precision": pytest.approx(precision_score(one_hot, sure, average="micro")),
+    }
+    assert record.measured.items() <= record.metrics.items()
 
 
 def test_top_5_is_scikit_learn_s(record: EvaluationRecord, true: Any, probabilities: Any):

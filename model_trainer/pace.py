@@ -13,12 +13,16 @@ SECONDS_BETWEEN_UPDATES = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Where training is: epochs done, part of the present epoch that is done, metrics so far, seconds left or None."""
+    """Where training is: epochs done, part of the present epoch that is done, metrics so far, seconds left or None.
+
+    `phase` is what the phase is called, empty where there is only one.
+    """
 
     epoch: int
     part: float
     metrics: dict[str, float]
     seconds_left: float | None
+    phase: str = ""
 
 
 class Pace:
@@ -32,6 +36,12 @@ class Pace:
         self._first_step = True
         self._untimed = done
         self._started = self._told = time.monotonic()
+        self._phase = ""
+
+    def begin_phase(self, name: str) -> None:
+        """What comes now may take another time for each step; empty where it is the only phase."""
+        self._phase = name
+        self._first_step = True
 
     def step_ended(self, epoch: int, step: int) -> None:
         """`step` batches (1 and up) of the epoch after `epoch` are done."""
@@ -52,4 +62,4 @@ class Pace:
         done = epoch + part
         timed = done - self._untimed
         left = (self._told - self._started) / timed * (self._epochs - done) if timed > 0 else None
-        self._tell(Tick(epoch, part, self._metrics, left))
+        self._tell(Tick(epoch, part, self._metrics, left, self._phase))

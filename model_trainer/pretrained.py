@@ -46,12 +46,13 @@ def freeze_all_but(layers: int, model: Any) -> str:
 
     Batch normalisation that is frozen uses the means that it came with.
     """
-    learned = [layer for layer in _leaves(model) if layer.weights]
+    learned = [layer for layer in leaves(model) if layer.weights]
     frozen = learned[:-layers]
     for layer in frozen:
         layer.trainable = False
     return f"{len(frozen)} of {len(learned)} layers with weights are frozen"
 
 
-def _leaves(model: Any) -> list[Any]:
-    return [leaf for layer in model.layers for leaf in (_leaves(layer) if hasattr(layer, "layers") else [layer])]
+def leaves(model: Any) -> list[Any]:
+    """The layers of a network, those of models within it in their place."""
+    return [leaf for layer in model.layers for leaf in (leaves(layer) if hasattr(layer, "layers") else [layer])]

@@ -69,19 +69,28 @@ class ProgressBoard:
         log.info("resumed from epoch %d", epoch, extra={"resumedFrom": epoch})
 
     def training(
-        self, *, epoch: int, epochs: int, part: float, metrics: dict[str, float], seconds_left: float | None
+        self,
+        *,
+        epoch: int,
+        epochs: int,
+        part: float,
+        metrics: dict[str, float],
+        seconds_left: float | None,
+        phase: str = "",
     ) -> None:
         """`epoch` epochs of `epochs` are done, and `part` of the next one; at `part` 0 an epoch has just ended."""
         if part or not epoch:
             message = f"epoch {epoch + 1}/{epochs}, {part:.0%} done"
         else:
             message = f"epoch {epoch}/{epochs} done"
+        message += f", phase {phase}" if phase else ""
         with self._lock:
             times = self._progress.times
             if epoch and not part:
                 times = with_epoch(times, epoch, self._clock())
             self._progress = msgspec.structs.replace(
                 self._progress,
+                phase=phase,
                 epoch=epoch,
                 epochs=epochs,
                 metrics=metrics,

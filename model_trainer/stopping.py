@@ -69,10 +69,14 @@ def judge(training: Training, course: Course, epoch: int, metrics: Mapping[str, 
     plateau, cooldown, reduce = _plateau(training.reduce_on_plateau, course, epoch, metrics)
     after = Course(best, plateau, cooldown)
     is_best = best.epoch == epoch
+    head = training.fine_tuning.head_epochs if training.fine_tuning else 0
+    if epoch == head:
+        # The next phase is another training of the same network: it gets the whole of everybody's patience.
+        after = Course(Watch(best.value, best.epoch))
     reached = _reached(training.stop_at, metrics)
     if reached:
         return Verdict(after, is_best, end=reached, keep_this=True)
-    if training.early_stopping and best.waited >= training.early_stopping.patience:
+    if training.early_stopping and epoch > head and best.waited >= training.early_stopping.patience:
         words = f"{by.monitor} has not got better since epoch {best.epoch}"
         return Verdict(after, is_best, reduce, end=words)
     return Verdict(after, is_best, reduce)

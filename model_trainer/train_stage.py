@@ -177,7 +177,12 @@ def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callabl
         if not tick.part:
             board_log.write(tick.epoch, tick.metrics)
         context.board.training(
-            epoch=tick.epoch, epochs=epochs, part=tick.part, metrics=tick.metrics, seconds_left=tick.seconds_left
+            epoch=tick.epoch,
+            epochs=epochs,
+            part=tick.part,
+            metrics=tick.metrics,
+            seconds_left=tick.seconds_left,
+            phase=tick.phase,
         )
 
     return tell

@@ -17,13 +17,13 @@ from keras_operator.api import ClassWeights, Training
 from model_trainer import variables
 from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.checkpoints import History, Restored, State
-from model_trainer.compiling import compile_for
 from model_trainer.data.pipeline import Shuffling
 from model_trainer.data.split import Indices, Split
 from model_trainer.failure import Diverged, Interrupted
 from model_trainer.interruption import Interruption
 from model_trainer.keeping import Keeper
 from model_trainer.pace import Pace, Tick
+from model_trainer.phases import Phases
 from model_trainer.precision import compute_in_full
 from model_trainer.progress import with_epoch
 from model_trainer.stopping import judge
@@ -59,8 +59,6 @@ def train(
         Interrupted: SIGTERM came; what was done so far is kept.
         TakenOver: another pod goes on with this run.
     """
-    compile_for(training, model, -(-len(split.train) // training.batch_size))
-    model.optimizer.build(model.trainable_variables)
     interruption = interruption or Interruption()
     with interruption.held_back():
         return _Fitting(model, dataset, split, training, tell, keeper, start, interruption).to_the_end()
@@ -90,6 +88,8 @@ class _Fitting:
         state = start.state if start else State(epoch=0, step=0)
         done = state.epoch + state.step / self.batches.steps
         self.pace = Pace(training.epochs, self.batches.steps, done, tell)
+        self._phases = Phases(training, model, self.batches.steps)
+        self._begin_phase(state.epoch)
         self._dataset = dataset
         self._split = split
         self._training = training
@@ -116,6 +116,10 @@ class _Fitting:
         if training.mixed_precision is not None:
             compute_in_full(self.model)
         return Trained(state.history, state.ended)
+
+    def _begin_phase(self, epoch: int) -> None:
+        self._phases.begin(epoch)
+        self.pace.begin_phase(self._phases.name)
 
     def _epoch(self, state: State) -> State:
         """The rest of an epoch, its validation, and what follows from both."""
@@ -146,6 +150,8 @@ class _Fitting:
             times=with_epoch(state.times, epoch, datetime.now(UTC)),
         )
         self.pace.epoch_ended(epoch, metrics)
+        if self._phases.begins_after(epoch):
+            self._begin_phase(epoch)
         if ended is not None or epoch == training.epochs:
             # What comes now, evaluating and saving, must not be the end of the training when it is interrupted.
             self.keeper.keep(self.model, state)
@@ -199,13 +205,13 @@ class _Fitting:
     def diverged(self, epoch: int, step: int) -> Diverged:
         """The loss became no number at batch `step` of an epoch, both 0 and up."""
         keys = [self._dataset.examples[i].key for i in self._split.train[self.batches.batch(epoch, step)]]
+        field, rate = self._phases.rate
         things = "rows" if isinstance(self._dataset, Table) else "files"
         more = f" and {len(keys) - FILES_NAMED} more" if len(keys) > FILES_NAMED else ""
         return Diverged(
             f"The loss is no longer a number at step {step + 1} of {self.batches.steps} in epoch {epoch + 1} of "
             f"{self._training.epochs}, with the {things} {', '.join(keys[:FILES_NAMED])}{more}. Lower "
-            f"spec.training.optimizer.learningRate (it is {self._training.optimizer.learning_rate:g}), choose another "
-            f"spec.training.optimizer.name, or look at these {things}."
+            f"{field} (it is {rate:g}), choose another spec.training.optimizer.name, or look at these {things}."
         )
 
 

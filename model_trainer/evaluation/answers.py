@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
 import numpy as np
 import numpy.typing as npt
 from keras_operator.api import Loss, Training
@@ -15,6 +14,7 @@ from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.data.dataset import Labels
 from model_trainer.data.pipeline import encode
 from model_trainer.data.split import Indices
+from model_trainer.losses import loss_of_each
 from model_trainer.measures import measures_of
 
 Floats = npt.NDArray[np.float64]
@@ -76,7 +76,7 @@ def ask(model: Any, dataset: AnyDataset, part: Indices, training: Training, *, s
     `served` says that the model is one that was kept, which takes the raw columns of a table.
     """
     classes, loss, batch_size = len(dataset.classes), training.loss, training.batch_size
-    measure = keras.losses.get(str(loss))
+    measure = loss_of_each(training)
     measures = measures_of(training.metrics)
     labels_of_part = dataset.labels(part)
     told = []

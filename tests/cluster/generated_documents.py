@@ -366,6 +366,8 @@ def _mend_network(training: dict[str, Json], rng: random.Random) -> None:
         training["builder"] = {**others, place: where[place]}
     if training.get("loss") not in {None, "categorical_crossentropy", "categorical_focal_crossentropy"}:
         training.pop("labelSmoothing", None)
+    if training.get("loss") != "categorical_focal_crossentropy":
+        training.pop("lossParameters", None)
     if "initialWeights" in training:
         training.get("architecture", {}).pop("weights", None)
         training["initialWeights"] = rng.choice([{"version": 3}, {"uri": _address(rng)}])
@@ -373,6 +375,12 @@ def _mend_network(training: dict[str, Json], rng: random.Random) -> None:
         training["architecture"]["name"] = "MobileNetV2"
     elif "initialWeights" not in training:
         training.pop("trainableLayers", None)
+        training.pop("fineTuning", None)
+    if "fineTuning" in training:
+        training["fineTuning"] = {"headEpochs": rng.randint(1, 5)}
+        training["epochs"] = rng.randint(6, 100)
+        training.pop("trainableLayers", None)
+        training.get("optimizer", {}).pop("schedule", None)
 
 
 def _places(value: Json, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

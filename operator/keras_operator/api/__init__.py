@@ -11,11 +11,13 @@ from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
+from .fine_tuning import FineTuning
 from .fingerprint import inputs_hash
 from .initial_weights import InitialWeights
 from .judging import Verdict, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
+from .loss_parameters import LossParameters
 from .metrics import Average, Curve, MetricName, TrainingMetric
 from .optimizer import Optimizer, OptimizerName
 from .precision import MixedPrecision
@@ -84,6 +86,7 @@ __all__ = [
     "EpochProgress",
     "Evaluation",
     "FillMode",
+    "FineTuning",
     "Gate",
     "GateResult",
     "ImageCounts",
@@ -96,6 +99,7 @@ __all__ = [
     "Kind",
     "Labels",
     "Loss",
+    "LossParameters",
     "Metric",
     "MetricName",
     "MixedPrecision",

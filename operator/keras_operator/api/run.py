@@ -57,6 +57,8 @@ class Progress(Reported, frozen=True, kw_only=True):
     """The answer to `GET :8080/progress` while a Job runs."""
 
     stage: ProgressStage
+    phase: str = ""
+    """Of a fine-tuning: which of its phases it is in."""
     epoch: int | None = None
     """Epochs that are done."""
     resumed_from: int | None = None

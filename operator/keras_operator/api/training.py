@@ -11,7 +11,9 @@ from .augmentation import Augmentation
 from .builder import Builder
 from .course import RULES_OF_COURSE, Checkpoint, EarlyStopping, ReduceOnPlateau, StopAt
 from .data import Data
+from .fine_tuning import RULES_OF_FINE_TUNING, FineTuning
 from .initial_weights import InitialWeights
+from .loss_parameters import RULES_OF_LOSS, LossParameters
 from .metrics import EACH_ONCE, OF_ONE_HOT, TrainingMetric
 from .optimizer import Optimizer
 from .precision import MixedPrecision
@@ -218,6 +220,20 @@ class Training(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    fine_tuning: (
+        Annotated[
+            FineTuning,
+            Meta(
+                description=(
+                    "Two phases: the last layer learns alone first, then the last trainableLayers, or all, by a lower "
+                    "learning rate. Layers of batch normalisation stay as they came, and earlyStopping counts from the "
+                    "second phase on. Left out: one phase."
+                ),
+                examples=[{"headEpochs": 3, "learningRate": 0.0001}],
+            ),
+        ]
+        | None
+    ) = None
     optimizer: Annotated[
         Optimizer,
         Meta(description="The optimizer and its learning rate.", examples=[{"name": "sgd", "learningRate": 0.01}]),
@@ -225,6 +241,16 @@ class Training(Written, frozen=True, kw_only=True):
     loss: Annotated[Loss, Meta(description="Name of a Keras loss.", examples=["categorical_focal_crossentropy"])] = (
         Loss.CATEGORICAL_CROSSENTROPY
     )
+    loss_parameters: (
+        Annotated[
+            LossParameters,
+            Meta(
+                description="Parameters of the loss. Left out: as in Keras.",
+                examples=[{"gamma": 3, "alpha": 0.5}],
+            ),
+        ]
+        | None
+    ) = None
     label_smoothing: Annotated[
         float,
         Meta(
@@ -391,6 +417,8 @@ class Training(Written, frozen=True, kw_only=True):
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
         OF_ONE_HOT,
+        *RULES_OF_LOSS,
+        *RULES_OF_FINE_TUNING,
         Rule(
             cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || "
             "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy']",

@@ -37,6 +37,8 @@ def _progress_words(progress: Progress, spec: KerasModelSpec, *, exporting: bool
     if progress.stage is not ProgressStage.TRAINING or not progress.epochs:
         return _STAGE_WORDS.get(progress.stage, "is being trained")
     parts = [f"epoch {progress.epoch or 0}/{progress.epochs}"]
+    if progress.phase:
+        parts.append(progress.phase)
     accuracy = progress.metrics.get("val_accuracy", progress.metrics.get("accuracy"))
     if accuracy is not None:
         parts.append(f"accuracy {accuracy:.2f}")

@@ -8,6 +8,7 @@ import pytest
 from keras_operator.api import (
     ArchitectureName,
     Loss,
+    LossParameters,
     MetricName,
     MixedPrecision,
     Optimizer,
@@ -16,6 +17,7 @@ from keras_operator.api import (
     TrainingMetric,
     smallest_image,
 )
+from keras_operator.api import loss_parameters as of_loss
 from keras_operator.api import metrics as of_metrics
 from keras_operator.api.optimizer import TAKERS
 from keras_operator.api.schedule import SHAPES
@@ -75,6 +77,19 @@ def test_every_schedule_of_keras_is_offered_with_its_parameters(keras):
 def test_every_loss_is_one_of_keras(keras):
     for loss in Loss:
         assert callable(keras.losses.get(str(loss)))
+
+
+def test_every_parameter_of_a_loss_is_offered_where_keras_takes_it(keras):
+    by_name = {name.lower(): each for name, each in classes_of(keras.losses).items()}
+    # Probabilities over classes are what every network here answers, and smoothing is a field of its own.
+    left_out = {"from_logits", "label_smoothing", "ignore_class", "axis", "reduction", "name", "dtype"}
+    there = {
+        (parameter, str(loss))
+        for loss in Loss
+        for parameter in inspect.signature(by_name[loss.replace("_", "")]).parameters.keys() - left_out
+    }
+    assert there == set(of_loss.TAKERS.items())
+    assert {field.name for field in msgspec.structs.fields(LossParameters)} == of_loss.TAKERS.keys()
 
 
 # Metrics that tell nothing more of one class an image: what they are of, or what has the same number.

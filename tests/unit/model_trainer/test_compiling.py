@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
-from keras_operator.api import Data, Loss, Training
+from keras_operator.api import Data, Loss, LossParameters, Training
 
 from model_trainer.compiling import compile_for
+from model_trainer.losses import loss_of_each
 
 
 def compiled(**fields: Any) -> Any:
@@ -23,6 +24,23 @@ def test_labels_are_smoothed_before_the_loss(loss: Loss):
     model = compiled(loss=loss, label_smoothing=0.3)
     plain = keras.losses.get(str(loss))(smooth, model.predict(inputs, verbose=0))
     assert model.evaluate(inputs, labels, verbose=0)[0] == pytest.approx(float(np.asarray(plain)[0]), rel=1e-5)
+
+
+def test_parameters_of_a_loss_count_in_training_and_evaluation():
+    labels, inputs = np.array([[0.0, 1.0, 0.0]], np.float32), np.ones((1, 4), np.float32)
+    model = compiled(loss=Loss.CATEGORICAL_FOCAL_CROSSENTROPY, loss_parameters=LossParameters(gamma=3.0, alpha=0.5))
+    chance = float(model.predict(inputs, verbose=0)[0, 1])
+    # Lin and others, Focal Loss for Dense Object Detection (2017), equation 5.
+    focal = -0.5 * (1 - chance) ** 3 * np.log(chance)
+    assert model.evaluate(inputs, labels, verbose=0)[0] == pytest.approx(focal, rel=1e-5)
+    asked = Training(
+        data=Data(uri="s3://datasets/dogs"),
+        loss=Loss.CATEGORICAL_FOCAL_CROSSENTROPY,
+        loss_parameters=LossParameters(gamma=3.0, alpha=0.5),
+        label_smoothing=0.2,
+    )
+    each = np.asarray(loss_of_each(asked)(labels, model.predict(inputs, verbose=0)))
+    assert each == pytest.approx([focal], rel=1e-5), "what is evaluated has its labels as they are"
 
 
 @pytest.mark.parametrize("wanted", [True, False])

@@ -76,6 +76,11 @@ def test_within_an_epoch_the_part_is_told_and_no_time_is_kept(board: ProgressBoa
     assert list(board.progress.times) == ["started", "epoch1"]
 
 
+def test_a_phase_is_told(board: ProgressBoard):
+    board.training(epoch=1, epochs=10, part=0.0, metrics={}, seconds_left=9.0, phase="head")
+    assert (board.progress.message, board.progress.phase) == ("epoch 1/10 done, phase head", "head")
+
+
 def test_another_stage_forgets_the_seconds_left(board: ProgressBoard):
     end_epochs(board, 1)
     board.enter(ProgressStage.EVALUATING, "evaluating")

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 import pytest
-from keras_operator.api import Data, EarlyStopping, Monitor, ReduceOnPlateau, StopAt, Training
+from keras_operator.api import Data, EarlyStopping, FineTuning, Monitor, ReduceOnPlateau, StopAt, Training
 
 from model_trainer.stopping import Course, Verdict, judge
 
@@ -36,6 +36,18 @@ def test_early_stopping(losses: list[float], patience: int, min_delta: float, ep
     assert made[-1].course.best.epoch == best
     assert made[-1].end == f"val_loss has not got better since epoch {best}"
     assert [index for index, one in enumerate(made, 1) if one.best][-1] == best
+
+
+def test_nobody_s_patience_ends_while_the_head_learns():
+    made = verdicts(
+        [3, 4, 4, 4, 4, 4],
+        fine_tuning=FineTuning(head_epochs=4),
+        early_stopping=EarlyStopping(patience=2),
+        reduce_on_plateau=ReduceOnPlateau(patience=1),
+    )
+    assert [one.end for one in made] == [None] * 5 + ["val_loss has not got better since epoch 1"]
+    assert [one.course.best.waited for one in made] == [0, 1, 2, 0, 1, 2]
+    assert [one.course.best.epoch for one in made] == [1] * 6, "the best of the head may stay the best"
 
 
 def test_without_early_stopping_the_best_is_known_and_nothing_ends():

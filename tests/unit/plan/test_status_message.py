@@ -104,6 +104,13 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "Training",
         "version 1: epoch 3/10 · accuracy 0.90",
     ),
+    "training the head of a network": (
+        ONE,
+        (TRAINING,),
+        training_now(epoch=3, epochs=10, phase="head", metrics={"accuracy": 0.9}),
+        "Training",
+        "version 1: epoch 3/10 · head · accuracy 0.90",
+    ),
     "training while another serves": (
         TWO,
         (published(1, ONE), version(2, TWO, VersionPhase.TRAINING)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -12,6 +12,7 @@ from model_server.runtime.dtypes import DataType
 from model_server.runtime.images import picture_signature
 from model_server.runtime.json_codec import dump
 from model_server.runtime.json_mistakes import JSON_TYPES
+from model_server.runtime.npy import MEDIA_TYPE as NPY
 from model_server.runtime.savedmodel import DEFAULT_SIGNATURE, Signature, TensorSpec
 from model_server.runtime.servable import Servable
 
@@ -38,6 +39,8 @@ def describe(models: Iterable[tuple[str, Servable]], version: str) -> bytes:
         if signatures:
             operation = _operation(f"Predict with {name}", {"oneOf": [_answer(s) for s in signatures]})
             operation["requestBody"] = {"required": True, "content": _bodies(signatures, servable)}
+            if any(_one_array(s.outputs) for s in signatures):
+                operation["responses"]["200"]["content"][NPY] = {"schema": _BINARY}
             paths[f"{path}:predict"] = {"post": operation}
     document = {
         "openapi": "3.1.0",
@@ -57,8 +60,15 @@ def _carried(signature: Signature) -> bool:
     return bool(signature.inputs) and all(spec.dtype in JSON_TYPES for spec in tensors)
 
 
-def _bodies(signatures: Iterable[Signature], servable: Servable) -> dict[str, Any]:
+def _one_array(tensors: Mapping[str, TensorSpec]) -> bool:
+    """Whether a `.npy` file can hold them."""
+    return len(tensors) == 1 and all(spec.dtype is not DataType.STRING for spec in tensors.values())
+
+
+def _bodies(signatures: Sequence[Signature], servable: Servable) -> dict[str, Any]:
     bodies: dict[str, Any] = {"application/json": {"schema": {"oneOf": [_request(s) for s in signatures]}}}
+    if any(s.name == DEFAULT_SIGNATURE and _one_array(s.inputs) for s in signatures):
+        bodies[NPY] = {"schema": _BINARY}
     if picture_signature(servable.interface) is not None:
         form = {
             "type": "object",

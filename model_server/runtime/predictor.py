@@ -10,15 +10,13 @@ from typing import Any, TypeVar, cast
 
 from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Arrays, Batcher, is_batchable
-from model_server.runtime.dtypes import float32_from
-from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.errors import Code, ServingError
 from model_server.runtime.images import Pictures, encode_classes, need_picture_signature
-from model_server.runtime.json_codec import Form, decode_inputs, encode_outputs, parse_predict
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.open_inference import Decoded, decode_infer, encode_infer, parse_infer
 from model_server.runtime.protobufs import predict_pb2
-from model_server.runtime.savedmodel import DEFAULT_SIGNATURE, Signature
+from model_server.runtime.savedmodel import Signature
 from model_server.runtime.servable import Servable, check_inputs, select_outputs
 from model_server.runtime.tensor_proto import array_from_proto, proto_from_array
 
@@ -40,26 +38,6 @@ class Predictor:
         self._workers = workers
         self._metrics = metrics
         self._batcher = batcher
-
-    async def predict_json(
-        self, model: str, number: int | None, label: str | None, body: bytes, timeout_ms: int
-    ) -> bytes:
-        """The answer to the body of a REST request; `timeout_ms` 0 waits for ever. Raises ServingError."""
-        with self._manager.lend(model, number, label) as (version, servable):
-
-            def decode() -> tuple[Signature, Arrays, list[str], Any]:
-                request = parse_predict(body)
-                signature = _rest_signature(servable, request.signature_name)
-                arrays = check_inputs(signature, decode_inputs(request, signature.inputs))
-                return signature, arrays, list(signature.outputs), (signature, request.form)
-
-            def encode(outputs: Arrays, context: tuple[Signature, Form]) -> bytes:
-                signature, form = context
-                outputs = {name: float32_from(array, signature.outputs[name].dtype) for name, array in outputs.items()}
-                return encode_outputs(outputs, form)
-
-            async with deadline(timeout_ms):
-                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
 
     async def infer(self, model: str, number: int | None, body: bytes, timeout_ms: int) -> bytes:
         """The answer to an infer request of the Open Inference Protocol over REST. Raises ServingError."""
@@ -222,13 +200,6 @@ def version_choice(model_spec: Any) -> tuple[int | None, str | None]:
         model_spec.version.value if choice == "version" else None,
         model_spec.version_label if choice == "version_label" else None,
     )
-
-
-def _rest_signature(servable: Servable, name: str) -> Signature:
-    found = servable.interface.signatures.get(name or DEFAULT_SIGNATURE)
-    if found is None:
-        raise invalid(f'Serving signature name: "{name or DEFAULT_SIGNATURE}" not found in signature def')
-    return found
 
 
 class Deadline:

@@ -18,9 +18,11 @@ from model_server.runtime.inference import Method
 from model_server.runtime.json_codec import dump
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
+from model_server.runtime.npy import MEDIA_TYPE as NPY
 from model_server.runtime.open_inference import find_route, model_metadata, server_metadata
 from model_server.runtime.openapi import describe
 from model_server.runtime.page import page
+from model_server.runtime.predict_request import predict_request
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
 
@@ -35,6 +37,7 @@ _CORS = (
     ("Access-Control-Allow-Methods", "POST, GET"),
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
+_JSON = "application/json"
 _INT64_MAX = 2**63 - 1
 VERSION = importlib.metadata.version("keras-operator")
 _METHODS = {"classify": Method.CLASSIFY, "regress": Method.REGRESS}
@@ -83,13 +86,13 @@ class RestApi:
         if not request.path.lower().startswith("/v1/"):
             return error_response(404, f"Not found: {request.path}; this server's paths begin with /v1/models")
         start = time.perf_counter()
-        model, api, code = "", "", Code.OK
+        model, api, code, kind = "", "", Code.OK, _JSON
         try:
             if request.method == "OPTIONS":
                 return self._preflight(request)
             if request.method == "POST" and (match := _PREDICTION.fullmatch(request.path)):
                 model, api = unquote(match[1]), match[4].lower()
-                body = await self._predict(model, match[2], match[3], api, request)
+                body, kind = await self._predict(model, match[2], match[3], api, request)
             elif request.method == "GET" and (match := _STATUS.fullmatch(request.path)):
                 model = unquote(match[1] or "")
                 body = self._describe(model, match[2], match[3], metadata=match[4] is not None)
@@ -102,7 +105,7 @@ class RestApi:
             # Names that no model ever had are not counted apart: anybody could fill the memory with them.
             known = model if self._manager.knows(model) else ""
             self._metrics.request(known, api, "REST", code, (time.perf_counter() - start) * 1e6)
-        return Response(200, body, headers=self._headers)
+        return Response(200, body, kind, headers=self._headers)
 
     async def _open_inference(self, request: Request) -> Response:
         """The Open Inference Protocol; its errors have the same form."""
@@ -145,15 +148,21 @@ class RestApi:
             return Response(200, b"", headers=self._headers)
         raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
 
-    async def _predict(self, model: str, number: str | None, label: str | None, api: str, request: Request) -> bytes:
-        label = unquote(label) if label is not None else None
+    async def _predict(
+        self, model: str, number: str | None, label: str | None, api: str, request: Request
+    ) -> tuple[bytes, str]:
+        """The answer and its Content-Type."""
+        asked = (model, _number(number), unquote(label) if label is not None else None)
         method = _METHODS.get(api)
         if method is not None:
-            return await self._examples.json(method, model, _number(number), label, request.body, self._timeout_ms)
-        pictures = read_pictures(request.headers.get("content-type", ""), request.body)
+            return await self._examples.json(method, *asked, request.body, self._timeout_ms), _JSON
+        content_type = request.headers.get("content-type", "")
+        pictures = read_pictures(content_type, request.body)
         if pictures is not None:
-            return await self._predictor.predict_pictures(model, _number(number), label, pictures, self._timeout_ms)
-        return await self._predictor.predict_json(model, _number(number), label, request.body, self._timeout_ms)
+            return await self._predictor.predict_pictures(*asked, pictures, self._timeout_ms), _JSON
+        npy = NPY in request.headers.get("accept", "").lower()
+        decode = predict_request(request.body, content_type, npy_answer=npy)
+        return await self._predictor.answer(*asked, decode, self._timeout_ms), NPY if npy else _JSON
 
     def _describe(self, model: str, number: str | None, label: str | None, *, metadata: bool) -> bytes:
         if not model:

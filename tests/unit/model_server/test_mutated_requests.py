@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import http.client
+import io
 import json
 import os
 import random
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
 from model_server.runtime import protobufs
+from model_server.runtime.npy import MEDIA_TYPE as NPY
 from model_server.runtime.open_inference_proto import SERVICE, message
 
 # `make fuzz` sends 10,000 each.
@@ -76,12 +79,16 @@ def _seed(kind: str, digits: Any) -> tuple[str, str, bytes]:
     """Path, Content-Type and body that the server understands."""
     if kind in _JSON:
         return kind, "application/json", json.dumps(_JSON[kind]).encode()
+    if kind == NPY:
+        array = io.BytesIO()
+        np.save(array, digits[2]["image"])
+        return "/v1/models/digits:predict", kind, array.getvalue()
     file = base64.b64decode(str(digits[2]["files"][0]))
     form = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n%s\r\n--edge--\r\n' % file
     return "/v1/models/digits:predict", kind, file if kind == "image/png" else form
 
 
-_SEEDS = (*_JSON, *_PICTURES)
+_SEEDS = (*_JSON, *_PICTURES, NPY)
 
 
 @pytest.mark.parametrize("kind", _SEEDS)

@@ -58,6 +58,7 @@ def test_several_inputs_are_one_object_and_integers_have_limits(described):
 def test_only_models_that_take_pictures_say_so(described):
     assert set(_predict(described, "digits")["requestBody"]["content"]) == {
         "application/json",
+        "application/x-npy",
         "image/jpeg",
         "image/png",
         "multipart/form-data",

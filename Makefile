@@ -50,6 +50,10 @@ unit: setup ## Test what needs no cluster
 fuzz: setup ## Send the runtime N=10000 damaged requests over each protocol
 	@FUZZED_REQUESTS=$(or $(N),10000) $(PYTEST) tests/unit/model_server/test_mutated_requests.py --timeout 1800
 
+.PHONY: idle-clients
+idle-clients: setup ## Let N=10000 clients stay connected to the runtime and say nothing
+	@ulimit -n $$(ulimit -Hn) && IDLE_CLIENTS=$(or $(N),10000) $(PYTEST) tests/unit/model_server/test_idle_clients.py
+
 .PHONY: test-cluster
 test-cluster: setup cluster ## Test against the real API server
 	@$(PYTEST) tests/cluster

@@ -19,12 +19,14 @@ class Flags:
 
     `max_queued_requests` bounds the predictions that are under way at the same time, over both protocols; further
     ones are refused with RESOURCE_EXHAUSTED. `max_request_bytes` bounds one request; 0 is 1 GiB for REST and no bound
-    for gRPC.
+    for gRPC. `grpc_max_threads` bounds the gRPC calls that are answered at the same time; 0 leaves that to
+    `max_queued_requests`.
     """
 
     port: int = 8500
     grpc_socket_path: str = ""
     grpc_channel_arguments: str = ""
+    grpc_max_threads: int = 0
     rest_api_port: int = 0
     rest_api_num_threads: int = 0
     rest_api_timeout_in_ms: int = 30000
@@ -67,7 +69,7 @@ class Flags:
             raise invalid(
                 "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
             )
-        for name in ("max_queued_requests", "max_request_bytes"):
+        for name in ("max_queued_requests", "max_request_bytes", "grpc_max_threads"):
             least = 1 if name == "max_queued_requests" else 0
             if getattr(self, name) < least:
                 raise invalid(f"--{name} must be at least {least}, found {getattr(self, name)}")
@@ -93,7 +95,6 @@ _NOT_IMPLEMENTED = frozenset(
         "enable_per_model_batching_parameters",
         "enable_profiler",
         "flush_filesystem_caches",
-        "grpc_max_threads",
         "mixed_precision",
         "num_tflite_interpreters_per_pool",
         "num_tflite_pools",

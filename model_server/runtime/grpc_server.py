@@ -105,11 +105,12 @@ class GrpcServer:
         arguments: Sequence[tuple[str, int | str]],
         *,
         max_bytes: int,
+        max_calls: int | None,
         healthcheck: bool,
     ) -> None:
         """To be made where an event loop runs. `arguments` are gRPC channel arguments.
 
-        `max_bytes` bounds one request, -1 does not.
+        `max_bytes` bounds one request, -1 does not. `max_calls` bounds the calls that are answered at the same time.
         """
         options: list[tuple[str, int | str]] = [
             ("grpc.max_receive_message_length", max_bytes),
@@ -118,7 +119,9 @@ class GrpcServer:
             *arguments,
         ]
         self._arrivals = Arrivals()
-        self._server = grpc.aio.server(options=options, interceptors=[self._arrivals])
+        self._server = grpc.aio.server(
+            options=options, interceptors=[self._arrivals], maximum_concurrent_rpcs=max_calls
+        )
         prediction_grpc, model_grpc = prediction_services()
         prediction_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
         model_grpc.add_ModelServiceServicer_to_server(models, self._server)

@@ -7,6 +7,7 @@ import gc
 import importlib.metadata
 import logging
 import os
+import resource
 import signal
 import sys
 
@@ -31,6 +32,9 @@ def main() -> None:
         own = importlib.metadata.version("keras-operator")
         print(f"TensorFlow ModelServer: keras-operator {own}\nTensorFlow Library: {tensorflow_c.version()}")
         return
+    # Shells leave a process 1,024 files, and each idle client takes one.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname).1s %(message)s")
     try:
         server = ModelServer(flags)

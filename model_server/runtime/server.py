@@ -119,6 +119,7 @@ class ModelServer:
             self._open_inference,
             flags.channel_arguments(),
             max_bytes=flags.max_request_bytes or -1,
+            max_calls=flags.grpc_max_threads or None,
             healthcheck=flags.enable_grpc_healthcheck_service,
         )
         try:

@@ -146,3 +146,18 @@ def test_places_are_given_back_and_counted():
         assert refused.value.retry_seconds >= 1
     with admission.admit():
         pass
+
+
+def test_grpc_max_threads_bounds_the_calls_that_are_answered_at_the_same_time(models, launch_server, until):
+    server = launch_server("--model_name=kinds", f"--model_base_path={models / 'kinds'}", "--grpc_max_threads=1")
+    server.wait_available("kinds", 1)
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        grpc.channel_ready_future(channel).result(60)
+        stub = protobufs.prediction_services()[0].PredictionServiceStub(channel)
+        calls = [stub.Predict.future(_slow_request(1500), timeout=120) for _ in range(10)]
+        codes = {call.code() for call in calls}
+        assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        # A client has its answer a moment before the server counts the call as over.
+        until(
+            lambda: stub.Predict.future(_slow_request(1), timeout=120).code() is grpc.StatusCode.OK, "the next is taken"
+        )

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from model_server.runtime import protobufs
+
 
 class SteadyClient(threading.Thread):
     """Sends one prediction after another over keep-alive connections until told to stop, and keeps what went wrong.
@@ -152,6 +154,25 @@ def _remove_graph(folder: Any) -> None:
     (folder / "saved_model.pb").unlink()
 
 
+def _use_an_unknown_op(folder: Any) -> None:
+    path = folder / "saved_model.pb"
+    model = protobufs.SavedModel.FromString(path.read_bytes())
+    model.meta_graphs[0].graph_def.node[-1].op = "Foo"
+    path.write_bytes(model.SerializeToString())
+
+
+def _remove_variables(folder: Any) -> None:
+    (data,) = (folder / "variables").glob("variables.data*")
+    data.unlink()
+
+
+def _flip_a_byte(folder: Any) -> None:
+    (path,) = (folder / "variables").glob("variables.data*")
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 0x10
+    path.write_bytes(data)
+
+
 def _spoil_warmup(folder: Any) -> None:
     path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.write_bytes(path.read_bytes()[:-10])
@@ -159,7 +180,15 @@ def _spoil_warmup(folder: Any) -> None:
 
 def test_damaged_servables_are_never_served_and_the_old_one_stays(models, digits, launch_with_config, tmp_path, until):
     base = tmp_path / "base"
-    damages = {3: _truncate_variables, 4: _garble_graph, 5: _remove_graph, 6: _spoil_warmup}
+    damages = {
+        3: _truncate_variables,
+        4: _garble_graph,
+        5: _remove_graph,
+        6: _spoil_warmup,
+        7: _use_an_unknown_op,
+        8: _remove_variables,
+        9: _flip_a_byte,
+    }
     for number, damage in damages.items():
         shutil.copytree(models / "digits" / "2", base / str(number))
         damage(base / str(number))
@@ -176,6 +205,9 @@ def test_damaged_servables_are_never_served_and_the_old_one_stays(models, digits
     assert "damaged" in errors[4]["error_message"]
     assert errors[5]["error_code"] == "NOT_FOUND"
     assert "ends in the middle of record" in errors[6]["error_message"]
+    assert "Op type not registered 'Foo'" in errors[7]["error_message"]
+    assert "variables.data-00000-of-00001" in errors[8]["error_message"]
+    assert errors[9]["error_code"] == "DATA_LOSS"
     assert server.states("digits")[1] == "AVAILABLE"
     answer = server.predict("digits", {"instances": digits[1]["image"].tolist()})
     np.testing.assert_allclose(answer.json["predictions"], digits[1]["scores"], rtol=1e-5)

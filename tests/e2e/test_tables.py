@@ -1,0 +1,79 @@
+"""A table becomes a model that is asked with rows, and a mistake in one is said where people look."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+import yaml
+from sklearn.datasets import load_iris
+
+from benchmarks.demo.kubectl import Kubectl
+from tests.e2e.api_server import MODEL, VERSION, ApiServer
+from tests.e2e.conftest import MakeNamespace
+from tests.e2e.models import example, is_ready, is_stalled, merged, message, model_url
+from tests.e2e.object_store import ObjectStore
+
+KINDS = ["setosa", "versicolor", "virginica"]
+
+
+@pytest.fixture(scope="module")
+def irises(s3: ObjectStore) -> list[dict[str, Any]]:
+    """Scikit-learn's irises, which are in the bucket as a table, and in it a table of a header line alone."""
+    data = load_iris()
+    rows = [dict(zip(data.feature_names, map(float, row), strict=True)) for row in data.data]
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, [*data.feature_names, "species"])
+    writer.writeheader()
+    writer.writerows({**row, "species": data.target_names[kind]} for row, kind in zip(rows, data.target, strict=True))
+    s3.put("datasets", "irises.csv", table.getvalue().encode())
+    s3.put("datasets", "no-irises.csv", table.getvalue().encode().partition(b"\n")[0])
+    return [{**row, "species": str(data.target_names[kind])} for row, kind in zip(rows, data.target, strict=True)]
+
+
+def post(url: str, body: Any) -> Any:
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode()), timeout=60) as answer:
+        return json.load(answer)
+
+
+def test_a_table_is_learned_and_asked_with_rows(
+    api: ApiServer, kubectl: Kubectl, make_namespace: MakeNamespace, irises: list[dict[str, Any]]
+) -> None:
+    namespace = make_namespace("tables")
+    document = example("irises.yaml", namespace)
+    api.apply(document)
+    api.wait_for(MODEL, namespace, "irises", is_ready, "irises.yaml that serves")
+
+    rows = [{name: cell for name, cell in row.items() if name != "species"} for row in irises]
+    kinds = [row["species"] for row in irises]
+    url = model_url(api, namespace, "irises")
+    scores = post(f"{url}:predict", {"instances": rows})["predictions"]
+    told = [KINDS[row.index(max(row))] for row in scores]
+    assert sum(one == other for one, other in zip(told, kinds, strict=True)) >= 0.9 * len(kinds)
+    named = post(f"{url}:classify", {"signature_name": "serving_classify", "examples": rows[:3]})["results"]
+    assert [{label for label, _ in row} for row in named] == [set(KINDS)] * 3
+
+    version = api.get(VERSION, namespace, "irises-1")
+    assert version is not None
+    status = version["status"]
+    assert (status["classes"], sum(status["images"].values())) == (3, 150)
+    assert "serving_default petal%20length%20(cm) float32 [-1]" in status["servable"]["inputs"]
+    assert kubectl.run("diff", "-f", "-", text_in=yaml.safe_dump(document)) == "", "a GitOps tool would see a change"
+
+
+def test_a_table_without_a_row_is_told_so(
+    api: ApiServer, make_namespace: MakeNamespace, irises: list[dict[str, Any]]
+) -> None:
+    assert irises
+    namespace = make_namespace("no-rows")
+    document = example("irises.yaml", namespace)
+    change = {"training": {"data": {"uri": "s3://datasets/no-irises.csv"}}}
+    api.apply({**document, "spec": merged(document["spec"], change)})
+    stalled = api.wait_for(MODEL, namespace, "irises", is_stalled, "a model that says what is wrong")
+    assert "s3://datasets/no-irises.csv has a header line and nothing below it. Each row is an example" in message(
+        stalled
+    )

@@ -86,6 +86,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--logdir", type=Path, required=True, help="an empty folder for the logs")
     parser.add_argument("--port", type=int, default=6006)
     options = parser.parse_args(arguments)
+    try:
+        store = open_store(options.store_uri, endpoint=options.endpoint)
+    except StoreError as error:
+        parser.error(str(error))
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -93,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     tensorboard = _start_tensorboard(options.logdir, options.port)
     threading.Thread(target=_stop_with, args=(tensorboard, stop), daemon=True).start()
     try:
-        _keep_bringing(options.store_uri, options.endpoint, options.logdir, stop)
+        _keep_bringing(Mirror(store, options.logdir), stop)
     finally:
         ended_by_itself = tensorboard.poll() is not None
         tensorboard.terminate()
@@ -115,11 +119,11 @@ def _stop_with(tensorboard: subprocess.Popen[bytes], stop: threading.Event) -> N
     stop.set()
 
 
-def _keep_bringing(store_uri: str, endpoint: str | None, logdir: Path, stop: threading.Event) -> None:
+def _keep_bringing(mirror: Mirror, stop: threading.Event) -> None:
     said = ""
     while not stop.is_set():
         try:
-            Mirror(open_store(store_uri, endpoint=endpoint), logdir).bring()
+            mirror.bring()
             trouble = ""
         except StoreError as error:
             # What is here goes on being shown, and the next look may find the store again.

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+_BLOCK = 64 * 1024
+"""Bytes looked at in one go for the end of a line, longer than most of them."""
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
 
@@ -42,12 +45,30 @@ class AuditLog:
         self._path = path
 
     def end(self) -> int:
-        """The present end of the log, as a place to read from later."""
-        return self._path.stat().st_size
+        """The end of the last whole line, as a place to read from later.
+
+        The API server may be writing one at this moment: the file then ends in the middle of it.
+        """
+        with self._path.open("rb") as log:
+            place = log.seek(0, os.SEEK_END)
+            while place > 0:
+                start = max(0, place - _BLOCK)
+                log.seek(start)
+                newline = log.read(place - start).rfind(b"\n")
+                if newline >= 0:
+                    return start + newline + 1
+                place = start
+        return 0
 
     def since(self, place: int) -> Iterator[Request]:
-        """Requests answered after `place`, oldest first."""
+        """Requests answered after `place`, oldest first.
+
+        Raises:
+            RuntimeError: the log was rotated since, so that what a test looks for may be in another file.
+        """
         with self._path.open("rb") as log:
+            if log.seek(0, os.SEEK_END) < place:
+                raise RuntimeError(f"{self._path} was rotated after byte {place}: --audit-log-maxsize is too small")
             log.seek(place)
             for line in log:
                 if line.endswith(b"\n"):

@@ -133,6 +133,10 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "queueName": (["team-vision", "q"], ["a.b", "Team", "", "q" * 64]),
     "name": (["my-net", "a.b", "0", "n" * 63], ["Net", "a..b", "-a", "a/b"]),
     "function": (["build_model", "_f", "F2"], ["2f", "a.b", "a b", ""]),
+    "container": (["runtime", "agent"], ["Runtime", "a.b", "", "c" * 64]),
+    "apiVersion": (["v1", "apps/v1"], ["", "a/b/c", "/v1"]),
+    "kind": (["Ingress", "Service"], ["", "a/b", "..", "%"]),
+    "matchLabels": (["dogs", "", "a_b.c-d"], ["-a", "a b", "ü", "v" * 64]),
     "classes": (["beagle", "7", *_NASTY], _BROKEN_TEXT),
     "class": (["beagle", "Pembroke Welsh corgi"], ["", "x" * 65]),
 }
@@ -260,6 +264,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         serving.pop("replicas", None)
         serving["resources"] = {"requests": {"cpu": "250m"}}
         bounds = serving["autoscaling"]
+        _mend_metrics(bounds, rng)
         if bounds.get("minReplicas", 1) > bounds.get("maxReplicas", 5):
             bounds["maxReplicas"] = bounds["minReplicas"]
     if training is None:
@@ -302,6 +307,35 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
             elif gate["metric"] not in measured:
                 gate["metric"] = "accuracy"
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
+
+
+_SOURCES = ("containerResource", "resource", "pods", "object", "external")
+_NUMBERS = {"Utilization": "averageUtilization", "AverageValue": "averageValue", "Value": "value"}
+
+
+def _mend_metrics(bounds: dict[str, Json], rng: random.Random) -> None:
+    """Entries whose type, source and target go together; a generated one seldom does."""
+    bounds["minReplicas"] = max(1, bounds.get("minReplicas", 1))
+    entries = []
+    for entry in bounds.get("metrics", ()):
+        sources = {name: entry[name] for name in _SOURCES if name in entry}
+        for name, source in sources.items():
+            target = source["target"]
+            number = _NUMBERS[target["type"]]
+            value = 80 if number == "averageUtilization" else rng.choice([1, "250m", "1.5Gi", "0.1"])
+            # What is compared with a request is CPU, of which there is one below.
+            source["target"] = {"type": target["type"], number: value}
+            if number == "averageUtilization":
+                source["name"] = "cpu"
+            entries.append({"type": name[0].upper() + name[1:], name: source})
+    if entries:
+        bounds["metrics"] = entries[:6]
+        bounds.pop("targetCPUUtilization", None)
+    else:
+        bounds.pop("metrics", None)
+    for direction in bounds.get("behavior", {}).values():
+        if not direction.get("policies", [0]):
+            del direction["policies"]
 
 
 def _mend_table(training: dict[str, Json], rng: random.Random) -> None:

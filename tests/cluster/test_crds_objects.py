@@ -195,7 +195,7 @@ def test_optional_parts_have_defaults_of_their_own(models):
         "minDelta": 0,
         "restoreBestWeights": True,
     }
-    assert stored["serving"]["autoscaling"] == {"minReplicas": 1, "maxReplicas": 5, "targetCPUUtilization": 70}
+    assert stored["serving"]["autoscaling"] == {"minReplicas": 1, "maxReplicas": 5}
     assert stored["serving"]["batching"] == {"maxBatchSize": 64, "timeoutMicros": 2000}
 
 

@@ -135,6 +135,17 @@ def largest_spec() -> dict[str, Any]:
     amounts = {name: quantity if "/" not in name else "1" * 24 for name in names} | {"cpu": "1" + "0" * 22 + "m"}
     resources = {"requests": amounts, "limits": amounts}
     address = "s3://" + "b" * 63 + "/"
+    labels = {f"{'l' * 60}.{'m' * 60}/{'n' * 62}{number}": "v" * 63 for number in range(8)}
+    entry = {
+        "type": "Object",
+        "object": {
+            "describedObject": {"apiVersion": "g" * 250 + "/v1", "kind": "K" * 63, "name": "n" * 253},
+            "metric": {"name": "m" * 253, "selector": {"matchLabels": labels}},
+            "target": {"type": "Value", "value": "1" * 24},
+        },
+    }
+    policies = {"policies": [{"type": "Pods", "value": 1_000_000, "periodSeconds": 1800}] * 8}
+    scaling = {"metrics": [entry] * 6, "behavior": {"scaleUp": policies, "scaleDown": policies}}
     return {
         "training": {
             "data": {"uri": address + "ü" * (1024 - len(address))},
@@ -147,7 +158,7 @@ def largest_spec() -> dict[str, Any]:
             "endpoint": "http://" + ".".join(["h" * 63] * 7) + ":65535",
             "credentials": {"secretName": "c" * 253},
         },
-        "serving": {"modelName": "m" * 63, "autoscaling": {}, "batching": {}, "resources": resources},
+        "serving": {"modelName": "m" * 63, "autoscaling": scaling, "batching": {}, "resources": resources},
     }
 
 

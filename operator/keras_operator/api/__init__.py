@@ -5,6 +5,15 @@ Pure: nothing here reads a file, a clock or the environment (`generate` excepted
 
 from .architectures import ArchitectureName, PretrainedWeights, smallest_image
 from .augmentation import Augmentation, FillMode, RandAugment
+from .autoscaling import DEFAULT_CPU_UTILIZATION, Autoscaling, Behavior, ScalingRules
+from .autoscaling_metrics import (
+    ContainerResourceSource,
+    MeasuredResource,
+    MetricEntry,
+    MetricType,
+    ResourceTarget,
+    ResourceTargetType,
+)
 from .builder import Builder, ConfigMapKey
 from .canary import Analysis, Canary, CanaryStep, hold_seconds, pods_of
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
@@ -27,7 +36,7 @@ from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .schedule import Schedule, ScheduleName
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
-from .serving import Autoscaling, Batching, Runtime, Serving
+from .serving import Batching, Runtime, Serving
 from .source import Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
@@ -51,6 +60,7 @@ from .wire import Time
 
 __all__ = [
     "API_VERSION",
+    "DEFAULT_CPU_UTILIZATION",
     "DEFAULT_MAX_SWAPS",
     "GPU",
     "GROUP",
@@ -66,6 +76,7 @@ __all__ = [
     "Autoscaling",
     "Average",
     "Batching",
+    "Behavior",
     "Builder",
     "Canary",
     "CanaryStatus",
@@ -78,6 +89,7 @@ __all__ = [
     "ConditionStatus",
     "ConditionType",
     "ConfigMapKey",
+    "ContainerResourceSource",
     "Credentials",
     "Curve",
     "Data",
@@ -100,8 +112,11 @@ __all__ = [
     "Labels",
     "Loss",
     "LossParameters",
+    "MeasuredResource",
     "Metric",
+    "MetricEntry",
     "MetricName",
+    "MetricType",
     "MixedPrecision",
     "Monitor",
     "Optimizer",
@@ -114,6 +129,8 @@ __all__ = [
     "RandAugment",
     "Reason",
     "ReduceOnPlateau",
+    "ResourceTarget",
+    "ResourceTargetType",
     "Resources",
     "Rollout",
     "RunError",
@@ -122,6 +139,7 @@ __all__ = [
     "RunSpec",
     "RunStage",
     "Runtime",
+    "ScalingRules",
     "Schedule",
     "ScheduleName",
     "Servable",

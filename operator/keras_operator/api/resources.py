@@ -112,6 +112,17 @@ _IS_QUANTITY = Rule(
 )
 Quantity = Annotated[int | str, Meta(extra=ruled(_IS_QUANTITY))]
 """A number with a suffix, as `parse_quantity` reads it."""
+PositiveQuantity = (
+    Annotated[int, Meta(ge=1)]
+    | Annotated[
+        str,
+        Meta(
+            max_length=24,
+            pattern="^([0-9]*[1-9][0-9]*[.]?[0-9]*|[0-9]*[.][0-9]*[1-9][0-9]*)([KMGTP]i|[numkMGTP])?$",
+        ),
+    ]
+)
+"""A quantity above 0, as an autoscaler compares metrics with: by pattern, for no rule can be afforded (see above)."""
 
 _NAMES = Rule(
     cel=f"self.all(name, name.matches(r'^{_NAME}$') && !name.matches(r'^(?:{_KUBERNETES_OWN})'))",

@@ -8,20 +8,20 @@ from msgspec import Meta
 from .rules import Rule, fully_matches, ruled
 from .wire import Written
 
-_LABEL_VALUE = "(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?"
+LABEL_VALUE = "(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)?"
 _DNS_LABEL = "[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _SUBDOMAIN = rf"{_DNS_LABEL}(?:\.{_DNS_LABEL})*"
-_LABEL_KEY = rf"(?:{_SUBDOMAIN}/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?"
+LABEL_KEY = rf"(?:{_SUBDOMAIN}/)?[A-Za-z0-9](?:[A-Za-z0-9_.-]{{0,61}}[A-Za-z0-9])?"
 
 _IS_LABEL_VALUE = fully_matches(
-    _LABEL_VALUE,
+    LABEL_VALUE,
     "must be a label's value: at most 63 letters, digits, '-', '_' and '.', with a letter or digit at both ends",
 )
 _KEYS_ARE_LABELS = Rule(
-    cel=f"self.all(name, name.matches(r'^{_LABEL_KEY}$'))",
+    cel=f"self.all(name, name.matches(r'^{LABEL_KEY}$'))",
     message="its keys must be labels of nodes, such as disktype or topology.kubernetes.io/zone: see kubectl get nodes "
     "--show-labels",
-    holds=lambda labels: all(fully_matches(_LABEL_KEY, "").holds(name) for name in labels),  # type: ignore[misc]
+    holds=lambda labels: all(fully_matches(LABEL_KEY, "").holds(name) for name in labels),  # type: ignore[misc]
 )
 
 
@@ -50,7 +50,7 @@ class Toleration(Written, frozen=True, kw_only=True):
             max_length=316,
             description="Key of the taint.",
             examples=["nvidia.com/gpu"],
-            extra=ruled(fully_matches(_LABEL_KEY, "must be a taint's key, such as dedicated or nvidia.com/gpu")),
+            extra=ruled(fully_matches(LABEL_KEY, "must be a taint's key, such as dedicated or nvidia.com/gpu")),
         ),
     ]
     operator: Annotated[

@@ -22,7 +22,8 @@ def schema_of(kind: inspect.Type) -> Schema:
         case inspect.EnumType(cls=cls):
             return {"type": "string", "enum": [str(member) for member in cls]}
         case inspect.StrType() as string:
-            return {"type": "string"} | _bounds(minLength=string.min_length, maxLength=string.max_length)
+            pattern = {} if string.pattern is None else {"pattern": string.pattern}
+            return {"type": "string"} | _bounds(minLength=string.min_length, maxLength=string.max_length) | pattern
         case inspect.BoolType():
             return {"type": "boolean"}
         case inspect.IntType() as number:
@@ -34,8 +35,13 @@ def schema_of(kind: inspect.Type) -> Schema:
             return {"x-kubernetes-preserve-unknown-fields": True}
         case inspect.DateTimeType():
             return {"type": "string", "format": "date-time"}
-        case inspect.UnionType():
-            return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True}
+        case inspect.UnionType(types=types):
+            return {"anyOf": [{"type": "integer"}, {"type": "string"}], "x-kubernetes-int-or-string": True} | {
+                bound: value
+                for one in types
+                for bound, value in schema_of(one).items()
+                if bound in {"minimum", "maxLength", "pattern"}
+            }
         case inspect.DictType() as mapping:
             bounds = _bounds(minProperties=mapping.min_length, maxProperties=mapping.max_length)
             return {"type": "object", "additionalProperties": schema_of(mapping.value_type)} | bounds

@@ -1,12 +1,11 @@
 """How a published version is served."""
 
-import re
 from enum import StrEnum
 from typing import Annotated, ClassVar
 
-import msgspec
 from msgspec import Meta
 
+from .autoscaling import WHAT_IS_COMPARED_IS_REQUESTED, Autoscaling
 from .resources import Resources
 from .rollout import Rollout, Strategy
 from .rules import Rule, fully_matches, ruled
@@ -18,38 +17,6 @@ class Runtime(StrEnum):
 
     KERAS_SERVER = "KerasServer"
     TENSORFLOW_SERVING = "TensorFlowServing"
-
-
-class Autoscaling(Written, frozen=True, kw_only=True):
-    """Bounds and target of the HorizontalPodAutoscaler."""
-
-    min_replicas: Annotated[int, Meta(ge=1, le=1000, description="Pods at least, from 1 to 1000.", examples=[2])] = 1
-    max_replicas: Annotated[int, Meta(ge=1, le=1000, description="Pods at most, from 1 to 1000.", examples=[10])] = 5
-    target_cpu_utilization: Annotated[
-        int,
-        Meta(
-            ge=1,
-            le=1000,
-            description=(
-                "Percent of the requested CPU, from 1 to 1000, that pods use on average; more pods start above it."
-            ),
-            examples=[60],
-        ),
-    ] = msgspec.field(name="targetCPUUtilization", default=70)
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="self.minReplicas <= self.maxReplicas",
-            message=(
-                "minReplicas must not be above maxReplicas (left out they are 1 and 5): lower one or raise the other"
-            ),
-            says=(
-                "'minReplicas %d is above maxReplicas %d (left out they are 1 and 5): lower minReplicas or raise "
-                "maxReplicas'.format([self.minReplicas, self.maxReplicas])"
-            ),
-            holds=lambda autoscaling: autoscaling.min_replicas <= autoscaling.max_replicas,
-        ),
-    )
 
 
 class Batching(Written, frozen=True, kw_only=True):
@@ -68,13 +35,6 @@ class Batching(Written, frozen=True, kw_only=True):
             examples=[5000],
         ),
     ] = 2000
-
-
-def _requests_cpu(resources: Resources) -> bool:
-    """Whether there is CPU to measure against: a request that is not 0 or, without one, a limit."""
-    if "cpu" in resources.requests:
-        return re.match(r"[0.]+([a-zA-Z]|$)", str(resources.requests["cpu"])) is None
-    return "cpu" in resources.limits
 
 
 class Serving(Written, frozen=True, kw_only=True):
@@ -180,20 +140,7 @@ class Serving(Written, frozen=True, kw_only=True):
             holds=lambda serving: serving.autoscaling is None or serving.replicas == 1,
             field=".replicas",
         ),
-        Rule(
-            cel=(
-                "!has(self.autoscaling) || has(self.resources) && "
-                "(has(self.resources.requests) && 'cpu' in self.resources.requests ? "
-                "!string(self.resources.requests['cpu']).matches('^[0.]+([a-zA-Z]|$)') : "
-                "has(self.resources.limits) && 'cpu' in self.resources.limits)"
-            ),
-            message=(
-                "autoscaling measures CPU against what is requested, and nothing is: write "
-                "serving.resources.requests.cpu, for example 500m"
-            ),
-            holds=lambda serving: serving.autoscaling is None or _requests_cpu(serving.resources),
-            field=".resources",
-        ),
+        *WHAT_IS_COMPARED_IS_REQUESTED,
         Rule(
             cel=(
                 "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'Canary' || "

@@ -48,6 +48,14 @@ _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' 
 # metrics-server needs a minute or so for a new pod; whoever has no metrics for longer than this lacks something.
 _METRICS_GRACE = 180.0
 _NO_METRICS_YET = ("no metrics returned", "did not receive metrics")
+# The first whose words are in what the autoscaler says. An adapter, such as prometheus-adapter or KEDA, serves the two
+# APIs that Kubernetes leaves to others.
+_METRICS_REMEDIES = (
+    ("custom metrics API", "see that an adapter has this metric: kubectl get apiservices | grep custom.metrics"),
+    ("external metrics API", "see that an adapter has this metric: kubectl get apiservices | grep external.metrics"),
+    ("metrics API", "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"),
+    ("did not receive metrics", "see that its pods are ready, and that a container named in metrics is one of theirs"),
+)
 # The kubelet forgets its back-off for a container that ran for ten minutes: until then its last end is still news.
 _CRASH_IS_NEWS = timedelta(minutes=10)
 # The Job's podFailurePolicy ends it at these: see templates/_run-job.j2.
@@ -194,9 +202,7 @@ def autoscaler_trouble(autoscaler: Autoscaler, now: datetime) -> str:
     if not autoscaler.trouble or autoscaler_patience(autoscaler, now):
         return ""
     said = _one_line(autoscaler.trouble).removeprefix("the HPA was unable to compute the replica count: ")
-    remedy = "see kubectl describe hpa"
-    if "metrics API" in said:
-        remedy = "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"
+    remedy = next((remedy for words, remedy in _METRICS_REMEDIES if words in said), "see kubectl describe hpa")
     return f"the autoscaler cannot scale: {said.rstrip('.')}; {remedy}"
 
 

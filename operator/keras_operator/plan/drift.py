@@ -11,8 +11,11 @@ import msgspec
 
 from keras_operator.api import parse_quantity
 
-# How list items are told apart in Kubernetes' own schemas; the first key that all wanted items have is used.
-_LIST_KEYS = ("name", "uid", "containerPort", "port", "type", "mountPath", "topologyKey")
+# How list items are told apart in Kubernetes' own schemas; the first key that all wanted items have is used. An
+# autoscaler's metrics and policies have none: such a list is one value.
+_LIST_KEYS = ("name", "uid", "containerPort", "port", "mountPath", "topologyKey")
+# Where quantities stand. The target of an autoscaler's metric has words beside them.
+_HOLD_QUANTITIES = ("requests", "limits", "target")
 
 
 def drifted(wanted: Mapping[str, Any], live: bytes) -> bool:
@@ -24,7 +27,7 @@ def drifted(wanted: Mapping[str, Any], live: bytes) -> bool:
 def _covers(live: Any, wanted: Any, *, quantities: bool) -> bool:
     if isinstance(wanted, Mapping):
         return isinstance(live, Mapping) and all(
-            key in live and _covers(live[key], value, quantities=quantities or key in ("requests", "limits"))
+            key in live and _covers(live[key], value, quantities=quantities or key in _HOLD_QUANTITIES)
             for key, value in wanted.items()
         )
     if isinstance(wanted, list):
@@ -45,4 +48,7 @@ def _covers_list(live: Sequence[Any], wanted: Sequence[Any], *, quantities: bool
 
 
 def _same_quantity(one: str | int, other: str | int) -> bool:
-    return parse_quantity(one) == parse_quantity(other)
+    try:
+        return parse_quantity(one) == parse_quantity(other)
+    except ValueError:
+        return False

@@ -4,7 +4,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from keras_operator.api import KerasModelSpec, Reason, Runtime, SignatureChange, VersionPhase
+from keras_operator.api import (
+    DEFAULT_CPU_UTILIZATION,
+    Autoscaling,
+    KerasModelSpec,
+    Reason,
+    Runtime,
+    SignatureChange,
+    VersionPhase,
+)
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Desired, Removal, Seed, Template
 from keras_operator.plan.images import Installation
@@ -101,12 +109,7 @@ def serving_children(
     remove: list[Removal] = []
     autoscaling = spec.serving.autoscaling
     if autoscaling:
-        bounds = {
-            "min_replicas": autoscaling.min_replicas,
-            "max_replicas": max(autoscaling.min_replicas, autoscaling.max_replicas),
-            "target_cpu_utilization": autoscaling.target_cpu_utilization,
-        }
-        keep.append(Desired(Template.AUTOSCALER, name, shared | bounds))
+        keep.append(Desired(Template.AUTOSCALER, name, shared | _autoscaler_values(autoscaling)))
     else:
         remove += _removal(observed, "HorizontalPodAutoscaler", name)
     if least_replicas(spec) >= 2:
@@ -114,6 +117,16 @@ def serving_children(
     else:
         remove += _removal(observed, "PodDisruptionBudget", name)
     return ServingChildren(tuple(keep), tuple(remove), _seed(observed, spec))
+
+
+def _autoscaler_values(autoscaling: Autoscaling) -> dict[str, object]:
+    return {
+        "min_replicas": autoscaling.min_replicas,
+        "max_replicas": max(autoscaling.min_replicas, autoscaling.max_replicas),
+        "target_cpu_utilization": autoscaling.target_cpu_utilization or DEFAULT_CPU_UTILIZATION,
+        "metrics": [msgspec.to_builtins(entry) for entry in autoscaling.metrics],
+        "behavior": msgspec.to_builtins(autoscaling.behavior) or None,
+    }
 
 
 def _removal(observed: Observed, kind: str, name: str) -> list[Removal]:

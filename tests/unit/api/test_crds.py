@@ -128,7 +128,7 @@ def test_every_example_is_one(kind):
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 def test_every_number_has_a_unit(kind):
     for path, node, _ in fields(kind):
-        counted = node["items"] if node["type"] == "array" else node
+        counted = node["items"] if node.get("type") == "array" else node
         if counted.get("type") in {"integer", "number"}:
             assert UNITS.search(node["description"]), path
 

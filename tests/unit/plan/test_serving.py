@@ -6,11 +6,19 @@ import pytest
 from keras_operator.api import (
     Autoscaling,
     Batching,
+    Behavior,
+    ContainerResourceSource,
     Credentials,
     KerasModelStatus,
+    MeasuredResource,
+    MetricEntry,
+    MetricType,
     Resources,
+    ResourceTarget,
+    ResourceTargetType,
     RunStage,
     Runtime,
+    ScalingRules,
     Store,
     VersionPhase,
 )
@@ -237,8 +245,32 @@ def test_an_autoscaler_gets_its_bounds_and_the_deployment_leaves_the_count_to_it
     assert desired is not None
     assert live is not None
     assert live.values["replicas"] is None
-    bounds = {"min_replicas": 2, "max_replicas": 6, "target_cpu_utilization": 55}
-    assert desired.values == {**dict(todo.keep[0].values), **bounds}
+    told = {"min_replicas": 2, "max_replicas": 6, "target_cpu_utilization": 55, "metrics": [], "behavior": None}
+    assert desired.values == {**dict(todo.keep[0].values), **told}
+
+
+def test_an_autoscaler_goes_by_the_metrics_that_were_written_and_as_fast_as_they_say():
+    memory = ContainerResourceSource(
+        name=MeasuredResource.MEMORY,
+        container="runtime",
+        target=ResourceTarget(type=ResourceTargetType.AVERAGE_VALUE, average_value="1Gi"),
+    )
+    written = Autoscaling(
+        metrics=(MetricEntry(type=MetricType.CONTAINER_RESOURCE, container_resource=memory),),
+        behavior=Behavior(scale_down=ScalingRules(stabilization_window_seconds=0)),
+    )
+    desired = kept(decide(trained(autoscaling=written), published(1, ONE)), Template.AUTOSCALER)
+    assert desired is not None
+    target = {"type": "AverageValue", "averageValue": "1Gi"}
+    source = {"name": "memory", "container": "runtime", "target": target}
+    assert desired.values["metrics"] == [{"type": "ContainerResource", "containerResource": source}]
+    assert desired.values["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": 0}}
+
+
+def test_without_a_word_an_autoscaler_goes_by_cpu():
+    desired = kept(decide(trained(autoscaling=Autoscaling(), **SCALED), published(1, ONE)), Template.AUTOSCALER)
+    assert desired is not None
+    assert (desired.values["target_cpu_utilization"], desired.values["metrics"]) == (70, [])
 
 
 def test_an_autoscaler_never_has_a_maximum_below_its_minimum():

@@ -186,6 +186,32 @@ SCALERS = {
         ),
         None,
     ),
+    "without anybody who knows the pods' metric": (
+        autoscaler(f"{PREFIX}unable to get metric qps: unable to fetch metrics from custom metrics API: no such", NOW),
+        (
+            "; the autoscaler cannot scale: unable to get metric qps: unable to fetch metrics from custom metrics API: "
+            "no such; see that an adapter has this metric: kubectl get apiservices | grep custom.metrics"
+        ),
+        None,
+    ),
+    "without anybody who knows the external metric": (
+        autoscaler(
+            f"{PREFIX}unable to get external metric x: no metrics returned from external metrics API", NOW - GRACE
+        ),
+        (
+            "; the autoscaler cannot scale: unable to get external metric x: no metrics returned from external metrics "
+            "API; see that an adapter has this metric: kubectl get apiservices | grep external.metrics"
+        ),
+        None,
+    ),
+    "a container that no pod has": (
+        autoscaler(f"{PREFIX}did not receive metrics for targeted pods (pods might be unready)", NOW - GRACE),
+        (
+            "; the autoscaler cannot scale: did not receive metrics for targeted pods (pods might be unready); see "
+            "that its pods are ready, and that a container named in metrics is one of theirs"
+        ),
+        None,
+    ),
     "for another reason": (
         autoscaler(f"{PREFIX}missing request for cpu", NOW),
         "; the autoscaler cannot scale: missing request for cpu; see kubectl describe hpa",

@@ -11,16 +11,24 @@ from hypothesis import strategies as st
 from keras_operator.api import (
     Autoscaling,
     Batching,
+    Behavior,
     Builder,
     ConfigMapKey,
+    ContainerResourceSource,
     Credentials,
     Data,
     KerasModelSpec,
+    MeasuredResource,
+    MetricEntry,
+    MetricType,
     Optimizer,
     Resources,
+    ResourceTarget,
+    ResourceTargetType,
     Rollout,
     RunSpec,
     Runtime,
+    ScalingRules,
     Store,
     Strategy,
     TaintEffect,
@@ -288,6 +296,29 @@ def test_the_count_of_pods_is_the_autoscalers_where_there_is_one():
     scaler = manifests(FULL)[Template.AUTOSCALER]["spec"]
     assert (scaler["minReplicas"], scaler["maxReplicas"]) == (2, 4)
     assert scaler["metrics"][0]["containerResource"]["target"]["averageUtilization"] == 60
+
+
+def test_an_autoscaler_says_what_was_written_of_metrics_and_behavior():
+    target = ResourceTarget(type=ResourceTargetType.UTILIZATION, average_utilization=80)
+    source = ContainerResourceSource(name=MeasuredResource.MEMORY, container="runtime", target=target)
+    entry = MetricEntry(type=MetricType.CONTAINER_RESOURCE, container_resource=source)
+    slow = Behavior(scale_down=ScalingRules(stabilization_window_seconds=600))
+    spec = trained(
+        autoscaling=Autoscaling(metrics=(entry, entry), behavior=slow),
+        serving_resources=Resources(requests={"memory": "1Gi"}),
+    )
+    scaler = manifests(spec)[Template.AUTOSCALER]["spec"]
+    written = {
+        "type": "ContainerResource",
+        "containerResource": {
+            "name": "memory",
+            "container": "runtime",
+            "target": {"type": "Utilization", "averageUtilization": 80},
+        },
+    }
+    assert scaler["metrics"] == [written, written]
+    assert scaler["behavior"] == {"scaleDown": {"stabilizationWindowSeconds": 600}}
+    assert "behavior" not in manifests(FULL)[Template.AUTOSCALER]["spec"]
 
 
 def test_only_children_kept_by_apply_bear_a_hash():

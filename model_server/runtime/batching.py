@@ -20,15 +20,17 @@ from typing import Any
 
 import numpy as np
 
+from model_server.runtime.deadline import Deadline, latest_ms
 from model_server.runtime.dtypes import Array
 from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.protobufs import configuration_message, read_text_proto
+from model_server.runtime.runs import MOST_REPLACED
 from model_server.runtime.savedmodel import Signature
 
 Arrays = dict[str, Array]
-# Runs a merged batch in a batch thread.
-Run = Callable[[Arrays], Arrays]
+# Runs a merged batch in a batch thread, for at most so many milliseconds, or (0) for ever.
+Run = Callable[[Arrays, int], Arrays]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -100,6 +102,7 @@ class _Task:
     answer: asyncio.Future[Arrays]
     enqueued: float
     done: Callable[[], None]
+    ends: Deadline
 
 
 @dataclasses.dataclass(slots=True, eq=False)
@@ -117,23 +120,30 @@ class Batcher:
     def __init__(self, options: BatchingOptions, metrics: Metrics) -> None:
         self._options = options
         self._metrics = metrics
-        self._threads: Executor = ThreadPoolExecutor(options.threads, options.pool_name)
+        self._threads: Executor = ThreadPoolExecutor(options.threads + MOST_REPLACED, options.pool_name)
         self._free = options.threads
+        self._more = 0
         # In order of arrival over all keys; the last batch of a key may still take tasks.
         self._waiting: collections.deque[tuple[Hashable, _Batch]] = collections.deque()
         self._queues: dict[Hashable, list[_Batch]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def run(self, key: Hashable, inputs: Arrays, run: Run, done: Callable[[], None]) -> Arrays:
+    def add(self, more: int) -> None:
+        """Have `more` threads than the options say, at most MOST_REPLACED."""
+        self._free += more - self._more
+        self._more = more
+        self._pump()
+
+    async def run(self, key: Hashable, inputs: Arrays, run: Run, done: Callable[[], None], ends: Deadline) -> Arrays:
         """The outputs for `inputs`, computed together with other calls of the same `key`.
 
         `key` must tell apart servables, signatures and sets of outputs; `run` computes a merged batch in a thread.
         `done` is called once, as soon as no thread uses `run` for this call any more, which may be after a caller that
-        is cancelled has left. Raises ServingError.
+        is cancelled has left. A batch is run until the last of its calls `ends`. Raises ServingError.
         """
         try:
             rows = self._count_rows(inputs)
-            task = _Task(inputs, rows, asyncio.get_running_loop().create_future(), time.perf_counter(), done)
+            task = _Task(inputs, rows, asyncio.get_running_loop().create_future(), time.perf_counter(), done, ends)
             shapes = tuple(sorted((name, array.shape[1:]) for name, array in inputs.items()))
             self._enqueue((key, shapes), task, run)
         except ServingError:
@@ -180,12 +190,12 @@ class Batcher:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        while self._free:
+        while self._free > 0:
             ready = next((entry for entry in self._waiting if entry[1].closed or entry[1].deadline <= now), None)
             if ready is None:
                 break
             self._start(*ready)
-        if self._free and self._waiting:
+        if self._free > 0 and self._waiting:
             self._timer = loop.call_at(min(batch.deadline for _, batch in self._waiting), self._pump)
 
     def _start(self, key: Hashable, batch: _Batch) -> None:
@@ -213,7 +223,8 @@ class Batcher:
         rows = sum(task.rows for task in tasks)
         size = self._options.padded(rows)
         self._metrics.batched(size, size - rows)
-        return _split(run(_merge(tasks, size - rows)), [task.rows for task in tasks], size)
+        results = run(_merge(tasks, size - rows), latest_ms(task.ends for task in tasks))
+        return _split(results, [task.rows for task in tasks], size)
 
     def _finish(self, done: asyncio.Future[list[Arrays]], tasks: Sequence[_Task]) -> None:
         self._free += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 
 
 class Code(enum.IntEnum):
@@ -80,6 +81,16 @@ class OverloadedError(ServingError):
     def __init__(self, message: str, retry_seconds: int) -> None:
         super().__init__(Code.RESOURCE_EXHAUSTED, message)
         self.retry_seconds = retry_seconds
+
+
+class StuckError(Exception):
+    """Runs of graphs that TensorFlow cannot end have taken every thread."""
+
+    def __init__(self, runs: Sequence[str]) -> None:
+        super().__init__(
+            f"{', '.join(runs)} did not end at the deadline and cannot be ended: correct the graph, where a loop that "
+            "XLA has compiled does not end for some input"
+        )
 
 
 def invalid(message: str) -> ServingError:

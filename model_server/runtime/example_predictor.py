@@ -25,7 +25,7 @@ from model_server.runtime.inference import (
 from model_server.runtime.json_codec import dump
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
-from model_server.runtime.predictor import Predictor, deadline, version_choice
+from model_server.runtime.predictor import Predictor, version_choice
 from model_server.runtime.protobufs import classification_pb2, inference_pb2, regression_pb2
 from model_server.runtime.savedmodel import Signature
 from model_server.runtime.servable import Servable, check_inputs
@@ -129,8 +129,7 @@ class ExamplePredictor:
             tasks, rows = context
             return encode(tasks, results, rows)
 
-        async with deadline(timeout_ms):
-            return await self._predictor.run(version, servable, api, prepare, finish, timeout_ms)
+        return await self._predictor.run(version, servable, api, prepare, finish, timeout_ms)
 
 
 def _name(spec: Any, version: Version, task: Task) -> None:

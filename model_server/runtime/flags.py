@@ -20,7 +20,9 @@ class Flags:
     `max_queued_requests` bounds the predictions that are under way at the same time, over both protocols; further
     ones are refused with RESOURCE_EXHAUSTED. `max_request_bytes` bounds one request; 0 is 1 GiB for REST and no bound
     for gRPC. `grpc_max_threads` bounds the gRPC calls that are answered at the same time; 0 leaves that to
-    `max_queued_requests`.
+    `max_queued_requests`. `max_timeout_in_ms` bounds each request, whatever deadline its client sets, and each record
+    of warm-up; 0 does not. `max_overtime_in_ms` is how long a graph may run on after its deadline before it counts as
+    stuck; with as many of those as there are workers, the process ends. 0 is never.
     """
 
     port: int = 8500
@@ -43,6 +45,8 @@ class Flags:
     # Not TensorFlow Serving's: it queues without end.
     max_queued_requests: int = 1000
     max_request_bytes: int = 0
+    max_timeout_in_ms: int = 300_000
+    max_overtime_in_ms: int = 30_000
     saved_model_tags: str = "serve"
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
@@ -69,7 +73,11 @@ class Flags:
             raise invalid(
                 "server_options.batching_parameters_file is set without setting server_options.enable_batching to true."
             )
-        for name in ("max_queued_requests", "max_request_bytes", "grpc_max_threads"):
+        bounded = (
+            *("max_queued_requests", "max_request_bytes", "max_timeout_in_ms", "max_overtime_in_ms"),
+            "grpc_max_threads",
+        )
+        for name in bounded:
             least = 1 if name == "max_queued_requests" else 0
             if getattr(self, name) < least:
                 raise invalid(f"--{name} must be at least {least}, found {getattr(self, name)}")

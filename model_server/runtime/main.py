@@ -14,7 +14,7 @@ import sys
 import uvloop
 
 from model_server.runtime import tensorflow_c
-from model_server.runtime.errors import ServingError
+from model_server.runtime.errors import ServingError, StuckError
 from model_server.runtime.flags import UsageError, parse_flags, usage
 from model_server.runtime.server import ModelServer
 
@@ -22,7 +22,7 @@ _FAILED = 255  # TensorFlow Serving returns -1
 
 
 def main() -> None:
-    """Run the server until SIGTERM or SIGINT; exits with 0 after a drain, with 255 when it cannot start."""
+    """Run the server until SIGTERM or SIGINT; exits with 0 after a drain, with 255 when it cannot start or go on."""
     try:
         flags = parse_flags(sys.argv[1:])
     except UsageError as error:
@@ -45,6 +45,11 @@ def main() -> None:
             os._exit(0)
     except ServingError as error:
         print(f"Failed to start server. Error: {error.with_code()}", file=sys.stderr)
+        logging.shutdown()
+        os._exit(_FAILED)
+    except StuckError as error:
+        # Its threads live until the process ends: only another process is free of them.
+        print(f"The server has to end. Error: {error}", file=sys.stderr)
         logging.shutdown()
         os._exit(_FAILED)
 

@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import Any, TypeVar, cast
 
 from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Arrays, Batcher, is_batchable
-from model_server.runtime.errors import Code, ServingError
+from model_server.runtime.deadline import Deadline
 from model_server.runtime.images import Pictures, encode_classes, need_picture_signature
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.open_inference import Decoded, decode_infer, encode_infer, parse_infer
 from model_server.runtime.protobufs import predict_pb2
+from model_server.runtime.runs import Runs
 from model_server.runtime.savedmodel import Signature
-from model_server.runtime.servable import Servable, check_inputs, select_outputs
+from model_server.runtime.servable import Pool, Servable, check_inputs, select_outputs
 from model_server.runtime.tensor_proto import array_from_proto, proto_from_array
+from model_server.runtime.workers import Workers
 
 _T = TypeVar("_T")
 
@@ -31,9 +32,19 @@ class Predictor:
     """
 
     def __init__(
-        self, manager: Manager, workers: Executor, metrics: Metrics, batcher: Batcher | None, admission: Admission
+        self,
+        manager: Manager,
+        workers: Workers,
+        metrics: Metrics,
+        batcher: Batcher | None,
+        admission: Admission,
+        runs: Runs,
+        longest_ms: int,
     ) -> None:
+        """`longest_ms` bounds every request, also one that may take longer or for ever; 0 does not."""
         self._manager = manager
+        self._runs = runs
+        self._longest_ms = longest_ms
         self._admission = admission
         self._workers = workers
         self._metrics = metrics
@@ -61,15 +72,14 @@ class Predictor:
         `decode`, in a worker thread, reads the request, and says by what its answer is made.
         """
         with self._manager.lend(model, number, label) as (version, servable):
-            async with deadline(timeout_ms):
-                return await self.run(
-                    version,
-                    servable,
-                    "Predict",
-                    lambda: decode(version, servable),
-                    lambda outputs, encode: cast("_T", encode(outputs)),
-                    timeout_ms,
-                )
+            return await self.run(
+                version,
+                servable,
+                "Predict",
+                lambda: decode(version, servable),
+                lambda outputs, encode: cast("_T", encode(outputs)),
+                timeout_ms,
+            )
 
     async def predict_pictures(
         self, model: str, number: int | None, label: str | None, pictures: Pictures, timeout_ms: int
@@ -84,8 +94,7 @@ class Predictor:
             def encode(outputs: Arrays, _: None) -> bytes:
                 return encode_classes(outputs, servable.class_names)
 
-            async with deadline(timeout_ms):
-                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
+            return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
 
     async def predict_proto(self, request: Any, timeout_ms: int, *, as_content: bool) -> Any:
         """The PredictResponse to a PredictRequest; `timeout_ms` 0 waits for ever. Raises ServingError."""
@@ -109,8 +118,7 @@ class Predictor:
                     response.outputs[name].CopyFrom(proto)
                 return response
 
-            async with deadline(timeout_ms):
-                return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
+            return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
 
     async def run(
         self,
@@ -126,8 +134,10 @@ class Predictor:
         `decode` gives the signature, its inputs, the outputs to compute and what `encode` is called with beside them;
         both run in worker threads. What is past its deadline when its turn comes is not begun.
         """
+        ends = Deadline(timeout_ms, self._longest_ms)
         with self._admission.admit():
-            return await self._admitted(version, servable, api, decode, encode, Deadline(timeout_ms))
+            async with ends:
+                return await self._admitted(version, servable, api, decode, encode, ends)
 
     async def _admitted(
         self,
@@ -155,9 +165,9 @@ class Predictor:
             results = await self._batcher.run(
                 (servable, signature.name, tuple(outputs)),
                 inputs,
-                # A batch has no deadline of its own: its requests have different ones.
-                lambda merged: self._run(version, servable, api, signature, merged, outputs, 0),
+                lambda merged, left_ms: self._run(version, servable, api, signature, merged, outputs, left_ms),
                 version.release,
+                ends,
             )
         else:
             results = await self._in_worker(
@@ -177,7 +187,12 @@ class Predictor:
         timeout_ms: int,
     ) -> Arrays:
         start = time.perf_counter()
-        results = servable.run(signature, inputs, outputs, timeout_ms)
+        run = self._runs.begin(version.model, version.number, signature.name, timeout_ms)
+        try:
+            pool = Pool.SPARE if self._runs.long else Pool.REQUESTS
+            results = servable.run(signature, inputs, outputs, timeout_ms, pool)
+        finally:
+            self._runs.end(run)
         self._metrics.ran(version.model, api, (time.perf_counter() - start) * 1e6)
         return results
 
@@ -200,36 +215,3 @@ def version_choice(model_spec: Any) -> tuple[int | None, str | None]:
         model_spec.version.value if choice == "version" else None,
         model_spec.version_label if choice == "version_label" else None,
     )
-
-
-class Deadline:
-    """The moment at which an answer is of no use any more."""
-
-    def __init__(self, timeout_ms: int) -> None:
-        """`timeout_ms` from now; 0 is never."""
-        self._end = time.monotonic() + timeout_ms / 1000 if timeout_ms else None
-
-    def remaining_ms(self) -> int:
-        """What is left, at least 1; 0 when there is no end. Raises ServingError when nothing is."""
-        if self._end is None:
-            return 0
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the prediction")
-        return max(1, int(left * 1000))
-
-
-class deadline:  # noqa: N801 - reads as a function where it is used
-    """`asyncio.timeout`, ending in DEADLINE_EXCEEDED."""
-
-    def __init__(self, timeout_ms: int) -> None:
-        self._timeout = asyncio.timeout(timeout_ms / 1000 if timeout_ms else None)
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-
-    async def __aexit__(self, *exc: Any) -> None:
-        try:
-            await self._timeout.__aexit__(*exc)
-        except TimeoutError as error:
-            raise ServingError(Code.DEADLINE_EXCEEDED, "Timed out waiting for the prediction") from error

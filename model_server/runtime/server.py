@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +13,7 @@ from model_server.http_server import HttpServer, Limits
 from model_server.runtime.admission import Admission
 from model_server.runtime.batching import Batcher, read_batching_options
 from model_server.runtime.cpus import available_cpus
-from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.errors import Code, ServingError, StuckError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.flags import Flags
 from model_server.runtime.grpc_server import GrpcServer
@@ -24,16 +25,19 @@ from model_server.runtime.open_inference_grpc import OpenInferenceService
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.protobufs import configuration_message, read_text_proto
 from model_server.runtime.rest import VERSION, RestApi, error_response
+from model_server.runtime.runs import Run, Runs
 from model_server.runtime.servable import LoadOptions, Servable
 from model_server.runtime.source import ModelSource
 from model_server.runtime.ssl_config import read_credentials
 from model_server.runtime.warmup import warmup_path
+from model_server.runtime.workers import Workers
 
 _LOG = logging.getLogger(__name__)
 # Pods get 45 s to end, of which the kubelet's preStop pause takes 5: this leaves time for the last answers.
 _GRACE_SECONDS = 30.0
 # The largest body TensorFlow Serving takes is bounded by memory only; 1 GiB is 1,700 images of 224 x 224 x 3 as JSON.
 _MAX_BODY_BYTES = 1024 * 1024 * 1024
+_LOOK_SECONDS = 0.5
 
 
 class ModelServer:
@@ -53,9 +57,14 @@ class ModelServer:
         if flags.enable_batching:
             file = Path(flags.batching_parameters_file) if flags.batching_parameters_file else None
             self._batcher = Batcher(read_batching_options(file, cpus), self._metrics)
-        workers = ThreadPoolExecutor(flags.rest_api_num_threads or cpus, "worker")
+        self._workers = Workers(flags.rest_api_num_threads or cpus)
+        self._runs = Runs()
+        self._stuck: set[Run] = set()
         admission = Admission(flags.max_queued_requests)
-        predictor = Predictor(self._manager, workers, self._metrics, self._batcher, admission)
+        predictor = Predictor(
+            *(self._manager, self._workers, self._metrics, self._batcher, admission, self._runs),
+            longest_ms=flags.max_timeout_in_ms,
+        )
         examples = ExamplePredictor(
             self._manager, predictor, self._metrics, check_method=flags.enable_signature_method_name_check
         )
@@ -107,7 +116,10 @@ class ModelServer:
         return servable
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Serve until `stop` is set, then drain. Raises ServingError when it cannot start."""
+        """Serve until `stop` is set, then drain.
+
+        Raises ServingError when it cannot start, and StuckError when it had to end because graphs do not.
+        """
         flags = self._flags
         self._source.start()
         polling = asyncio.create_task(
@@ -136,11 +148,32 @@ class ModelServer:
                 f"cannot listen on --port={flags.port} and --rest_api_port={flags.rest_api_port}: {error}"
             ) from error
         await grpc_server.start()
+        watching = asyncio.create_task(self._watch_runs(stop))
         await stop.wait()
         _LOG.info("stopping: answering what is in flight, for at most %g s", _GRACE_SECONDS)
         polling.cancel()
+        watching.cancel()
         await asyncio.gather(self._http.drain(_GRACE_SECONDS), grpc_server.drain(_GRACE_SECONDS))
         _LOG.info("stopped")
+        if self._all_stuck():
+            raise StuckError(sorted(map(str, self._stuck)))
+
+    async def _watch_runs(self, stop: asyncio.Event) -> None:
+        """Have others take the place of long runs, and set `stop` when so many do not end that nothing else is left."""
+        while not self._all_stuck():
+            await asyncio.sleep(_LOOK_SECONDS)
+            overtime = self._flags.max_overtime_in_ms / 1000 or math.inf
+            stuck = set(self._runs.look(time.monotonic(), overtime))
+            for run in stuck - self._stuck:
+                _LOG.error("%s still runs %g s after its deadline: TensorFlow cannot end it", run, overtime)
+            self._stuck = stuck
+            self._workers.add(self._runs.long)
+            if self._batcher is not None:
+                self._batcher.add(self._runs.long)
+        stop.set()
+
+    def _all_stuck(self) -> bool:
+        return len(self._stuck) >= self._workers.threads
 
 
 def _load_options(flags: Flags, cpus: int) -> LoadOptions:
@@ -151,4 +184,5 @@ def _load_options(flags: Flags, cpus: int) -> LoadOptions:
         inter_op_parallelism=flags.tensorflow_inter_op_parallelism or both or cpus,
         warmup=flags.enable_model_warmup,
         warmup_iterations=max(1, flags.num_request_iterations_for_warmup),
+        warmup_timeout_ms=flags.max_timeout_in_ms,
     )

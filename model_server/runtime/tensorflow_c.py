@@ -205,14 +205,15 @@ class Tensor:
 class Session:
     """A SavedModel loaded into memory. Safe for use by several threads, until `close`."""
 
-    def __init__(self, directory: str, tags: Sequence[str], config: bytes) -> None:
-        """Load the meta graph with `tags` from `directory`. `config` is a serialized ConfigProto.
+    def __init__(self, directory: str, tags: Sequence[str], config: bytes, run_options: bytes | None = None) -> None:
+        """Load the meta graph with `tags` from `directory`. `config` is a serialized ConfigProto, `run_options` too.
 
         Raises ServingError with TensorFlow's code and message.
         """
         tf = library()
         status = _new_status()
         options = tf.TF_NewSessionOptions()
+        running = tf.TF_NewBufferFromString(run_options, len(run_options)) if run_options else None
         self._graph: int = tf.TF_NewGraph()
         self._session: int | None = None
         try:
@@ -220,7 +221,7 @@ class Session:
             _check(status)
             encoded = (c_char_p * len(tags))(*(tag.encode() for tag in tags))
             self._session = tf.TF_LoadSessionFromSavedModel(
-                options, None, os.fsencode(directory), encoded, len(tags), self._graph, None, status
+                options, running, os.fsencode(directory), encoded, len(tags), self._graph, None, status
             )
             _check(status)
         except ServingError:
@@ -228,6 +229,8 @@ class Session:
             raise
         finally:
             tf.TF_DeleteSessionOptions(options)
+            if running:
+                tf.TF_DeleteBuffer(running)
 
     def outputs(self, names: Sequence[str]) -> ctypes.Array[Output]:
         """The graph's tensors `operation:index` of those names, in the form that `run` takes.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -234,6 +235,37 @@ def build_examples(folder: Path) -> None:
         np.savez(folder.parent / f"expected-{folder.name}.npz", x=x, k=k, **found)
 
 
+class Runaway(tf.Module):  # type: ignore[misc]  # TensorFlow ships no types
+    """Signatures that never end, or need `x` GiB; for another x they answer at once."""
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, "x")])
+    def loop(self, x: Any) -> dict[str, Any]:
+        """Loops for ever for a negative number."""
+        return {"y": x + 0 * _endless(tf.reduce_max(x))}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, "x")])
+    def compiled(self, x: Any) -> dict[str, Any]:
+        """The same, as one operation of XLA's."""
+        return {"y": x + 0 * tf.function(_endless, jit_compile=True)(tf.reduce_max(x))}
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), tf.int32, "x")])
+    def memory(self, x: Any) -> dict[str, Any]:
+        gibibytes = tf.fill([tf.cast(tf.reduce_max(x), tf.int64) * 2**28], 1.0)
+        return {"y": x + tf.cast(gibibytes[0], tf.int32)}
+
+
+def _endless(number: Any) -> Any:
+    """The rounds of a loop: 0, or no end for a negative number. XLA leaves out one whose result does not matter."""
+    (rounds,) = tf.while_loop(lambda i: number + 0 * i < 0, lambda i: [i + 1], [tf.constant(0)])
+    return rounds
+
+
+def build_runaway(folder: Path) -> None:
+    module = Runaway()
+    signatures = {"serving_default": module.loop, "compiled": module.compiled, "memory": module.memory}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+
+
 def _example(x: Any, k: int) -> Any:
     feature = {
         "x": tf.train.Feature(float_list=tf.train.FloatList(value=x)),
@@ -245,6 +277,12 @@ def _example(x: Any, k: int) -> Any:
 def _predict_log(shape: tuple[int, ...]) -> Any:
     request = predict_pb2.PredictRequest()
     request.inputs["image"].CopyFrom(tf.make_tensor_proto(np.zeros(shape, np.float32)))
+    return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
+
+
+def _endless_log() -> Any:
+    request = predict_pb2.PredictRequest()
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([-1], tf.int32))
     return prediction_log_pb2.PredictionLog(predict_log=prediction_log_pb2.PredictLog(request=request))
 
 
@@ -276,6 +314,9 @@ def main() -> None:
     build_examples(root / "examples" / "1")
     build_types(root / "types" / "1")
     write_warmup(root / "examples" / "1", _example_logs())
+    build_runaway(root / "runaway" / "1")
+    shutil.copytree(root / "runaway" / "1", root / "runaway" / "2")
+    write_warmup(root / "runaway" / "2", [_endless_log()])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from model_server.runtime.batching import Batcher, BatchingOptions, read_batching_options
+from model_server.runtime.deadline import Deadline
 from model_server.runtime.errors import Code, ServingError
 from model_server.runtime.monitoring import Metrics
 
@@ -20,11 +21,13 @@ class Graph:
 
     def __init__(self) -> None:
         self.sizes: list[int] = []
+        self.timeouts: list[int] = []
         self.gate = threading.Event()
         self.gate.set()
         self.fails = False
 
-    def run(self, inputs: dict[str, Any]) -> dict[str, Any]:
+    def run(self, inputs: dict[str, Any], timeout_ms: int) -> dict[str, Any]:
+        self.timeouts.append(timeout_ms)
         self.gate.wait(10)
         self.sizes.append(len(inputs["x"]))
         if self.fails:
@@ -46,9 +49,9 @@ class Caller:
     def _release(self) -> None:
         self.released += 1
 
-    def call(self, *rows: float, key: str = "k", width: int = 1) -> asyncio.Task[Any]:
+    def call(self, *rows: float, key: str = "k", width: int = 1, timeout_ms: int = 0) -> asyncio.Task[Any]:
         x = np.repeat(np.array(rows, np.float32)[:, None], width, axis=1)
-        return asyncio.create_task(self.batcher.run(key, {"x": x}, self.graph.run, self._release))
+        return asyncio.create_task(self.batcher.run(key, {"x": x}, self.graph.run, self._release, Deadline(timeout_ms)))
 
 
 async def _first_columns(calls: list[asyncio.Task[Any]]) -> list[list[float]]:
@@ -121,6 +124,29 @@ async def test_a_failure_reaches_every_call_of_the_batch_and_no_other(graph):
     assert [str(result) for result in results] == ["no", "no"]
     graph.fails = False
     assert await _first_columns([caller.call(1)]) == [[2]]
+
+
+@pytest.mark.parametrize(("other", "least", "most"), [(9_000, 8_001, 9_000), (0, 0, 0)], ids=["latest", "never"])
+async def test_a_batch_is_run_until_the_last_of_its_calls_gives_up(graph, other, least, most):
+    caller = Caller(graph, max_batch_size=2, timeout_micros=60_000_000)
+    await asyncio.gather(caller.call(1, timeout_ms=8_000), caller.call(2, timeout_ms=other))
+    (timeout,) = graph.timeouts
+    assert least <= timeout <= most
+
+
+async def test_a_thread_that_is_added_runs_what_waits_and_is_taken_back(graph):
+    caller = Caller(graph, max_batch_size=1, threads=1)
+    graph.gate.clear()
+    calls = [caller.call(i) for i in range(3)]
+    while not graph.timeouts:  # noqa: ASYNC110 - the graph is in another thread
+        await asyncio.sleep(0.01)
+    caller.batcher.add(1)
+    while len(graph.timeouts) < 2:  # noqa: ASYNC110
+        await asyncio.sleep(0.01)
+    caller.batcher.add(0)
+    graph.gate.set()
+    assert await _first_columns(calls) == [[0], [2], [4]]
+    assert caller.batcher._free == 1
 
 
 @pytest.mark.parametrize("rows", [0, 5])

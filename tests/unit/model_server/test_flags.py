@@ -63,6 +63,8 @@ def test_wrong_arguments_are_refused(argument, message):
             "server_options.batching_parameters_file is set without setting server_options.enable_batching to true.",
         ),
         (Flags(model_base_path="/m", max_queued_requests=0), "--max_queued_requests must be at least 1, found 0"),
+        (Flags(model_base_path="/m", max_timeout_in_ms=-1), "--max_timeout_in_ms must be at least 0, found -1"),
+        (Flags(model_base_path="/m", max_overtime_in_ms=-1), "--max_overtime_in_ms must be at least 0, found -1"),
         (Flags(model_base_path="/m", port=1, rest_api_port=1), "--rest_api_port cannot be the same as --port."),
     ],
 )

@@ -1,12 +1,10 @@
 """Tensors in the Open Inference Protocol's gRPC messages: typed contents, or raw bytes beside them.
 
-Raw bytes are the elements in row-major order, little-endian; of BYTES each is its length (4 bytes, little-endian) and
-then its content. FP16 and BF16 have no typed field and come raw only.
+FP16 and BF16 have no typed field and come raw only.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,13 +15,13 @@ from model_server.runtime.dtypes import Array, DataType
 from model_server.runtime.errors import invalid
 from model_server.runtime.manager import Version
 from model_server.runtime.open_inference import (
-    DATATYPES,
     InferRequest,
     fill_shape,
     find_datatype,
     output_datatype,
 )
 from model_server.runtime.open_inference_proto import message
+from model_server.runtime.open_inference_raw import read_raw, string_vector, write_raw
 from model_server.runtime.savedmodel import Signature
 from model_server.runtime.shapes import check_shape
 
@@ -60,7 +58,7 @@ def read_infer(request: Any) -> InferRequest:
         elif tensor.HasField("contents"):
             raise invalid(f'input "{tensor.name}" has contents beside raw_input_contents: send one of them')
         else:
-            flat = _from_raw(tensor.name, raw[position], dtype)
+            flat = read_raw(tensor.name, raw[position], dtype)
         inputs[tensor.name] = (fill_shape(tensor.name, flat, tensor.shape), dtype)
     parameter = request.parameters.get("signature_name")
     if parameter is not None and parameter.WhichOneof("parameter_choice") != "string_param":
@@ -78,7 +76,7 @@ def _from_contents(tensor: Any, dtype: DataType) -> Array:
             raise invalid(f'input "{tensor.name}": {tensor.datatype} is taken from {wanted}, found {field.name}')
     values = getattr(tensor.contents, wanted)
     if dtype is DataType.STRING:
-        return _strings(values)
+        return string_vector(values)
     numbers = np.fromiter(values, _WIDE.get(wanted, element), len(values))
     narrow = numbers.astype(element)
     if wanted in _WIDE and not np.array_equal(numbers, narrow):
@@ -94,37 +92,6 @@ def _from_contents(tensor: Any, dtype: DataType) -> Array:
 _WIDE = {"int_contents": np.dtype(np.int32), "uint_contents": np.dtype(np.uint32)}
 
 
-def _from_raw(name: str, content: bytes, dtype: DataType) -> Array:
-    element = dtype.numpy
-    if dtype is DataType.STRING or element is None:
-        return _strings(_split(name, content))
-    if len(content) % element.itemsize:
-        raise invalid(f'input "{name}": {len(content)} raw bytes are no whole number of {DATATYPES[dtype]} elements')
-    # A bool of another value than 0 and 1 is none in TensorFlow.
-    return np.frombuffer(content, np.uint8) != 0 if dtype is DataType.BOOL else np.frombuffer(content, element)
-
-
-def _strings(values: Any) -> Array:
-    array: Array = np.empty(len(values), np.object_)
-    array[:] = values
-    return array
-
-
-def _split(name: str, content: bytes) -> list[bytes]:
-    items: list[bytes] = []
-    at = 0
-    while at < len(content):
-        end = at + 4
-        if end <= len(content):
-            (size,) = struct.unpack_from("<I", content, at)
-            at, end = end, end + size
-        if end > len(content):
-            raise invalid(f'input "{name}": raw BYTES end within element {len(items)}; each is 4 bytes of length first')
-        items.append(content[at:end])
-        at = end
-    return items
-
-
 def infer_response(version: Version, signature: Signature, request: Any, outputs: Arrays) -> Any:
     """The ModelInferResponse: raw if the request was, or if a type has no other form. Raises ServingError."""
     response = message("ModelInferResponse")(model_name=version.model, model_version=str(version.number), id=request.id)
@@ -134,10 +101,6 @@ def infer_response(version: Version, signature: Signature, request: Any, outputs
         tensor = response.outputs.add(name=name, datatype=output_datatype(signature, name), shape=array.shape)
         if not raw:
             getattr(tensor.contents, _FIELDS[dtype]).extend(array.ravel().tolist())
-        elif dtype is DataType.STRING:
-            response.raw_output_contents.append(
-                b"".join(struct.pack("<I", len(item)) + item for item in array.ravel().tolist())
-            )
         else:
-            response.raw_output_contents.append(np.ascontiguousarray(array).tobytes())
+            response.raw_output_contents.append(bytes(write_raw(array, dtype)))
     return response

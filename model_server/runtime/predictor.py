@@ -13,7 +13,7 @@ from model_server.runtime.deadline import Deadline
 from model_server.runtime.images import Pictures, encode_classes, need_picture_signature
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
-from model_server.runtime.open_inference import Decoded, decode_infer, encode_infer, parse_infer
+from model_server.runtime.open_inference import Decoded, InferAnswer, decode_infer, encode_infer, parse_infer
 from model_server.runtime.protobufs import predict_pb2
 from model_server.runtime.runs import Runs
 from model_server.runtime.savedmodel import Signature
@@ -50,12 +50,14 @@ class Predictor:
         self._metrics = metrics
         self._batcher = batcher
 
-    async def infer(self, model: str, number: int | None, body: bytes, timeout_ms: int) -> bytes:
+    async def infer(
+        self, model: str, number: int | None, body: bytes, json_length: str | None, timeout_ms: int
+    ) -> InferAnswer:
         """The answer to an infer request of the Open Inference Protocol over REST. Raises ServingError."""
 
-        def decode(version: Version, servable: Servable) -> Decoded[bytes]:
-            request = parse_infer(body)
-            return decode_infer(request, servable, lambda *found: encode_infer(version, found[0], request.id, found[1]))
+        def decode(version: Version, servable: Servable) -> Decoded[InferAnswer]:
+            request = parse_infer(body, json_length)
+            return decode_infer(request, servable, lambda *found: encode_infer(version, found[0], request, found[1]))
 
         return await self.answer(model, number, None, decode, timeout_ms)
 

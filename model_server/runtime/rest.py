@@ -19,7 +19,7 @@ from model_server.runtime.json_codec import dump
 from model_server.runtime.manager import Manager
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.npy import MEDIA_TYPE as NPY
-from model_server.runtime.open_inference import find_route, model_metadata, server_metadata
+from model_server.runtime.open_inference import JSON_LENGTH, find_route, model_metadata, server_metadata
 from model_server.runtime.openapi import describe
 from model_server.runtime.page import page
 from model_server.runtime.predict_request import predict_request
@@ -38,6 +38,7 @@ _CORS = (
     ("Access-Control-Allow-Headers", "Content-Type"),
 )
 _JSON = "application/json"
+_BYTES = "application/octet-stream"
 _INT64_MAX = 2**63 - 1
 VERSION = importlib.metadata.version("keras-operator")
 _METHODS = {"classify": Method.CLASSIFY, "regress": Method.REGRESS}
@@ -110,6 +111,7 @@ class RestApi:
     async def _open_inference(self, request: Request) -> Response:
         """The Open Inference Protocol; its errors have the same form."""
         start, code, model = time.perf_counter(), Code.OK, ""
+        kind, headers = _JSON, self._headers
         route = find_route(request.path)
         try:
             match request.method, request.path:
@@ -122,7 +124,10 @@ class RestApi:
                     return Response(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')
                 case "POST", _ if route is not None and route.verb == "infer":
                     model = route.model
-                    body = await self._predictor.infer(model, _number(route.number), request.body, self._timeout_ms)
+                    asked = (model, _number(route.number), request.body, request.headers.get(JSON_LENGTH.lower()))
+                    body, json_length = await self._predictor.infer(*asked, self._timeout_ms)
+                    if json_length is not None:
+                        kind, headers = _BYTES, (*headers, (JSON_LENGTH, str(json_length)))
                 case "GET", _ if route is not None and route.verb != "infer":
                     with self._manager.lend(route.model, _number(route.number)) as (version, servable):
                         ready_model = {"name": route.model, "ready": True}
@@ -136,7 +141,7 @@ class RestApi:
             if model:
                 known = model if self._manager.knows(model) else ""
                 self._metrics.request(known, "infer", "REST", code, (time.perf_counter() - start) * 1e6)
-        return Response(200, body, headers=self._headers)
+        return Response(200, body, kind, headers)
 
     def _failed(self, error: ServingError) -> Response:
         failed = error_response(HTTP_STATUS[error.code], str(error))

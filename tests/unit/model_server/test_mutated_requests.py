@@ -20,6 +20,7 @@ import pytest
 
 from model_server.runtime import protobufs
 from model_server.runtime.npy import MEDIA_TYPE as NPY
+from model_server.runtime.open_inference import JSON_LENGTH
 from model_server.runtime.open_inference_proto import SERVICE, message
 
 # `make fuzz` sends 10,000 each.
@@ -73,6 +74,14 @@ _JSON: dict[str, Any] = {
     },
 }
 _PICTURES = ("image/png", "multipart/form-data; boundary=edge")
+_RAW_BYTES = "raw bytes behind the JSON"
+_RAW: dict[str, Any] = {
+    "parameters": {"signature_name": "two", "binary_data_output": True},
+    "inputs": [
+        {"name": "a", "datatype": "FP32", "shape": [2, 2], "parameters": {"binary_data_size": 16}},
+        {"name": "b", "datatype": "INT64", "shape": [2], "parameters": {"binary_data_size": 16}},
+    ],
+}
 
 
 def _seed(kind: str, digits: Any) -> tuple[str, str, bytes]:
@@ -83,12 +92,22 @@ def _seed(kind: str, digits: Any) -> tuple[str, str, bytes]:
         array = io.BytesIO()
         np.save(array, digits[2]["image"])
         return "/v1/models/digits:predict", kind, array.getvalue()
+    if kind == _RAW_BYTES:
+        values = np.array([1, 2.5, -3e5, 0], np.float32).tobytes() + np.array([-1, 2**40]).tobytes()
+        return "/v2/models/types/infer", "application/octet-stream", json.dumps(_RAW).encode() + values
     file = base64.b64decode(str(digits[2]["files"][0]))
     form = b'--edge\r\nContent-Disposition: form-data; name="image"; filename="a.png"\r\n\r\n%s\r\n--edge--\r\n' % file
     return "/v1/models/digits:predict", kind, file if kind == "image/png" else form
 
 
-_SEEDS = (*_JSON, *_PICTURES, NPY)
+def _json_length(dice: random.Random) -> str:
+    """The length of `_RAW` as JSON, or none of it."""
+    right = len(json.dumps(_RAW))
+    wrong = (right - 1, right + 1, right + 33, 0, -1, 2**31, 10**20, f"{right:x}")
+    return str(dice.choice(wrong) if dice.random() < 0.2 else right)
+
+
+_SEEDS = (*_JSON, *_PICTURES, NPY, _RAW_BYTES)
 
 
 @pytest.mark.parametrize("kind", _SEEDS)
@@ -99,7 +118,10 @@ def test_no_mutated_body_is_a_server_error(server, digits, grown, kind):
     statuses = set()
     for case in range(_CASES // len(_SEEDS) + 1):
         body = _mutated(seed, dice) if case else seed
-        connection.request("POST", path, body, {"Content-Type": content_type})
+        headers = {"Content-Type": content_type}
+        if kind == _RAW_BYTES:
+            headers[JSON_LENGTH] = _json_length(dice) if case else str(len(json.dumps(_RAW)))
+        connection.request("POST", path, body, headers)
         answer = connection.getresponse()
         content = answer.read()
         assert answer.status in {200, 400}, (body, content)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_server.runtime.open_inference import DATATYPES
+from model_server.runtime.open_inference_types import DATATYPES
 
 
 def _infer(server: Any, model: str, *inputs: Any, **more: Any) -> Any:
@@ -54,7 +54,8 @@ def test_only_the_outputs_that_are_asked_for_come(server):
 
 
 def test_metadata_and_health(server):
-    assert server.get("/v2").json["name"] == "keras-operator"
+    described = server.get("/v2").json
+    assert (described["name"], described["extensions"]) == ("keras-operator", ["binary_tensor_data"])
     assert server.get("/v2/health/live").json == {"live": True}
     assert server.get("/v2/health/ready").json == {"ready": True}
     assert server.get("/v2/models/digits/ready").json == {"name": "digits", "ready": True}

@@ -12,8 +12,8 @@ import grpc
 import numpy as np
 import pytest
 
-from model_server.runtime.open_inference import DATATYPES
 from model_server.runtime.open_inference_proto import FILE
+from model_server.runtime.open_inference_types import DATATYPES
 
 _CLIENT = Path(__file__).with_name("open_inference_client")
 

@@ -146,6 +146,8 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
 
     def server_bind(self) -> None:
+        # Of the free ports, reuse may choose one that somebody else has bound and does not listen on yet.
+        self.allow_reuse_address = self.server_address[1] != 0
         if self.address_family is socket.AF_INET6:
             self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
         super().server_bind()

@@ -3,13 +3,15 @@ import logging
 import socket
 import urllib.error
 import urllib.request
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler
 
 import msgspec
 import pytest
 from keras_operator.api import Progress, ProgressStage
 
-from model_trainer.progress import JsonLines, ProgressBoard, answer_progress
+from model_trainer.progress import JsonLines, ProgressBoard, _Server, answer_progress
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -49,6 +51,19 @@ def test_progress_is_answered_over_http_while_it_changes(board: ProgressBoard):
             ask(path="/other")
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", port), timeout=1)
+
+
+@pytest.mark.parametrize("free", [True, False])
+def test_only_a_port_that_was_asked_for_may_be_one_that_was_in_use(free: bool):
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        asked = 0 if free else probe.getsockname()[1]
+    with _Server(("::", asked), BaseHTTPRequestHandler, bind_and_activate=False) as server:
+        server.server_bind()
+        with socket.socket(socket.AF_INET) as other:
+            other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with pytest.raises(OSError, match="in use") if free else nullcontext():
+                other.bind(("127.0.0.1", server.socket.getsockname()[1]))
 
 
 def test_a_client_that_sends_nothing_does_not_keep_others_waiting(board: ProgressBoard):

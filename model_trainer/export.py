@@ -15,19 +15,24 @@ from model_trainer.data.decoding import decode, rescale
 FLOAT_SIGNATURE = "serving_default"
 BYTES_SIGNATURE = "serving_bytes"
 CLASSIFY_SIGNATURE = "serving_classify"
+REGRESS_SIGNATURE = "serving_regress"
 IMAGES = "images"
 IMAGE_BYTES = "image_bytes"
 PROBABILITIES = "probabilities"
 EXAMPLES = "inputs"
 NAMES = "classes"
 SCORES = "scores"
+# Of a number: the first is ours, the second is the name that TensorFlow Serving's Regress asks for.
+PREDICTION = "prediction"
+OUTPUTS = "outputs"
 
 # The feature that TensorFlow's own image data sets use (tensorflow/models, research/slim/datasets/dataset_utils.py).
 ENCODED_IMAGE = "image/encoded"
 
-# tensorflow/python/saved_model/signature_constants.py; TensorFlow Serving's Classify asks for it, and for the names of
-# the tensors above.
+# tensorflow/python/saved_model/signature_constants.py; TensorFlow Serving's Classify and Regress ask for them, and
+# for the names of the tensors above.
 CLASSIFY_METHOD = "tensorflow/serving/classify"
+REGRESS_METHOD = "tensorflow/serving/regress"
 
 CLASSES_FILE = "classes.json"
 EXTRA_ASSETS = "assets.extra"

@@ -41,7 +41,7 @@ from model_trainer.samples import Samples
 from model_trainer.signatures import describe_inputs, read_signatures
 from model_trainer.source import check_saved_model, fetch_model_file, fetch_saved_model
 from model_trainer.tables.export import export_table
-from model_trainer.tables.parity import check_rows
+from model_trainer.tables.parity import check_numbers, check_rows
 from model_trainer.tables.samples import RowSamples
 
 
@@ -145,7 +145,7 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     board.enter(ProgressStage.VERIFYING, "loading it as a server would")
     loaded = tf.saved_model.load(str(directory))
     warmup.replay(directory, loaded)
-    measured = of_classes(spec.gates, folder.evaluation())
+    measured = of_classes(spec.gates, None if record.target else folder.evaluation())
     latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], made.single)
     measured.metrics.update({"latency_ms": latency, "size_mb": _megabytes(directory)})
     info = {
@@ -182,10 +182,15 @@ def _images(model: Any, record: Record, directory: Path, path: Path) -> _Made:
 
 def _table(model: Any, record: Record, directory: Path, path: Path) -> _Made:
     samples = RowSamples.load(path, record.columns)
-    export_table(model, record.columns, record.classes, directory)
-    return _Made(
-        warmup.of_rows(samples), samples.first(1), lambda stored: check_rows(stored, model, samples, record.classes)
-    )
+    target = record.target
+    export_table(model, record.columns, record.classes, directory, numeric=target is not None)
+
+    def parity(stored: Path) -> float:
+        if target is not None:
+            return check_numbers(stored, model, samples, target.scale)
+        return check_rows(stored, model, samples, record.classes)
+
+    return _Made(warmup.of_rows(samples), samples.first(1), parity)
 
 
 def _megabytes(directory: Path) -> float:

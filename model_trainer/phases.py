@@ -15,6 +15,7 @@ from keras_operator.api import Training
 
 from model_trainer.compiling import compile_for
 from model_trainer.pretrained import freeze_all_but, leaves
+from model_trainer.tables.target import Target
 
 log = logging.getLogger(__name__)
 
@@ -25,10 +26,11 @@ FINE_TUNING = "fine-tuning"
 class Phases:
     """Compiles a network for the phase that it is in; without `fineTuning` there is one phase without a name."""
 
-    def __init__(self, training: Training, model: Any, steps: int) -> None:
+    def __init__(self, training: Training, model: Any, steps: int, target: Target | None = None) -> None:
         self._training = training
         self._model = model
         self._steps = steps
+        self._target = target
         self._learned = [(layer, layer.trainable) for layer in leaves(model)]
         self.name = ""
 
@@ -43,7 +45,7 @@ class Phases:
             self.name = FINE_TUNING
             self._let_all_learn()
             rate = wanted.learning_rate
-        compile_for(self._training, self._model, self._steps, rate)
+        compile_for(self._training, self._model, self._steps, rate, self._target)
         self._model.optimizer.build(self._model.trainable_variables)
 
     def begins_after(self, epoch: int) -> bool:

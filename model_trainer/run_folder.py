@@ -16,6 +16,7 @@ from model_trainer.data.listing import BadFile
 from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.patience import Patience
 from model_trainer.tables.columns import Column
+from model_trainer.tables.target import Target
 
 MODEL = "model.keras"
 LEGACY_MODEL = "model.h5"
@@ -42,8 +43,9 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     """metrics.json: what is known of a finished training. It is written last, so where it is, everything is.
 
     Attributes:
-        metrics: see EvaluationRecord.metrics; and those of Keras on the validation part, as val_accuracy, val_loss …
-        classes: names in the order of the model's outputs.
+        metrics: see EvaluationRecord.metrics or NumberRecord.metrics; and those of Keras on the validation part, as
+            val_accuracy, val_loss …
+        classes: names in the order of the model's outputs; none where it learned a number.
         image_size: height and width in pixels; None: it learned from a table.
         color_mode: "rgb" or "grayscale"; None as well.
         images: how many images or rows are in each part.
@@ -57,6 +59,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
         comparison: the version that served, measured on the same test part.
         lineage: what the version was made from, see `lineage.py`.
         columns: the features of a table, in the order of the model's inputs.
+        target: what is known of a number that was learned; None: it learned classes.
     """
 
     metrics: dict[str, float]
@@ -74,6 +77,7 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
     lineage: dict[str, str] = {}
     builder: str | None = None
     columns: tuple[Column, ...] = ()
+    target: Target | None = None
 
 
 class ExportRecord(msgspec.Struct, frozen=True):
@@ -137,7 +141,7 @@ class RunFolder:
         return RunFolder(self.store, number, self._patience)
 
     def evaluation(self) -> EvaluationRecord | None:
-        """What was measured on the test part, or None if no training has finished."""
+        """What was measured on the test part of classes, or None if no training has finished."""
         return self._read(EVALUATION, EvaluationRecord)
 
     def export_record(self) -> ExportRecord | None:

@@ -18,8 +18,7 @@ from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
 from model_trainer.data.reading import places_of, read_data
 from model_trainer.data.split import Indices, Split
-from model_trainer.evaluation.answers import Answers, ask
-from model_trainer.evaluation.record import evaluation_of
+from model_trainer.evaluation.measuring import answers_of, of_validation, record_of
 from model_trainer.evaluation.serving_version import measure_serving
 from model_trainer.failure import BadRun
 from model_trainer.keeping import Keeper, fingerprint
@@ -74,7 +73,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         things = "images"
     board.happened("dataReady")
 
-    board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} {things} of {len(dataset.classes)} classes")
+    of_classes = f" of {len(dataset.classes)} classes" if dataset.classes else ""
+    board.enter(ProgressStage.TRAINING, f"training on {len(split.train)} {things}{of_classes}")
     if training.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.utils.set_random_seed(training.seed)
@@ -103,9 +103,9 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     board.happened("trained")
 
     board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} {things} that were held out")
-    test = ask(model, dataset, split.test, training)
-    evaluation = evaluation_of(test, dataset.classes, training.seed)
-    validation = ask(model, dataset, split.validation, training)
+    test = answers_of(model, dataset, split.test, training)
+    evaluation = record_of(test, dataset.classes, training.seed)
+    validation = answers_of(model, dataset, split.validation, training)
     comparison = measure_serving(spec.serving, folder, dataset, split, training, context) if spec.serving else None
     board.happened("evaluated")
 
@@ -144,11 +144,12 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     record = Record(
         comparison=comparison,
         lineage=lineage,
-        metrics=finite({**evaluation.metrics, **_of_validation(validation)}),
+        metrics=finite({**evaluation.metrics, **of_validation(validation)}),
         classes=dataset.classes,
         image_size=None if isinstance(dataset, Table) else training.data.image_size,
         color_mode=None if isinstance(dataset, Table) else training.data.color_mode.value,
         columns=dataset.columns if isinstance(dataset, Table) else (),
+        target=dataset.target if isinstance(dataset, Table) else None,
         images=Images(train=len(split.train), validation=len(split.validation), test=len(split.test)),
         bad_files=0 if isinstance(dataset, Table) else len(dataset.bad),
         bad_file_names=() if isinstance(dataset, Table) else dataset.bad[:BAD_FILES_NAMED],
@@ -188,11 +189,6 @@ def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callabl
     return tell
 
 
-def _of_validation(answers: Answers) -> dict[str, float]:
-    measured = {"accuracy": answers.accuracy, "loss": answers.loss, **answers.measured}
-    return {f"val_{name}": value for name, value in measured.items()}
-
-
 def _split_of(dataset: AnyDataset, split: Split) -> dict[str, list[dict[str, str]]]:
     """split.json: each part's files or rows with the SHA-256 that put them there."""
 
@@ -211,7 +207,7 @@ def _result(record: Record) -> RunResult:
         epochs=record.epochs,
         ended=record.ended,
         data_hash=record.lineage.get("data"),
-        classes=len(record.classes),
+        classes=len(record.classes) or None,
         images=record.images,
         bad_files=record.bad_files,
         builder=record.builder,

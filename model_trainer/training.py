@@ -88,14 +88,15 @@ class _Fitting:
         state = start.state if start else State(epoch=0, step=0)
         done = state.epoch + state.step / self.batches.steps
         self.pace = Pace(training.epochs, self.batches.steps, done, tell)
-        self._phases = Phases(training, model, self.batches.steps)
+        target = dataset.target if isinstance(dataset, Table) else None
+        self._phases = Phases(training, model, self.batches.steps, target)
         self._begin_phase(state.epoch)
         self._dataset = dataset
         self._split = split
         self._training = training
         self._classes = len(dataset.classes)
         validation = batches_of(dataset, split.validation, batch_size=training.batch_size)
-        self._validation = validation.dataset(self._classes, training.loss)
+        self._validation = validation.dataset(self._classes, training.objective)
         self._whole_epochs: Any = None
 
     def to_the_end(self) -> Trained:
@@ -164,9 +165,9 @@ class _Fitting:
         training = self._training
         self.batches.begin_at(state.epoch, state.step)
         if state.step:
-            batches = self.batches.dataset(self._classes, training.loss)
+            batches = self.batches.dataset(self._classes, training.objective)
         else:
-            self._whole_epochs = self._whole_epochs or self.batches.dataset(self._classes, training.loss)
+            self._whole_epochs = self._whole_epochs or self.batches.dataset(self._classes, training.objective)
             batches = self._whole_epochs
         fitted = self.model.fit(
             batches,

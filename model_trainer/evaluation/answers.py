@@ -75,7 +75,7 @@ def ask(model: Any, dataset: AnyDataset, part: Indices, training: Training, *, s
 
     `served` says that the model is one that was kept, which takes the raw columns of a table.
     """
-    classes, loss, batch_size = len(dataset.classes), training.loss, training.batch_size
+    classes, loss, batch_size = len(dataset.classes), training.objective, training.batch_size
     measure = loss_of_each(training)
     measures = measures_of(training.metrics)
     labels_of_part = dataset.labels(part)

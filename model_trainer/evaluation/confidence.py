@@ -16,7 +16,7 @@ RESAMPLES = 1000
 
 
 class Interval(msgspec.Struct, frozen=True, rename="camel"):
-    """The accuracies between which 95 % of the resamples lie, and the seed that they are drawn from."""
+    """The values between which 95 % of the resamples lie, and the seed that they are drawn from."""
 
     low: float
     high: float

@@ -17,8 +17,7 @@ from model_trainer.batching import AnyDataset
 from model_trainer.builder import load_kept
 from model_trainer.context import Context
 from model_trainer.data.split import Split
-from model_trainer.evaluation.answers import ask
-from model_trainer.evaluation.record import evaluation_of
+from model_trainer.evaluation.measuring import answers_of, record_of
 from model_trainer.result import finite
 from model_trainer.run_folder import Record, RunFolder
 from model_trainer.tables.columns import Column
@@ -33,7 +32,7 @@ _NAMED = 3
 def measure_serving(
     number: int, folder: RunFolder, dataset: AnyDataset, split: Split, training: Training, context: Context
 ) -> Comparison:
-    """What the EvaluationRecord of version `number` would say on the test part of `split`.
+    """What the record of version `number` would say on the test part of `split`.
 
     A version that cannot be measured so is no fault of the new one: the comparison says why, and a gate that needs it
     is not met. Raises StoreError while the store is away.
@@ -58,8 +57,8 @@ def measure_serving(
         return Comparison(version=number, problem=f"its model.keras cannot be loaded ({type(error).__name__})")
     finally:
         path.unlink()
-    answers = ask(model, dataset, split.test, training, served=True)
-    metrics = finite(evaluation_of(answers, dataset.classes, training.seed).metrics)
+    answers = answers_of(model, dataset, split.test, training, served=True)
+    metrics = finite(record_of(answers, dataset.classes, training.seed).metrics)
     return Comparison(version=number, metrics=metrics)
 
 
@@ -70,6 +69,10 @@ def _difference(record: Record | None, dataset: AnyDataset, training: Training) 
     """What makes the test images no test for a version, empty where nothing does."""
     if record is None:
         return _GONE
+    learned = record.target.name if record.target else ""
+    wanted = dataset.target.name if isinstance(dataset, Table) and dataset.target else ""
+    if learned != wanted:
+        return f"it learned {_what(learned)}, and this one learns {_what(wanted)}"
     if record.classes != dataset.classes:
         return f"its classes are others: {_classes(set(dataset.classes), set(record.classes))}"
     if isinstance(dataset, Table) or record.image_size is None:
@@ -80,6 +83,10 @@ def _difference(record: Record | None, dataset: AnyDataset, training: Training) 
             f"{_images(*training.data.image_size, training.data.color_mode.value)}"
         )
     return ""
+
+
+def _what(number: str) -> str:
+    return f"the number {number!r}" if number else "classes"
 
 
 def _classes(new: set[str], old: set[str]) -> str:

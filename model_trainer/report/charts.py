@@ -61,14 +61,14 @@ def line_chart(title: str, curves: Mapping[str, Sequence[float]]) -> LineChart:
     epochs = max(len(values) for values in curves.values())
     low = min(min(values) for values in curves.values())
     high = max(max(values) for values in curves.values())
-    marks = _round_marks(low, high)
+    marks = round_marks(low, high)
     low, high = min(low, marks[0]), max(high, marks[-1])
 
     def x(epoch: float) -> float:
-        return _between(chart.left, chart.right, (epoch - 1) / (epochs - 1) if epochs > 1 else 0.5)
+        return between(chart.left, chart.right, (epoch - 1) / (epochs - 1) if epochs > 1 else 0.5)
 
     def y(value: float) -> float:
-        return _between(chart.bottom, chart.top, (value - low) / (high - low))
+        return between(chart.bottom, chart.top, (value - low) / (high - low))
 
     lines = []
     for colour, (name, values) in zip(_COLOURS, curves.items(), strict=False):
@@ -155,11 +155,12 @@ def reliability(bins: Sequence[Bin]) -> tuple[Bar, ...]:
     )
 
 
-def _between(start: float, end: float, part: float) -> float:
+def between(start: float, end: float, part: float) -> float:
+    """The place at `part`, from 0 to 1, of the way."""
     return start + (end - start) * part
 
 
-def _round_marks(low: float, high: float) -> list[float]:
+def round_marks(low: float, high: float) -> list[float]:
     """Three to seven round numbers that enclose low and high."""
     width = (high - low) or abs(high) or 1.0
     power = 10 ** math.floor(math.log10(width))

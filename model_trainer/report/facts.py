@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -17,9 +17,14 @@ from model_trainer.data.data_card import ClassCount, DataCard
 from model_trainer.data.split import Split
 from model_trainer.evaluation.answers import Answers
 from model_trainer.evaluation.classes import ClassScore
+from model_trainer.evaluation.measuring import AnyAnswers, AnyRecord
+from model_trainer.evaluation.numbers import NumberAnswers, NumberRecord
 from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.report.charts import Bar, LineChart, Matrix, line_chart, matrix, reliability
+from model_trainer.report.figures import Figure
+from model_trainer.report.numbers import NumberFacts, number_facts, number_figures
 from model_trainer.report.pictures import data_uri
+from model_trainer.report.rows import in_words
 from model_trainer.tables.card import TableCard
 from model_trainer.tables.table import Table
 
@@ -30,17 +35,6 @@ SHEET_VARIANTS = 7
 LISTED = 10
 # Smaller images are shown with their pixels as squares.
 _VISIBLE_PIXELS = 48
-# Cells of a row.
-_CELLS_SHOWN = 8
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A headline number: its name, its value in words, and what it means."""
-
-    name: str
-    value: str
-    meaning: str
 
 
 @dataclass(frozen=True)
@@ -94,6 +88,7 @@ class Facts:
     largest_class: int
     lineage: Mapping[str, str]
     document: str
+    numbers: NumberFacts | None = None
 
 
 @dataclass(frozen=True)
@@ -105,8 +100,8 @@ class Trained:
     dataset: AnyDataset
     split: Split
     history: Mapping[str, Sequence[float]]
-    answers: Answers
-    evaluation: EvaluationRecord
+    answers: AnyAnswers
+    evaluation: AnyRecord
     comparison: Comparison | None
     card: DataCard | TableCard
     lineage: Mapping[str, str]
@@ -114,27 +109,26 @@ class Trained:
 
 def facts_of(trained: Trained) -> Facts:
     """Gather them. Augments and shrinks a few pictures, which takes about a second."""
-    evaluation, card = trained.evaluation, trained.card
+    evaluation, answers, card = trained.evaluation, trained.answers, trained.card
     table = card if isinstance(card, TableCard) else None
     of_images = None if isinstance(card, TableCard) else card
     things = "images" if table is None else "rows"
-    seen = tuple(score for score in evaluation.per_class if score.images)
-    return Facts(
+    every = Facts(
         model=trained.spec.model,
         number=trained.spec.number,
-        figures=_figures(evaluation, things),
+        figures=(),
         comparison=trained.comparison,
         compared=_compared(evaluation, trained.comparison),
         curves=_curves(trained.history),
-        matrix=matrix(trained.dataset.classes, evaluation.confusion_matrix),
-        confused=_confused(trained.dataset.classes, evaluation.confusion_matrix),
-        scores=evaluation.per_class,
-        hardest=tuple(sorted(seen, key=lambda score: (score.f1, score.name))[:LISTED]),
-        bars=reliability(evaluation.calibration.bins),
-        ece=evaluation.calibration.ece,
-        wrong=int((~trained.answers.hits).sum()),
-        images=evaluation.images,
-        mistakes=_mistakes(trained),
+        matrix=matrix((), ()),
+        confused=(),
+        scores=(),
+        hardest=(),
+        bars=(),
+        ece=0.0,
+        wrong=0,
+        images=len(trained.split.test),
+        mistakes=(),
         augmented=not is_off(trained.training.augmentation),
         sheet=_sheet(trained),
         things=things,
@@ -142,10 +136,39 @@ def facts_of(trained: Trained) -> Facts:
         table=table,
         histogram=card.classes,
         pixels=of_images is not None and of_images.image_shape[0] <= _VISIBLE_PIXELS,
-        largest_class=max(each.train + each.validation + each.test for each in card.classes),
+        largest_class=max((each.train + each.validation + each.test for each in card.classes), default=0),
         lineage=trained.lineage,
         document=document_of(trained.spec, trained.training),
     )
+    if isinstance(evaluation, EvaluationRecord) and isinstance(answers, Answers):
+        return _with_classes(every, trained, evaluation, answers)
+    if isinstance(evaluation, NumberRecord) and isinstance(answers, NumberAnswers):
+        return _with_numbers(every, trained, evaluation, answers)
+    raise TypeError(f"{type(answers).__name__} and {type(evaluation).__name__} are not of one kind of target")
+
+
+def _with_classes(facts: Facts, trained: Trained, evaluation: EvaluationRecord, answers: Answers) -> Facts:
+    seen = tuple(score for score in evaluation.per_class if score.images)
+    return replace(
+        facts,
+        figures=_figures(evaluation, facts.things),
+        matrix=matrix(trained.dataset.classes, evaluation.confusion_matrix),
+        confused=_confused(trained.dataset.classes, evaluation.confusion_matrix),
+        scores=evaluation.per_class,
+        hardest=tuple(sorted(seen, key=lambda score: (score.f1, score.name))[:LISTED]),
+        bars=reliability(evaluation.calibration.bins),
+        ece=evaluation.calibration.ece,
+        wrong=int((~answers.hits).sum()),
+        mistakes=_mistakes(trained, answers),
+    )
+
+
+def _with_numbers(facts: Facts, trained: Trained, evaluation: NumberRecord, answers: NumberAnswers) -> Facts:
+    assert isinstance(trained.dataset, Table)
+    assert facts.table is not None
+    assert facts.table.target is not None
+    numbers = number_facts(trained.dataset, facts.table.target, trained.split.test, answers)
+    return replace(facts, figures=number_figures(evaluation), numbers=numbers)
 
 
 def document_of(spec: RunSpec, training: Training) -> str:
@@ -184,7 +207,7 @@ def _figures(evaluation: EvaluationRecord, things: str) -> tuple[Figure, ...]:
     return tuple(figures)
 
 
-def _compared(evaluation: EvaluationRecord, comparison: Comparison | None) -> tuple[tuple[str, str, str], ...]:
+def _compared(evaluation: AnyRecord, comparison: Comparison | None) -> tuple[tuple[str, str, str], ...]:
     """Each metric of this version and of the one that serves."""
     if comparison is None or comparison.problem:
         return ()
@@ -219,16 +242,16 @@ def _confused(names: Sequence[str], counts: Sequence[Sequence[int]]) -> tuple[Co
     return tuple(sorted(pairs, key=lambda pair: (-pair.count, -pair.count / pair.of, pair.true))[:LISTED])
 
 
-def _mistakes(trained: Trained) -> tuple[Mistake, ...]:
+def _mistakes(trained: Trained, answers: Answers) -> tuple[Mistake, ...]:
     """The images or rows that the model was surest about and wrong."""
-    answers, dataset = trained.answers, trained.dataset
+    dataset = trained.dataset
     wrong = np.flatnonzero(~answers.hits)
     surest = wrong[np.argsort(-answers.confidence[wrong], kind="stable")][:MOST_MISTAKES]
     rows = dataset.rows(trained.split.test)
     return tuple(
         Mistake(
             picture="" if isinstance(dataset, Table) else data_uri(dataset.pixels[rows[place]]),
-            row=_in_words(dataset, rows[place]) if isinstance(dataset, Table) else "",
+            row=in_words(dataset, rows[place]) if isinstance(dataset, Table) else "",
             true=dataset.classes[answers.labels[place]],
             predicted=dataset.classes[answers.predicted[place]],
             confidence=float(answers.confidence[place]),
@@ -236,17 +259,6 @@ def _mistakes(trained: Trained) -> tuple[Mistake, ...]:
         )
         for place in surest
     )
-
-
-def _in_words(table: Table, row: int) -> str:
-    """A row as far as it can be taken in: `age 39, town x`."""
-    cells = [cells[0] for cells in table.raw(np.array([row]))]
-    said = [
-        f"{column.name} {cell.decode() if isinstance(cell, bytes) else f'{cell:g}'}"
-        for column, cell in zip(table.columns[:_CELLS_SHOWN], cells, strict=False)
-    ]
-    more = len(table.columns) - len(said)
-    return ", ".join(said) + (f" and {more} more" if more > 0 else "")
 
 
 def _sheet(trained: Trained) -> tuple[tuple[str, ...], ...]:

@@ -29,8 +29,13 @@ class RowBatches(Batched):
         self._raw = raw
 
     def dataset(self, classes: int, loss: Loss) -> Any:
-        """A tf.data.Dataset of (what the network takes, labels), the labels as `loss` takes them."""
-        table, rows, labels = self._table, self._rows, self._labels
+        """A tf.data.Dataset of (what the network takes, labels), the labels as `loss` takes them.
+
+        Where a number is learned, the labels are that: float32 [batch, 1].
+        """
+        table, rows = self._table, self._rows
+        numeric = table.target is not None
+        labels = table.values[rows].astype(np.float32) if numeric else self._labels
         if self._raw:
             kinds = [tf.float32 if column.kind is Kind.NUMERIC else tf.string for column in table.columns]
             shapes: list[list[int | None]] = [[None]] * len(kinds)
@@ -45,9 +50,10 @@ class RowBatches(Batched):
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator] # tensorflow has no types
         def prepare(epoch: Any, step: Any, chosen: Any) -> tuple[Any, Any]:
             del epoch, step
-            *cells, of_rows = tf.numpy_function(read, [chosen], [*kinds, tf.int64], stateful=False)
+            *cells, of_rows = tf.numpy_function(read, [chosen], [*kinds, labels.dtype], stateful=False)
             shaped = [tf.ensure_shape(cell, shape) for cell, shape in zip(cells, shapes, strict=True)]
-            encoded = encode(tf.ensure_shape(of_rows, [None]), classes, loss)
+            of_rows = tf.ensure_shape(of_rows, [None])
+            encoded = of_rows[:, tf.newaxis] if numeric else encode(of_rows, classes, loss)
             return (tuple(shaped) if self._raw else inputs_of(*shaped)), encoded
 
         return self._chosen().map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)

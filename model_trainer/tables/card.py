@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 import msgspec
@@ -11,10 +12,13 @@ from model_trainer.data.data_card import ClassCount, set_hash
 from model_trainer.data.split import Split
 from model_trainer.tables.columns import Kind
 from model_trainer.tables.table import Table
+from model_trainer.tables.target import Target
 
 # Of copies and of words: enough to find the cause, few enough to be read.
 _NAMED = 100
 _COMMON = 10
+# Of a histogram: enough to see two humps, few enough for a test part of twenty rows.
+_BINS = 20
 
 
 class ColumnCard(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -30,21 +34,46 @@ class ColumnCard(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     common: dict[str, int] = {}
 
 
+class NumberBin(msgspec.Struct, frozen=True, rename="camel"):
+    """The rows of each part whose target is from `low` to below `high`; the last bin has its upper edge too."""
+
+    low: float
+    high: float
+    train: int
+    validation: int
+    test: int
+
+
+class TargetCard(msgspec.Struct, frozen=True, rename="camel"):
+    """A target that is a number, over all parts: the least and the greatest, and twenty bins of equal width.
+
+    Mean and standard deviation are of the train part: by them it was learned.
+    """
+
+    name: str
+    least: float
+    greatest: float
+    mean: float
+    deviation: float
+    bins: tuple[NumberBin, ...]
+
+
 class TableCard(msgspec.Struct, frozen=True, rename="camel"):
     """data-card.json of a table.
 
     Attributes:
-        sha256: of the whole set: of the lines `<SHA-256 of the features> <class>`, sorted, so that neither the order of
-            rows and files nor their names count, and any added, removed or changed row does.
+        sha256: of the whole set: of the lines `<SHA-256 of the features> <class or number>`, sorted, so that neither
+            the order of rows and files nor their names count, and any added, removed or changed row does.
         rows: how many there are.
         distinct_rows: those of them whose features differ.
         not_in_a_part: copies of rows of a part that the team had split off, which are not learned from.
         duplicates: the first hundred groups of rows with the same features.
-        conflicting_duplicates: groups of rows with the same features and different classes.
+        conflicting_duplicates: groups of rows with the same features and different targets.
         ignored_columns: columns that are no features.
         files: how many there were.
         columns: the features.
-        classes: the histogram.
+        classes: the histogram; empty where the target is a number.
+        target: that number; None where there are classes.
     """
 
     sha256: str
@@ -57,6 +86,7 @@ class TableCard(msgspec.Struct, frozen=True, rename="camel"):
     files: int
     columns: tuple[ColumnCard, ...]
     classes: tuple[ClassCount, ...]
+    target: TargetCard | None = None
 
 
 def table_card(table: Table, split: Split) -> TableCard:
@@ -67,19 +97,45 @@ def table_card(table: Table, split: Split) -> TableCard:
         rows_with.setdefault(example.sha256, []).append(index)
     copies = [group for group in rows_with.values() if len(group) > 1]
     counts = [Counter(table.labels(part).tolist()) for part in (split.train, split.validation, split.test)]
+    targets = table.values.tolist() if table.target else [example.label for example in examples]
     return TableCard(
-        sha256=set_hash(table),
+        sha256=_set_hash(table),
         rows=len(examples),
         distinct_rows=len(rows_with),
         not_in_a_part=len(examples) - len(split.train) - len(split.validation) - len(split.test),
         duplicates=tuple(tuple(examples[index].key for index in group[:_NAMED]) for group in copies[:_NAMED]),
-        conflicting_duplicates=sum(len({examples[index].label for index in group}) > 1 for group in copies),
+        conflicting_duplicates=sum(len({targets[index] for index in group}) > 1 for group in copies),
         ignored_columns=table.ignored,
         files=table.files,
         columns=_columns(table, split),
         classes=tuple(
             ClassCount(name, *(count[label] for count in counts)) for label, name in enumerate(table.classes)
         ),
+        target=_target(table, table.target, split) if table.target else None,
+    )
+
+
+def _set_hash(table: Table) -> str:
+    if table.target is None:
+        return set_hash(table)
+    lines = sorted(
+        f"{example.sha256} {value!r}\n" for example, value in zip(table.examples, table.values.tolist(), strict=True)
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _target(table: Table, target: Target, split: Split) -> TargetCard:
+    edges = np.linspace(table.values.min(), table.values.max(), _BINS + 1)
+    parts = (split.train, split.validation, split.test)
+    counts = [np.histogram(table.values[part], edges)[0].tolist() for part in parts]
+    bins = zip(edges[:-1].tolist(), edges[1:].tolist(), *counts, strict=True)
+    return TargetCard(
+        name=target.name,
+        least=float(edges[0]),
+        greatest=float(edges[-1]),
+        mean=target.mean,
+        deviation=target.deviation,
+        bins=tuple(NumberBin(*each) for each in bins),
     )
 
 

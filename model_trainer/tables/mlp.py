@@ -10,6 +10,7 @@ from keras_operator.api import Architecture
 from model_trainer.tables.columns import Kind
 from model_trainer.tables.encoding import Encoding
 from model_trainer.tables.table import Table
+from model_trainer.tables.target import Target
 
 NUMBERS = "numbers"
 IDS = "ids"
@@ -17,12 +18,16 @@ IDS = "ids"
 _HIDDEN_UNITS = (64, 64)
 
 
-def build_mlp(architecture: Architecture, encoding: Encoding, outputs: int) -> Any:
+def build_mlp(architecture: Architecture, encoding: Encoding, classes: int, target: Target | None = None) -> Any:
     """What is trained: `numbers` float32 [batch, numeric] and `ids` int32 [batch, categorical] -> probabilities.
 
     Numbers are brought to mean 0 and variance 1. Each word has a vector, as long as the first layer is wide, and those
     of a row are added up: what a dense layer makes of one-hot codes, without multiplying their zeros.
+
+    Where there is a `target`, the answer is that, float32 [batch, 1]: from one linear unit, which learns it at mean 0
+    and variance 1.
     """
+    outputs = classes if target is None else 1
     units = _HIDDEN_UNITS if architecture.hidden_units is None else architecture.hidden_units
     inputs: dict[str, Any] = {}
     parts = []
@@ -44,9 +49,15 @@ def build_mlp(architecture: Architecture, encoding: Encoding, outputs: int) -> A
         features = keras.layers.Dense(count, activation="relu", name=f"hidden_{place}")(features)
         if architecture.dropout:
             features = keras.layers.Dropout(architecture.dropout)(features)
-    return keras.Model(
-        inputs, keras.layers.Dense(outputs, activation="softmax", name="probabilities")(features), name="MLP"
-    )
+    return keras.Model(inputs, _answers(features, outputs, target), name="MLP")
+
+
+def _answers(features: Any, outputs: int, target: Target | None) -> Any:
+    if target is None:
+        return keras.layers.Dense(outputs, activation="softmax", name="probabilities")(features)
+    # Whatever the network computes in, as above: three digits are too few for an answer.
+    standard = keras.layers.Dense(outputs, name="standardised", dtype="float32")(features)
+    return keras.layers.Rescaling(target.deviation, offset=target.mean, name="number", dtype="float32")(standard)
 
 
 def with_raw_columns(model: Any, table: Table) -> Any:
@@ -75,4 +86,6 @@ def with_raw_columns(model: Any, table: Table) -> Any:
         for name, columns in ((NUMBERS, numbers), (IDS, ids))
         if columns
     }
-    return keras.Model(inputs, model(joined), name="MLP_with_raw_columns")
+    # The same layers without what they were compiled for: a file that names a loss of ours could be read by us alone.
+    plain = keras.Model(model.input, model.output, name=model.name)
+    return keras.Model(inputs, plain(joined), name="MLP_with_raw_columns")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import difflib
 import hashlib
 import logging
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from keras_operator.api import Data, ProgressStage
+from keras_operator.api import Data, ProgressStage, TargetKind
 from keras_operator.api import Table as Wanted
 
 from model_trainer import machine
@@ -21,10 +22,11 @@ from model_trainer.context import Context
 from model_trainer.data.dataset import Example
 from model_trainer.data.split import Part, Split, split_with_own_parts
 from model_trainer.failure import BadData, OneClass
-from model_trainer.tables.columns import MOST_WORDS, Cells, Column, Kind
+from model_trainer.tables.columns import MOST_WORDS, Cells, Column, Kind, number_of
 from model_trainer.tables.encoding import learn_encoding
 from model_trainer.tables.lines import TableFile, files_of, named, rows_of
 from model_trainer.tables.table import Table
+from model_trainer.tables.target import learn_target
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ _BYTES_OF_A_CELL = 16
 # The rest is for TensorFlow, see `data.cache`.
 _MEMORY_SHARE = 0.5
 _ROWS_BETWEEN_LOOKS = 10_000
+# Of a cell in a sentence.
+_SHOWN = 60
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class _Reader:
         self._memory = machine.memory_bytes() * _MEMORY_SHARE
         self._first: tuple[str, list[str]] | None = None
         self._files = 0
+        self._values = array("d") if wanted.target_kind is TargetKind.NUMERIC else None
         self.features: list[Cells] = []
         self.rows: list[_Row] = []
 
@@ -92,12 +97,23 @@ class _Reader:
             where = f"Line {line} of {file.address}"
             if not row[target]:
                 raise BadData(f"{where} has nothing in the target {self._wanted.target!r}. Fill it in, or remove it.")
+            if self._values is not None:
+                self._values.append(self._number(row[target], where))
             known = [cells.add(row[place], where) for cells, place in places]
             text = "\0".join(f"{self.features[place].name}\0{known[place]}" for place in in_order)
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             self.rows.append(_Row(f"{file.key}:{line}", row[target], sha256, part))
             if len(self.rows) % _ROWS_BETWEEN_LOOKS == 0:
                 self._look()
+
+    def _number(self, text: str, where: str) -> float:
+        number = number_of(text)
+        if number is None:
+            raise BadData(
+                f"{where} has {text[:_SHOWN]!r} in the target {self._wanted.target!r}, which is numeric. Write a "
+                "number there, or remove the line; to learn classes, remove spec.training.data.table.targetKind."
+            )
+        return number
 
     def _look(self) -> None:
         self._context.interruption.check()
@@ -150,10 +166,11 @@ class _Reader:
         numbers = np.column_stack([empty, *(cells.numbers for cells in numeric)]).astype(np.float32)
         codes = np.column_stack([empty, *(cells.codes for cells in categorical)]).astype(np.int32)
         words = tuple(cells.words for cells in categorical)
-        classes = self._classes()
+        classes = self._classes() if self._values is None else ()
         labels = {name: label for label, name in enumerate(classes)}
+        # The one label of all rows whose target is a number: there is no class of which some must be learned from.
         examples = tuple(
-            Example(place, row.key, labels[row.target], row.sha256, part=row.part)
+            Example(place, row.key, labels.get(row.target, 0), row.sha256, part=row.part)
             for place, row in enumerate(self.rows)
         )
         split = split_with_own_parts(
@@ -164,6 +181,7 @@ class _Reader:
             test_fraction=data.test_fraction,
         )
         _check_parts(data, examples, classes, split)
+        values = np.array(self._values or (), dtype=np.float64)
         table = Table(
             classes=classes,
             columns=columns,
@@ -174,6 +192,8 @@ class _Reader:
             encoding=learn_encoding(numbers[split.train], codes[split.train], words),
             ignored=self._wanted.ignored,
             files=self._files,
+            target=learn_target(self._wanted.target, values, values[split.train]) if len(values) else None,
+            values=values,
         )
         _log(table, split)
         return table, split
@@ -197,7 +217,7 @@ class _Reader:
         if len(found) > MOST_WORDS:
             raise BadData(
                 f"The target {target!r} has {len(found):,} different values, and {MOST_WORDS:,} classes are the most. "
-                "Correct spec.training.data.table.target."
+                "Correct spec.training.data.table.target, or write targetKind: numeric to learn a number."
             )
         return tuple(sorted(found))
 
@@ -211,9 +231,10 @@ def _check_parts(data: Data, examples: Sequence[Example], classes: tuple[str, ..
                 "left to learn from. Add other rows of it."
             )
     if not len(split.test) or not len(split.validation):
+        needed = "each class needs one, and two more are needed in all" if classes else "at least three are needed"
         raise BadData(
             f"{data.uri} has {len({example.sha256 for example in examples})} different rows, too few for a train, a "
-            "validation and a test part. Add rows: each class needs one, and two more are needed in all."
+            f"validation and a test part. Add rows: {needed}."
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -12,6 +12,7 @@ from model_trainer.data.dataset import Example, Labels
 from model_trainer.data.split import Indices
 from model_trainer.tables.columns import Column, Kind
 from model_trainer.tables.encoding import Encoding, Integers
+from model_trainer.tables.target import Target
 
 Floats = npt.NDArray[np.float32]
 
@@ -21,7 +22,7 @@ class Table:
     """Rows, and what is known of them.
 
     Attributes:
-        classes: names; a label is an index into them.
+        classes: names; a label is an index into them. None where the target is a number.
         columns: the features, in the order of the first file's header line.
         numbers: float32 [rows, numeric columns].
         codes: int32 [rows, categorical columns]: places in `words`.
@@ -30,6 +31,8 @@ class Table:
         encoding: what the train part says of the columns.
         ignored: names of the columns that are no features.
         files: how many there were.
+        target: what the train part says of a target that is a number; None where it is one of the classes.
+        values: float64 [rows], that number; empty where there is none.
     """
 
     classes: tuple[str, ...]
@@ -41,6 +44,8 @@ class Table:
     encoding: Encoding
     ignored: tuple[str, ...]
     files: int
+    target: Target | None = None
+    values: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
 
     @cached_property
     def ids(self) -> Integers:

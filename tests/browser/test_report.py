@@ -11,7 +11,7 @@ from keras_operator.api import Comparison
 
 from model_trainer.report.facts import facts_of
 from model_trainer.report.page import page_of
-from tests.unit.model_trainer.reported import trained_on
+from tests.unit.model_trainer.reported import trained_on, trained_on_numbers
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
@@ -83,3 +83,11 @@ def test_the_page_is_whole_and_fits(classes: int, width: int, tmp_path: Path):
     assert seen.pictures == seen.drawn == sum(map(len, facts.sheet)) + len(facts.mistakes) + 1
     assert (seen.fetched, seen.charts) == (0, 4)
     assert (seen.ink, seen.paper) == ("rgb(27, 31, 36)", "rgb(255, 255, 255)")
+
+
+@pytest.mark.parametrize("width", [360, 1000], ids=["phone", "desk"])
+def test_the_page_of_a_number_is_whole_and_fits(width: int, tmp_path: Path):
+    seen = look_at(page_of(facts_of(trained_on_numbers(600, scale=1e7))), tmp_path, width)
+    assert seen.width <= seen.room
+    # Three curves, the answers, their errors, and the target.
+    assert (seen.pictures, seen.fetched, seen.charts) == (0, 0, 6)

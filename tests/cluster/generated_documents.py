@@ -111,6 +111,7 @@ _TABLES = ["labels.csv", "a/b c.csv", "ü.csv", "{{x}}.csv"]
 _BROKEN_TABLES = ["labels.tsv", "/labels.csv", "a/../labels.csv", "./labels.csv", "a//b.csv", "t" * 600]
 _COLUMNS = ["id", "breed", "my column", "日本", "'", "a:b"]
 _BROKEN_COLUMNS = ["", "c" * 257]
+_LOSSES_OF_NUMBERS = ["mean_squared_error", "mean_absolute_error", "log_cosh"]
 # What people write into each text of the schema, and what they get wrong there.
 _ADDRESSES = {"uri", "validationUri", "testUri"}
 _TEXTS: dict[str, tuple[list[str], list[str]]] = {
@@ -297,15 +298,18 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         _mend_course(training, rng)
         _mend_network(training, rng)
         measured = {"macro_f1", "loss", *(metric["name"] for metric in training.get("metrics", ()))}
+        usual = "accuracy"
+        if data.get("table", {}).get("targetKind") == "numeric":
+            measured, usual = {"loss", "mae", "rmse_high", "r2", "r2_low", "size_mb"}, "r2"
         for gate in spec.get("evaluation", {}).get("gates", ()):
             gate.pop("max", None)
             gate.pop("maxDropFromServing", None)
             gate["min"] = rng.choice([0, 0.5, 1])
             gate.pop("class", None)
-            if gate["metric"] in {"precision", "recall", "f1"}:
+            if usual == "accuracy" and gate["metric"] in {"precision", "recall", "f1"}:
                 gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
             elif gate["metric"] not in measured:
-                gate["metric"] = "accuracy"
+                gate["metric"] = usual
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
 
 
@@ -349,11 +353,19 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
             network.pop(field, None)
         if network.get("name") == "MLP":
             network["name"] = "SmallCNN"
+        if training.get("loss") in _LOSSES_OF_NUMBERS[1:]:
+            training.pop("loss")
         return
     data |= {"format": "CSV", "table": data.get("table", {}) | {"target": "income"}}
     data["table"].pop("numeric", None)
     for field in ("labels", "imageSize", "colorMode", "maxBadFiles"):
         data.pop(field, None)
+    numeric = data["table"].get("targetKind") == "numeric"
+    if numeric:
+        for owner, field in ((data, "classWeights"), (training, "metrics"), (training, "labelSmoothing")):
+            owner.pop(field, None)
+    if training.get("loss") not in {None, "mean_squared_error"}:
+        training["loss"] = rng.choice(_LOSSES_OF_NUMBERS if numeric else ["kl_divergence", "categorical_crossentropy"])
     for field in ("builder", "augmentation", "initialWeights", "trainableLayers"):
         training.pop(field, None)
     network = training.get("architecture", {})
@@ -363,6 +375,11 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
 
 def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
     """Let what ends a training, and what it asks of nodes, agree with each other."""
+    numeric = training["data"].get("table", {}).get("targetKind") == "numeric"
+    for field in ("earlyStopping", "reduceOnPlateau", "stopAt"):
+        if field in training:
+            of_target = ["mae", "val_mae", "rmse", "val_rmse"] if numeric else ["accuracy", "val_accuracy"]
+            training[field]["monitor"] = rng.choice(["loss", "val_loss", *of_target])
     if "earlyStopping" in training:
         training["earlyStopping"] |= {"restoreBestWeights": True, "minDelta": 0.01, "patience": rng.randint(5, 9)}
     if "reduceOnPlateau" in training:

@@ -146,7 +146,6 @@ def test_server_writes_what_was_left_out(models):
             },
             "architecture": {"name": "SmallCNN", "weights": "none"},
             "optimizer": {"name": "adam", "learningRate": 0.001},
-            "loss": "categorical_crossentropy",
             "labelSmoothing": 0,
             "checkpoint": {"everySeconds": 300},
             "deterministic": False,
@@ -251,6 +250,7 @@ def test_status_of_a_model_comes_back_as_it_was_written(models):
         latest_version=4,
         serving_version=3,
         accuracy="0.912",
+        mae="43.7",
         replicas=2,
         selector="keras-operator.dev/model=dogs",
         url="http://dogs.vision.svc:8501/v1/models/dogs",
@@ -332,6 +332,7 @@ def test_columns_answer_at_a_glance(models):
             latest_version=4,
             serving_version=3,
             accuracy="0.912",
+            mae="43.7",
             replicas=2,
             url="http://dogs:8501/v1/models/dogs",
         ),
@@ -339,9 +340,9 @@ def test_columns_answer_at_a_glance(models):
     columns, row = table(models)
 
     shown = ["NAME", "READY", "PHASE", "SERVING", "LATEST", "ACCURACY", "REPLICAS", "AGE"]
-    assert columns == [(name, 0) for name in shown] + [("MESSAGE", 1), ("URL", 1)]
+    assert columns == [(name, 0) for name in shown] + [("MESSAGE", 1), ("URL", 1), ("MAE", 1)]
     assert row[:7] == ["dogs", "True", "Training", 3, 4, "0.912", 2]
-    assert row[8:] == ["epoch 3/10", "http://dogs:8501/v1/models/dogs"]
+    assert row[8:] == ["epoch 3/10", "http://dogs:8501/v1/models/dogs", "43.7"]
 
 
 def test_columns_of_a_version(versions):
@@ -351,6 +352,15 @@ def test_columns_of_a_version(versions):
 
     assert [name for name, priority in columns if not priority] == ["NAME", "PHASE", "ACCURACY", "AGE"]
     assert row[:3] == ["dogs-3", "Rejected", "0.71"]
+
+
+def test_columns_of_a_version_that_learned_a_number(versions):
+    versions.apply("dogs-3", version_spec())
+    versions.report("dogs-3", KerasModelVersionStatus(metrics={"mae": "43.7131", "r2": "0.4"}))
+    columns, row = table(versions)
+
+    told = dict(zip((name for name, _ in columns), row, strict=True))
+    assert (told["ACCURACY"], told["MAE"]) == (None, "43.7131")
 
 
 def test_versions_are_found_by_their_model(versions):

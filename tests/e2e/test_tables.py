@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
 
 from benchmarks.demo.kubectl import Kubectl
 from tests.e2e.api_server import MODEL, VERSION, ApiServer
@@ -33,6 +33,26 @@ def irises(s3: ObjectStore) -> list[dict[str, Any]]:
     s3.put("datasets", "irises.csv", table.getvalue().encode())
     s3.put("datasets", "no-irises.csv", table.getvalue().encode().partition(b"\n")[0])
     return [{**row, "species": str(data.target_names[kind])} for row, kind in zip(rows, data.target, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def diabetes(s3: ObjectStore) -> tuple[list[dict[str, Any]], list[float]]:
+    """Scikit-learn's people with diabetes, who are in the bucket as a table; each row's features and its number."""
+    data = load_diabetes(scaled=False)
+    rows: list[dict[str, Any]] = [dict(zip(data.feature_names, map(float, row), strict=True)) for row in data.data]
+    for row in rows:
+        row["sex"] = f"{row['sex']:.0f}"
+    numbers = [float(number) for number in data.target]
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, [*data.feature_names, "progression"])
+    writer.writeheader()
+    writer.writerows({**row, "progression": number} for row, number in zip(rows, numbers, strict=True))
+    s3.put("datasets", "diabetes.csv", table.getvalue().encode())
+    text = table.getvalue().splitlines()
+    s3.put(
+        "datasets", "no-number.csv", "\n".join([*text[:7], f"{text[7].rpartition(',')[0]},high", *text[8:]]).encode()
+    )
+    return rows, numbers
 
 
 def post(url: str, body: Any) -> Any:
@@ -77,3 +97,50 @@ def test_a_table_without_a_row_is_told_so(
     assert "s3://datasets/no-irises.csv has a header line and nothing below it. Each row is an example" in message(
         stalled
     )
+
+
+def test_a_number_is_learned_and_answered_in_its_own_unit(
+    api: ApiServer,
+    kubectl: Kubectl,
+    make_namespace: MakeNamespace,
+    diabetes: tuple[list[dict[str, Any]], list[float]],
+) -> None:
+    rows, numbers = diabetes
+    namespace = make_namespace("numbers")
+    document = example("diabetes.yaml", namespace)
+    api.apply(document)
+    api.wait_for(MODEL, namespace, "diabetes", is_ready, "diabetes.yaml that serves")
+
+    url = model_url(api, namespace, "diabetes")
+    answered = post(f"{url}:predict", {"instances": rows})["predictions"]
+    mean = sum(numbers) / len(numbers)
+    off = sum(abs(one - other) for one, other in zip(answered, numbers, strict=True))
+    assert off < 0.85 * sum(abs(mean - number) for number in numbers), "better than always answering the mean"
+    told = post(f"{url}:regress", {"signature_name": "serving_regress", "examples": rows[:3]})["results"]
+    assert told == [pytest.approx(number, rel=1e-4) for number in answered[:3]]
+
+    version = api.get(VERSION, namespace, "diabetes-1")
+    assert version is not None
+    status = version["status"]
+    assert "classes" not in status
+    assert {gate["metric"] for gate in status["gates"]} == {"mae", "r2"}
+    assert {"mae_high", "rmse", "r2_low", "val_mae", "loss"} <= status["metrics"].keys()
+    model = api.get(MODEL, namespace, "diabetes")
+    assert model is not None
+    assert "accuracy" not in model["status"]
+    assert float(model["status"]["mae"]) == pytest.approx(float(status["metrics"]["mae"]), rel=1e-3)
+    assert kubectl.run("diff", "-f", "-", text_in=yaml.safe_dump(document)) == "", "a GitOps tool would see a change"
+
+
+def test_a_word_where_a_number_is_learned_is_told_with_its_line(
+    api: ApiServer, make_namespace: MakeNamespace, diabetes: tuple[list[dict[str, Any]], list[float]]
+) -> None:
+    assert diabetes
+    namespace = make_namespace("no-number")
+    document = example("diabetes.yaml", namespace)
+    change = {"training": {"data": {"uri": "s3://datasets/no-number.csv"}}}
+    api.apply({**document, "spec": merged(document["spec"], change)})
+    stalled = api.wait_for(MODEL, namespace, "diabetes", is_stalled, "a model that says what is wrong")
+    assert (
+        "Line 8 of s3://datasets/no-number.csv has 'high' in the target 'progression', which is numeric. Write a number"
+    ) in message(stalled)

@@ -41,6 +41,7 @@ from .source import Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .table import Table, is_table_file
+from .target import TargetKind
 from .tensorboard import TensorBoard
 from .training import (
     Architecture,
@@ -151,6 +152,7 @@ __all__ = [
     "Strategy",
     "Table",
     "TaintEffect",
+    "TargetKind",
     "TensorBoard",
     "Time",
     "Toleration",

@@ -8,14 +8,21 @@ from msgspec import Meta
 from .rules import Rule
 from .wire import Written
 
+LARGEST_ERROR = 1_000_000_000
+"""What a metric or a loss may be held against; one in a target's own unit can be large."""
+
 
 class Monitor(StrEnum):
-    """What is watched; `val_` is measured on the validation images."""
+    """What is watched; `val_` is measured on the validation images, `mae` and `rmse` of a target that is a number."""
 
     ACCURACY = "accuracy"
     LOSS = "loss"
     VAL_ACCURACY = "val_accuracy"
     VAL_LOSS = "val_loss"
+    MAE = "mae"
+    VAL_MAE = "val_mae"
+    RMSE = "rmse"
+    VAL_RMSE = "val_rmse"
 
 
 _ACCURACIES = (Monitor.ACCURACY, Monitor.VAL_ACCURACY)
@@ -43,7 +50,7 @@ class EarlyStopping(Written, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0,
-            le=1000,
+            le=LARGEST_ERROR,
             description="A change by a smaller number than this does not count as better.",
             examples=[0.001],
         ),
@@ -82,7 +89,7 @@ class ReduceOnPlateau(Written, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0,
-            le=1000,
+            le=LARGEST_ERROR,
             description="A change by a smaller number than this does not count as better.",
             examples=[0.001],
         ),
@@ -107,7 +114,10 @@ class StopAt(Written, frozen=True, kw_only=True):
     monitor: Annotated[
         Monitor,
         Meta(
-            description="What must be good enough; val_… is measured on the validation images.",
+            description=(
+                "What must be good enough; val_… is measured on the validation images. A target that is a number has "
+                "no accuracy: write val_mae, val_rmse or val_loss."
+            ),
             examples=["val_accuracy"],
         ),
     ] = Monitor.VAL_ACCURACY
@@ -115,10 +125,10 @@ class StopAt(Written, frozen=True, kw_only=True):
         float,
         Meta(
             ge=0,
-            le=1000,
+            le=LARGEST_ERROR,
             description=(
-                "Accuracy as a fraction, or loss as a number: training ends after the first epoch that is at least as "
-                "good, and keeps its weights."
+                "Accuracy as a fraction, loss as a number, or mae or rmse in the target's unit: training ends after "
+                "the first epoch that is at least as good, and keeps its weights."
             ),
             examples=[0.95],
         ),

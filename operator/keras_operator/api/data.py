@@ -9,6 +9,7 @@ from msgspec import Meta
 from .addresses import S3_FOLDER
 from .rules import Rule, ruled
 from .table import RULES_OF_DATA, Table
+from .target import RULE_OF_DATA as NUMBERS_HAVE_NO_CLASSES
 from .wire import Written
 
 
@@ -283,4 +284,5 @@ class Data(Written, frozen=True, kw_only=True):
         _apart("uri", "test_uri"),
         _apart("validation_uri", "test_uri"),
         *RULES_OF_DATA,
+        NUMBERS_HAVE_NO_CLASSES,
     )

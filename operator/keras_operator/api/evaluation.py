@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar
 import msgspec
 from msgspec import Meta
 
+from .course import LARGEST_ERROR
 from .metrics import FRACTIONS, MORE_IS_BETTER, MetricName
 from .rules import Rule, ruled
 from .wire import Written
@@ -23,6 +24,12 @@ class Metric(StrEnum):
     MACRO_F1 = "macro_f1"
     ECE = "ece"
     LOSS = "loss"
+    MAE = "mae"
+    MAE_HIGH = "mae_high"
+    RMSE = "rmse"
+    RMSE_HIGH = "rmse_high"
+    R2 = "r2"
+    R2_LOW = "r2_low"
     PRECISION = "precision"
     RECALL = "recall"
     F1 = "f1"
@@ -57,17 +64,23 @@ OF_CLASS = frozenset({Metric.PRECISION, Metric.RECALL, Metric.F1})
 """Metrics of one class."""
 OF_SERVABLE = frozenset({Metric.LATENCY_MS, Metric.SIZE_MB})
 """Metrics of the exported model."""
+_ERRORS = (Metric.MAE, Metric.MAE_HIGH, Metric.RMSE, Metric.RMSE_HIGH)
+OF_NUMBER = (*_ERRORS, Metric.R2, Metric.R2_LOW)
+"""Metrics of a target that is a number."""
+OF_ANYTHING = (Metric.LOSS, Metric.VAL_LOSS, *sorted(OF_SERVABLE))
+"""Metrics that are of no kind of target."""
 OF_KERAS = tuple(Metric(name) for name in MetricName if Metric(name) not in OF_CLASS)
 """Metrics that are measured where training.metrics asks for them."""
 _NO_FRACTIONS = (
     Metric.LOSS,
     Metric.VAL_LOSS,
     *sorted(OF_SERVABLE),
+    *_ERRORS,
     *(metric for metric in OF_KERAS if MetricName(metric) not in FRACTIONS),
 )
 _FRACTIONS = tuple(metric for metric in Metric if metric not in _NO_FRACTIONS)
 _LESS_IS_BETTER = frozenset(
-    {Metric.ECE, Metric.LOSS, *(metric for metric in OF_KERAS if MetricName(metric) not in MORE_IS_BETTER)}
+    {Metric.ECE, Metric.LOSS, *_ERRORS, *(metric for metric in OF_KERAS if MetricName(metric) not in MORE_IS_BETTER)}
 )
 # What both versions are measured by on the same test images.
 _COMPARABLE = (
@@ -77,12 +90,13 @@ _COMPARABLE = (
     Metric.MACRO_F1,
     Metric.ECE,
     Metric.LOSS,
+    *OF_NUMBER,
     *OF_KERAS,
 )
 # A Job's answer has 4,000 bytes, and a class's name up to 256.
 _MOST_OF_CLASSES = 8
 
-_Bound = Annotated[float, Meta(ge=0, le=1_000_000)]
+_Bound = Annotated[float, Meta(ge=0, le=LARGEST_ERROR)]
 
 
 def _names(metrics: tuple[Metric, ...]) -> list[str]:
@@ -98,10 +112,13 @@ class Gate(Written, frozen=True, kw_only=True):
             description=(
                 "What is measured. On the test images: accuracy, accuracy_low (the lower end of its 95 % confidence "
                 "interval), top_5_accuracy (with six classes or more), macro_f1 (the mean F1 of the classes), ece (the "
-                "expected calibration error) and loss; precision, recall and f1 of one class. Of the servable: "
+                "expected calibration error) and loss; precision, recall and f1 of one class; of a target that is a "
+                "number, in its unit, mae and rmse, the mean absolute and the root mean squared error, and r2, the "
+                "part of its variance that is explained, with mae_high, rmse_high and r2_low, the worse ends of their "
+                "intervals. Of the servable: "
                 "latency_ms (the median milliseconds for one image, where it is exported) and size_mb (megabytes of "
-                "its files). On the validation images: val_accuracy and val_loss. All these but losses, milliseconds "
-                "and megabytes are fractions. The others are metrics of Keras on the test images, which "
+                "its files). On the validation images: val_accuracy and val_loss. All these but losses, errors, "
+                "milliseconds and megabytes are fractions. The others are metrics of Keras on the test images, which "
                 "training.metrics must name."
             ),
             examples=["accuracy"],
@@ -127,8 +144,8 @@ class Gate(Written, frozen=True, kw_only=True):
             _Bound,
             Meta(
                 description=(
-                    "The metric must be at least this number, in the metric's unit, at most 1000000. Left out: no "
-                    "lower bound."
+                    "The metric must be at least this number, in the metric's unit, at most 1000000000. Left out: "
+                    "no lower bound."
                 ),
                 examples=[0.85],
             ),
@@ -140,8 +157,8 @@ class Gate(Written, frozen=True, kw_only=True):
             _Bound,
             Meta(
                 description=(
-                    "The metric must be at most this number, in the metric's unit, at most 1000000. Left out: no upper "
-                    "bound."
+                    "The metric must be at most this number, in the metric's unit, at most 1000000000. Left out: "
+                    "no upper bound."
                 ),
                 examples=[0.5],
             ),
@@ -198,8 +215,8 @@ class Gate(Written, frozen=True, kw_only=True):
             cel=f"!has(self.maxDropFromServing) || self.metric in {_names(_COMPARABLE)}",
             message=(
                 "maxDropFromServing goes with what both versions are measured by on the same test images: accuracy, "
-                "accuracy_low, top_5_accuracy, macro_f1, ece, loss or one of training.metrics; write min or max for "
-                "this metric"
+                "accuracy_low, top_5_accuracy, macro_f1, ece, loss, mae, rmse, r2 or one of training.metrics; write "
+                "min or max for this metric"
             ),
             holds=lambda gate: gate.max_drop_from_serving is None or gate.metric in _COMPARABLE,
         ),

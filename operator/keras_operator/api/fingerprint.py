@@ -8,6 +8,7 @@ import msgspec
 
 from .kerasmodel import KerasModelSpec
 from .resources import Resources, parse_quantity
+from .training import Training
 from .version import KerasModelVersionSpec
 
 
@@ -18,6 +19,8 @@ def _written(value: Any) -> Any:
     """
     if isinstance(value, Resources):
         return {name: _amounts(part) for name, part in (("requests", value.requests), ("limits", value.limits)) if part}
+    if isinstance(value, Training) and value.loss is value.default_loss:
+        value = msgspec.structs.replace(value, loss=None)
     if isinstance(value, msgspec.Struct):
         fields = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
         return {field.encode_name: _written(now) for field, now in fields if now != _default(field)}

@@ -56,8 +56,12 @@ def judge(
     return tuple(verdicts)
 
 
-# What no run of a version can measure, whatever it is asked.
-_NEVER = {Metric.TOP_5_ACCURACY: "it says nothing with five classes or fewer"}
+# Why what a run measures otherwise was not measured.
+_NEVER = {
+    Metric.TOP_5_ACCURACY: "it says nothing with five classes or fewer",
+    Metric.R2: "it says nothing where all test rows have one number",
+    Metric.R2_LOW: "it says nothing where all test rows have one number",
+}
 
 
 def _against_serving(

@@ -4,7 +4,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from .evaluation import OF_KERAS, Evaluation
+from .evaluation import OF_ANYTHING, OF_KERAS, OF_NUMBER, Evaluation
 from .rules import Rule
 from .serving import Serving
 from .source import Source
@@ -21,6 +21,17 @@ def _as_folder(uri: str) -> str:
 def _gates_are_measured(spec: "KerasModelSpec") -> bool:
     measured = {str(metric.name) for metric in spec.training.metrics} if spec.training else set()
     return all(gate.metric not in OF_KERAS or str(gate.metric) in measured for gate in spec.evaluation.gates)
+
+
+def _gates_are_of_the_target(spec: "KerasModelSpec", *, numeric: bool) -> bool:
+    if spec.training is None or spec.training.learns_number is not numeric:
+        return True
+    metrics = {gate.metric for gate in spec.evaluation.gates}
+    return metrics <= {*OF_NUMBER, *OF_ANYTHING} if numeric else not metrics & {*OF_NUMBER}
+
+
+_GATES = "!has(self.training) || !has(self.evaluation) || !has(self.evaluation.gates)"
+_NUMERIC = "has(self.training.data.table) && self.training.data.table.targetKind == 'numeric'"
 
 
 def _not_in_the_store(name: str, written: str) -> tuple[Rule, Rule]:
@@ -182,6 +193,30 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
                 "metrics: [{name: auc}]"
             ),
             holds=lambda spec: spec.training is None or _gates_are_measured(spec),
+            field=".evaluation.gates",
+        ),
+        Rule(
+            cel=(
+                f"{_GATES} || !({_NUMERIC}) || self.evaluation.gates.all(gate, gate.metric in "
+                f"{[str(metric) for metric in (*OF_NUMBER, *OF_ANYTHING)]})"
+            ),
+            message=(
+                "a gate asks for a metric of classes, and training.data.table.targetKind is numeric: write one of a "
+                "number, such as {metric: r2, min: 0.4} or {metric: mae, max: 50}"
+            ),
+            holds=lambda spec: _gates_are_of_the_target(spec, numeric=True),
+            field=".evaluation.gates",
+        ),
+        Rule(
+            cel=(
+                f"{_GATES} || ({_NUMERIC}) || !self.evaluation.gates.exists(gate, gate.metric in "
+                f"{[str(metric) for metric in OF_NUMBER]})"
+            ),
+            message=(
+                "mae, rmse and r2 are of a target that is a number, and this one has classes: write "
+                "training.data.table.targetKind: numeric, or a metric of classes such as accuracy"
+            ),
+            holds=lambda spec: _gates_are_of_the_target(spec, numeric=False),
             field=".evaluation.gates",
         ),
         Rule(

@@ -111,6 +111,7 @@ KERAS_MODEL = Kind(
         _AGE,
         Column("Message", ".status.message", "What is going on, in a sentence.", wide=True),
         Column("URL", ".status.url", "Where predictions are answered.", wide=True),
+        Column("MAE", ".status.mae", "Mean absolute error on the test rows, where a number is learned.", wide=True),
     ),
     scale=Scale(wanted=".spec.serving.replicas", actual=".status.replicas", selector=".status.selector"),
 )
@@ -157,6 +158,9 @@ KERAS_MODEL_VERSION = Kind(
             "The version whose weights it started from.",
             kind="integer",
             wide=True,
+        ),
+        Column(
+            "MAE", ".status.metrics.mae", "Mean absolute error on the test rows, where a number is learned.", wide=True
         ),
         Column("Bytes", ".status.servable.bytes", "Size of what was published.", kind="integer", wide=True),
         Column("Why", ".spec.reason", "Why it was made.", wide=True),

@@ -44,7 +44,8 @@ class LossParameters(Written, frozen=True, kw_only=True):
 def _only_for(parameter: str, loss: str) -> Rule:
     field = camel(parameter)
     return Rule(
-        cel=f"!has(self.lossParameters) || !has(self.lossParameters.{field}) || self.loss == '{loss}'",
+        cel=f"!has(self.lossParameters) || !has(self.lossParameters.{field}) || "
+        f"has(self.loss) && self.loss == '{loss}'",
         message=f"is a parameter of {loss}: remove it, or write that in loss",
         holds=lambda training: (
             training.loss_parameters is None

@@ -229,7 +229,8 @@ EACH_ONCE = Rule(
 """Of a training's metrics: each has a name of its own."""
 
 OF_ONE_HOT = Rule(
-    cel="!has(self.metrics) || size(self.metrics) == 0 || self.loss != 'sparse_categorical_crossentropy'",
+    cel="!has(self.metrics) || size(self.metrics) == 0 || !has(self.loss) || "
+    "self.loss != 'sparse_categorical_crossentropy'",
     message=(
         "are of labels with one number for each class, which sparse_categorical_crossentropy does not take: write "
         "loss: categorical_crossentropy, which is the same, or leave metrics out"

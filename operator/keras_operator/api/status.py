@@ -152,6 +152,19 @@ class KerasModelStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    mae: (
+        Annotated[
+            str,
+            Meta(
+                max_length=32,
+                description=(
+                    "Mean absolute error, in the target's unit, of that version's answers where it learned a number."
+                ),
+                examples=["43.7"],
+            ),
+        ]
+        | None
+    ) = None
     # None and not 0 where nothing is said: a default is left out of what is written, and 0 pods are worth a column.
     replicas: Annotated[int, Meta(ge=0, description="Pods that serve or are about to.", examples=[2])] | None = None
     selector: (

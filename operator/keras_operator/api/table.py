@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from msgspec import Meta
 
 from .rules import Rule
+from .target import TargetKind
 from .wire import Written
 
 if TYPE_CHECKING:
@@ -28,9 +29,10 @@ def _in_one_list_only(one: str, other: str) -> Rule:
 
 
 def _target_is_no_feature(kind: str) -> Rule:
+    number = "; to learn a number, write targetKind: numeric" if kind == "numeric" else ""
     return Rule(
         cel=f"!has(self.{kind}) || !(self.target in self.{kind})",
-        message="names the target, which is what is learned: remove it there, or correct target",
+        message=f"names the target, which is what is learned: remove it there, or correct target{number}",
         holds=lambda table: table.target not in getattr(table, kind),
         field=f".{kind}",
     )
@@ -44,10 +46,20 @@ class Table(Written, frozen=True, kw_only=True):
         Meta(
             min_length=1,
             max_length=128,
-            description="Column whose values are the classes that are learned.",
+            description="Column whose values are learned: the classes, or numbers if targetKind is numeric.",
             examples=["species"],
         ),
     ]
+    target_kind: Annotated[
+        TargetKind,
+        Meta(
+            description=(
+                "categorical: the target is one of several classes. numeric: it is a number, which is learned at mean "
+                "0 and variance 1 within the model, and answered in its own unit."
+            ),
+            examples=["numeric"],
+        ),
+    ] = TargetKind.CATEGORICAL
     numeric: Annotated[
         tuple[_Column, ...],
         Meta(

@@ -28,15 +28,19 @@ from .scheduling import (
     Tolerations,
 )
 from .table import RULES_OF_TRAINING
+from .target import DEFAULT_LOSS, learns_number
+from .target import RULES_OF_TRAINING as RULES_OF_TARGET
 from .wire import Written
 
 
 class Loss(StrEnum):
-    """Losses of Keras that suit one class per image."""
+    """Losses of Keras that suit one class per image, or a number per row."""
 
     CATEGORICAL_CROSSENTROPY = "categorical_crossentropy"
     CATEGORICAL_FOCAL_CROSSENTROPY = "categorical_focal_crossentropy"
     KL_DIVERGENCE = "kl_divergence"
+    LOG_COSH = "log_cosh"
+    MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
     MEAN_SQUARED_ERROR = "mean_squared_error"
     SPARSE_CATEGORICAL_CROSSENTROPY = "sparse_categorical_crossentropy"
 
@@ -73,7 +77,7 @@ def _mixes_labels(field: str) -> Rule:
     """A class index has no half: what mixes two images needs a loss whose labels are one number for each class."""
     return Rule(
         cel=(
-            f"!has(self.augmentation.{field}) || self.augmentation.{field} == 0.0 || "
+            f"!has(self.augmentation.{field}) || self.augmentation.{field} == 0.0 || !has(self.loss) || "
             "self.loss != 'sparse_categorical_crossentropy'"
         ),
         message=(
@@ -238,9 +242,20 @@ class Training(Written, frozen=True, kw_only=True):
         Optimizer,
         Meta(description="The optimizer and its learning rate.", examples=[{"name": "sgd", "learningRate": 0.01}]),
     ] = Optimizer()
-    loss: Annotated[Loss, Meta(description="Name of a Keras loss.", examples=["categorical_focal_crossentropy"])] = (
-        Loss.CATEGORICAL_CROSSENTROPY
-    )
+    loss: (
+        Annotated[
+            Loss,
+            Meta(
+                description=(
+                    "Name of a Keras loss; those of a number are of its distance in standard deviations of the "
+                    "training rows. Left out: categorical_crossentropy, or mean_squared_error if the target is a "
+                    "number."
+                ),
+                examples=["categorical_focal_crossentropy"],
+            ),
+        ]
+        | None
+    ) = None
     loss_parameters: (
         Annotated[
             LossParameters,
@@ -409,6 +424,21 @@ class Training(Written, frozen=True, kw_only=True):
         ),
     ] = 86_400
 
+    @property
+    def learns_number(self) -> bool:
+        """Whether it learns a number for each row, and not a class."""
+        return learns_number(self)
+
+    @property
+    def objective(self) -> Loss:
+        """The loss that is made smaller, also where none is written."""
+        return self.loss or self.default_loss
+
+    @property
+    def default_loss(self) -> Loss:
+        """The loss where none is written."""
+        return Loss(DEFAULT_LOSS) if self.learns_number else Loss.CATEGORICAL_CROSSENTROPY
+
     RULES: ClassVar[tuple[Rule, ...]] = (
         *_images_are_large_enough(),
         *RULES_OF_COURSE,
@@ -417,18 +447,20 @@ class Training(Written, frozen=True, kw_only=True):
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),
         OF_ONE_HOT,
+        *RULES_OF_TARGET,
         *RULES_OF_LOSS,
         *RULES_OF_FINE_TUNING,
         Rule(
-            cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || "
-            "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy']",
+            cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || (has(self.loss) ? "
+            "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy'] : "
+            "!has(self.data.table) || self.data.table.targetKind != 'numeric')",
             message=(
                 "is for the losses categorical_crossentropy and categorical_focal_crossentropy: remove it, or choose "
                 "one of those in loss"
             ),
             holds=lambda training: (
                 training.label_smoothing == 0
-                or training.loss in {Loss.CATEGORICAL_CROSSENTROPY, Loss.CATEGORICAL_FOCAL_CROSSENTROPY}
+                or training.objective in {Loss.CATEGORICAL_CROSSENTROPY, Loss.CATEGORICAL_FOCAL_CROSSENTROPY}
             ),
             field=".labelSmoothing",
         ),

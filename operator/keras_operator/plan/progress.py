@@ -40,8 +40,11 @@ def _progress_words(progress: Progress, spec: KerasModelSpec, *, exporting: bool
     if progress.phase:
         parts.append(progress.phase)
     accuracy = progress.metrics.get("val_accuracy", progress.metrics.get("accuracy"))
+    error = progress.metrics.get("val_mae", progress.metrics.get("mae"))
     if accuracy is not None:
         parts.append(f"accuracy {accuracy:.2f}")
+    elif error is not None:
+        parts.append(f"mae {error:.4g}")
     if progress.seconds_left is not None:
         parts.append(_time_left(progress.seconds_left))
     if progress.resumed_from is not None:

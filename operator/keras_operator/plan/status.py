@@ -65,7 +65,8 @@ def model_status(
         ),
         latest_version=latest or None,
         serving_version=serving,
-        accuracy=_accuracy(observed, current, serving),
+        accuracy=_measured(observed, current, serving, "accuracy", ".3f"),
+        mae=_measured(observed, current, serving, "mae", ".4g"),
         replicas=deployment.total if deployment else 0,
         selector=f"keras-operator.dev/model={model.identity.name},app.kubernetes.io/component=serving",
         url=f"http://{model.identity.name}.{model.identity.namespace}.svc:8501/v1/models/{name}",
@@ -92,6 +93,7 @@ def invalid_status(model: Model, now: datetime) -> KerasModelStatus:
         latest_version=before.latest_version,
         serving_version=before.serving_version,
         accuracy=before.accuracy,
+        mae=before.mae,
         replicas=before.replicas,
         selector=before.selector,
         url=before.url,
@@ -307,9 +309,11 @@ def _join(*parts: str) -> str:
     return "; ".join(part.rstrip(".;") for part in parts if part)
 
 
-def _accuracy(observed: Observed, current: Version | None, serving: int | None) -> str | None:
+def _measured(observed: Observed, current: Version | None, serving: int | None, metric: str, form: str) -> str | None:
+    """A metric of the version that serves, or of the newest; of whichever is measured first, by accuracy or by mae."""
     serves = next((version for version in observed.versions if version.number == serving), None)
     for version in (serves, current):
-        if version is not None and (measured := version.status.metrics.get("accuracy")):
-            return f"{float(measured):.3f}"
+        if version is not None and version.status.metrics.keys() & {"accuracy", "mae"}:
+            measured = version.status.metrics.get(metric)
+            return None if measured is None else f"{float(measured):{form}}"
     return None

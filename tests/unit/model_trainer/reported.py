@@ -3,14 +3,32 @@
 from typing import Any
 
 import numpy as np
-from keras_operator.api import Augmentation, Comparison, Data, RunSpec, Store, Training
+from keras_operator.api import (
+    Architecture,
+    ArchitectureName,
+    Augmentation,
+    Comparison,
+    Data,
+    DataFormat,
+    RunSpec,
+    Store,
+    TargetKind,
+    Training,
+)
+from keras_operator.api import Table as Wanted
 
 from model_trainer.data.data_card import data_card
 from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.split import Split
 from model_trainer.evaluation.answers import Answers
+from model_trainer.evaluation.numbers import NumberAnswers, numbers_record
 from model_trainer.evaluation.record import evaluation_of
 from model_trainer.report.facts import Trained
+from model_trainer.tables.card import table_card
+from model_trainer.tables.columns import Column, Kind
+from model_trainer.tables.encoding import learn_encoding
+from model_trainer.tables.table import Table
+from model_trainer.tables.target import learn_target
 
 NASTY = "<script>alert(1)</script>"
 EACH = 9
@@ -74,5 +92,59 @@ def trained_on(
         evaluation=evaluation_of(answers, names, seed=1),
         comparison=comparison,
         card=data_card(dataset, split),
+        lineage={"data": "sha256:0123", "seed": "42"},
+    )
+
+
+def trained_on_numbers(rows: int = 90, *, scale: float = 100.0, comparison: Comparison | None = None) -> Trained:
+    """A table of which every third row is the test part, and a model that is off by a tenth of its numbers' spread."""
+    random = np.random.default_rng(rows)
+    numbers = random.normal(0, 1, (rows, 1)).astype(np.float32)
+    codes = random.integers(0, 2, (rows, 1)).astype(np.int32)
+    words = ((NASTY, "Ulm"),)
+    values = scale * (3 + numbers[:, 0].astype(np.float64))
+    every = np.arange(rows)
+    split = Split(every[every % 3 == 0], every[every % 3 == 1], every[every % 3 == 2])
+    table = Table(
+        classes=(),
+        columns=(Column("age", Kind.NUMERIC), Column(f"town {NASTY}", Kind.CATEGORICAL)),
+        numbers=numbers,
+        codes=codes,
+        words=words,
+        examples=tuple(Example(i, f"{NASTY}.csv:{i + 2}", 0, f"{i:064x}") for i in range(rows)),
+        encoding=learn_encoding(numbers[split.train], codes[split.train], words),
+        ignored=(),
+        files=1,
+        target=learn_target(f"price {NASTY}", values, values[split.train]),
+        values=values,
+    )
+    true = values[split.test]
+    answers = NumberAnswers(true, true + random.normal(0, scale / 10, len(true)), random.uniform(0, 1, len(true)))
+    wanted = Wanted(target="price", target_kind=TargetKind.NUMERIC)
+    training = Training(
+        data=Data(uri="s3://datasets/houses.csv", format=DataFormat.CSV, table=wanted),
+        architecture=Architecture(name=ArchitectureName.MLP),
+        epochs=3,
+    )
+    spec = RunSpec(
+        model="homes/houses",
+        model_name="houses",
+        number=4,
+        owner="uid",
+        store=Store(uri="s3://models/houses"),
+        training=training,
+    )
+    falling = [2.0, 1.0, 0.5]
+    history: dict[str, Any] = {f"{part}{name}": falling for part in ("", "val_") for name in ("loss", "mae", "rmse")}
+    return Trained(
+        spec=spec,
+        training=training,
+        dataset=table,
+        split=split,
+        history=history,
+        answers=answers,
+        evaluation=numbers_record(answers, seed=1),
+        comparison=comparison,
+        card=table_card(table, split),
         lineage={"data": "sha256:0123", "seed": "42"},
     )

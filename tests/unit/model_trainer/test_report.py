@@ -15,6 +15,7 @@ from keras_operator.api import Augmentation, Comparison, KerasModelSpec, decode_
 from PIL import Image
 
 from model_trainer.data.dataset import Dataset
+from model_trainer.evaluation.answers import Answers
 from model_trainer.report.charts import line_chart, matrix
 from model_trainer.report.facts import facts_of
 from model_trainer.report.page import page_of
@@ -86,12 +87,14 @@ def test_every_image_that_was_taken_for_another_class_is_in_the_matrix(classes: 
     cells = facts_of(trained).matrix.cells
     assert sum(cell.count for cell in cells) == classes * EACH // 3
     off_diagonal = sum(cell.count for cell in cells if cell.row != cell.column)
+    assert isinstance(trained.answers, Answers)
     assert off_diagonal == int((~trained.answers.hits).sum()) > 0
 
 
 def test_the_mistakes_are_the_surest_ones_with_their_pictures():
     trained = trained_on(12, shape=(20, 20, 1))
     mistakes = facts_of(trained).mistakes
+    assert isinstance(trained.answers, Answers)
     wrong = np.flatnonzero(~trained.answers.hits)
     assert [each.confidence for each in mistakes] == sorted(trained.answers.confidence[wrong], reverse=True)[:18]
     surest = wrong[np.argmax(trained.answers.confidence[wrong])]

@@ -154,7 +154,11 @@ def test_the_model_says_which_gate_was_missed_and_what_to_do():
 
 NO_WORSE = Gate(metric=Metric.ACCURACY, max_drop_from_serving=0.01)
 NO_DEARER = Gate(metric=Metric.LOSS, max_drop_from_serving=0.05)
-SERVES = VersionComparison(version=3, metrics={"accuracy": "0.86", "loss": "0.3"})
+NO_FARTHER = Gate(metric=Metric.MAE, max_drop_from_serving=2)
+EXPLAINS_NO_LESS = Gate(metric=Metric.R2, max_drop_from_serving=0.05)
+SERVES = VersionComparison(
+    version=3, metrics={"accuracy": "0.86", "loss": "0.3", "mae": "43", "rmse_high": "60", "r2": "0.45"}
+)
 OTHER_CLASSES = VersionComparison(version=3, problem="its classes are others: boxer went")
 
 AGAINST_SERVING = {
@@ -173,6 +177,27 @@ AGAINST_SERVING = {
         "0.36",
         SERVES,
         "loss is 0.36, and its gate asks for at most 0.05 above version 3, which has 0.3 on the same images",
+    ),
+    "an error that is lower": (NO_FARTHER, "12", SERVES, ""),
+    "an error that is higher by just as much": (NO_FARTHER, "45", SERVES, ""),
+    "an error that is higher by more": (
+        NO_FARTHER,
+        "45.1",
+        SERVES,
+        "mae is 45.1, and its gate asks for at most 2 above version 3, which has 43 on the same images",
+    ),
+    "the end of an error's interval": (
+        Gate(metric=Metric.RMSE_HIGH, max_drop_from_serving=0),
+        "61",
+        SERVES,
+        "rmse_high is 61, and its gate asks for at most 0 above version 3, which has 60 on the same images",
+    ),
+    "more that is explained": (EXPLAINS_NO_LESS, "0.9", SERVES, ""),
+    "less that is explained": (
+        EXPLAINS_NO_LESS,
+        "-0.1",
+        SERVES,
+        "r2 is -0.1, and its gate asks for at most 0.05 below version 3, which has 0.45 on the same images",
     ),
     "nothing served": (NO_WORSE, "0.1", None, ""),
     "nothing served, nothing measured": (

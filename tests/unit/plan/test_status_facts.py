@@ -143,6 +143,26 @@ def test_the_accuracy_is_that_of_what_serves(versions, seen, accuracy):
     assert status.accuracy == accuracy
 
 
+ERRORS: dict[str, tuple[tuple[Any, ...], tuple[str | None, str | None]]] = {
+    "of the version that serves": (
+        (published(1, ONE, metrics={"mae": "43.7131", "r2": "0.4"}), version(2, TWO, metrics={"accuracy": "0.5"})),
+        (None, "43.71"),
+    ),
+    "of large numbers": ((published(1, ONE, metrics={"mae": "1.5e+06"}),), (None, "1.5e+06")),
+    "of none where what serves knows classes": (
+        (published(1, ONE, metrics={"accuracy": "0.9"}), version(2, TWO, VersionPhase.EXPORTING, metrics={"mae": "3"})),
+        ("0.900", None),
+    ),
+}
+
+
+@pytest.mark.parametrize(("versions", "measured"), ERRORS.values(), ids=ERRORS)
+def test_a_number_has_an_error_and_no_accuracy(versions, measured):
+    status = decide(TWO, *versions, **SERVES_ONE).status
+    assert status is not None
+    assert (status.accuracy, status.mae) == measured
+
+
 def test_other_tools_find_pods_and_address():
     status = decide(trained(model_name="Dogs"), published(1, ONE), deployment=deployment(1, 2, total=3)).status
     assert status is not None

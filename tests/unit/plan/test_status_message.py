@@ -104,6 +104,13 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "Training",
         "version 1: epoch 3/10 · accuracy 0.90",
     ),
+    "training a number": (
+        ONE,
+        (TRAINING,),
+        training_now(epoch=3, epochs=10, metrics={"mae": 40.1, "val_mae": 43.713, "val_rmse": 55.0}),
+        "Training",
+        "version 1: epoch 3/10 · mae 43.71",
+    ),
     "training the head of a network": (
         ONE,
         (TRAINING,),

@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,16 @@ from keras_operator.api import (
     ArchitectureName,
     Data,
     DataFormat,
+    EarlyStopping,
+    Monitor,
     Optimizer,
     RunSpec,
     Store,
     Table,
+    TargetKind,
     Training,
 )
-from sklearn.datasets import load_iris
+from sklearn.datasets import load_diabetes, load_iris
 
 from model_trainer.tables.reading import read_table
 from tests.unit.model_trainer.conftest import Trained, free_port, run_stage
@@ -96,6 +100,17 @@ def iris(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("iris") / "iris.csv", [[*data.feature_names, "species"], *rows])
 
 
+PROGRESSION = Table(target="progression", target_kind=TargetKind.NUMERIC, categorical=("sex",))
+
+
+@pytest.fixture(scope="session")
+def diabetes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """442 people, ten things that were measured of each, and how their illness was a year later: 25 to 346."""
+    data = load_diabetes(scaled=False)
+    rows = [[*map(float, row), float(target)] for row, target in zip(data.data, data.target, strict=True)]
+    return write(tmp_path_factory.mktemp("diabetes") / "diabetes.csv", [[*data.feature_names, "progression"], *rows])
+
+
 @pytest.fixture
 def read(context: Any) -> Callable[..., Any]:
     """Read a table in this process: (file or folder, Table(…), more fields of data)."""
@@ -133,6 +148,28 @@ def exported_people(trained_people: Trained, tmp_path_factory: pytest.TempPathFa
     return run_stage("export", trained_people.spec, tmp_path_factory.mktemp("exported-people"))
 
 
+@pytest.fixture(scope="session")
+def trained_diabetes(diabetes: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """An MLP that learned how the illness goes on; costs some seconds, once."""
+    folder = tmp_path_factory.mktemp("progression")
+    run = spec_of(
+        diabetes,
+        folder / "store",
+        PROGRESSION,
+        epochs=30,
+        optimizer=Optimizer(learning_rate=0.01),
+        early_stopping=EarlyStopping(monitor=Monitor.VAL_MAE, patience=5),
+    )
+    trained = Trained(folder / "store", run, run_stage("train", run, folder))
+    assert trained.ended.code == 0, trained.ended.message
+    return trained
+
+
+@pytest.fixture(scope="session")
+def exported_diabetes(trained_diabetes: Trained, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    return run_stage("export", trained_diabetes.spec, tmp_path_factory.mktemp("exported-progression"))
+
+
 Ask = Callable[[str, Any], tuple[int, Any]]
 
 
@@ -142,10 +179,25 @@ def served_people(
 ) -> Iterator[Ask]:
     """The runtime with that servable: (verb, JSON) -> (status, JSON)."""
     assert exported_people.code == 0, exported_people.message
+    with serving(trained_people.store, tmp_path_factory.mktemp("server") / "log") as ask:
+        yield ask
+
+
+@pytest.fixture(scope="session")
+def served_diabetes(
+    trained_diabetes: Trained, exported_diabetes: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Ask]:
+    """The same of the number."""
+    assert exported_diabetes.code == 0, exported_diabetes.message
+    with serving(trained_diabetes.store, tmp_path_factory.mktemp("number-server") / "log") as ask:
+        yield ask
+
+
+@contextmanager
+def serving(store: Path, log: Path) -> Iterator[Ask]:
     port = free_port()
-    log = tmp_path_factory.mktemp("server") / "log"
     command = [str(Path(sys.executable).parent / "tensorflow_model_server"), f"--port={free_port()}"]
-    command += [f"--rest_api_port={port}", "--model_name=table", f"--model_base_path={trained_people.store}"]
+    command += [f"--rest_api_port={port}", "--model_name=table", f"--model_base_path={store}"]
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ)
 
@@ -170,6 +222,8 @@ def served_people(
         if process.poll() is not None or time.monotonic() > until:
             pytest.fail(f"the runtime does not serve the table: {log.read_text()}")
         time.sleep(0.05)
-    yield ask
-    process.kill()
-    process.wait()
+    try:
+        yield ask
+    finally:
+        process.kill()
+        process.wait()

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from keras_operator.api import Table
+from keras_operator.api import Table, TargetKind
 
 from model_trainer import machine
 from model_trainer.failure import BadData, OneClass, RunFailure
@@ -217,6 +217,54 @@ BAD: dict[str, tuple[bytes | str, Table, str]] = {
 }
 
 
+HEIGHTS = "age,town,height\n30,Ulm,1.7\n40,Bonn,1.8\n50,Ulm,1.6\n60,Bonn,1.9\n"
+HEIGHT = Table(target="height", target_kind=TargetKind.NUMERIC)
+
+
+def not_a_number(text: str) -> str:
+    return (
+        f"Line 6 of {{0}} has {text!r} in the target 'height', which is numeric. Write a number there, or remove the "
+        "line; to learn classes, remove spec.training.data.table.targetKind."
+    )
+
+
+BAD |= {
+    f"{text} in a target that is a number": (f"{HEIGHTS}30,Ulm,{text}\n", HEIGHT, not_a_number(text))
+    for text in ("tall", "NaN", "-inf", "1e39", "1_000")
+}
+BAD |= {
+    "nothing in a target that is a number": (
+        f"{HEIGHTS}30,Ulm,\n",
+        HEIGHT,
+        "Line 6 of {0} has nothing in the target 'height'. Fill it in, or remove it.",
+    ),
+    "a number that is always the same": (
+        "age,height\n" + "".join(f"{age},1.70\n" for age in range(40)),
+        HEIGHT,
+        (
+            "All 40 rows have 1.7 in the target 'height', so there is nothing to learn. Add rows with other numbers, "
+            "or correct spec.training.data.table.target."
+        ),
+    ),
+    "too few rows of a number": (
+        "age,height\n1,1.7\n2,1.8\n2,1.9\n",
+        HEIGHT,
+        (
+            "{0} has 2 different rows, too few for a train, a validation and a test part. Add rows: at least three are "
+            "needed."
+        ),
+    ),
+    "too many classes": (
+        "age,height\n" + "".join(f"{row},{row}\n" for row in range(10_001)),
+        Table(target="height"),
+        (
+            "The target 'height' has 10,001 different values, and 10,000 classes are the most. Correct "
+            "spec.training.data.table.target, or write targetKind: numeric to learn a number."
+        ),
+    ),
+}
+
+
 @pytest.mark.parametrize("name", BAD)
 def test_what_is_wrong_with_a_table_is_said_with_file_and_line(name: str, tmp_path: Path, read: Any):
     content, table, sentence = BAD[name]
@@ -266,6 +314,15 @@ def test_a_class_that_only_the_test_part_has(tmp_path: Path, read: Any):
     (tmp_path / "test.csv").write_text("age,town,home\n30,Ulm,perhaps\n")
     with pytest.raises(BadData, match=r"^test\.csv:2 has the class 'perhaps' in the target 'home', which no row under"):
         read(tmp_path / "table.csv", HOME, test_uri=(tmp_path / "test.csv").as_uri())
+
+
+def test_a_number_that_is_always_the_same_where_it_is_learned_from(tmp_path: Path, read: Any):
+    (tmp_path / "table.csv").write_text("age,height\n" + "".join(f"{age},1.7\n" for age in range(40)))
+    (tmp_path / "test.csv").write_text("age,height\n99,1.9\n98,1.5\n")
+    with pytest.raises(
+        BadData, match=r"^All \d+ rows that are learned from have 1\.7 in the target 'height', so there"
+    ):
+        read(tmp_path / "table.csv", HEIGHT, test_uri=(tmp_path / "test.csv").as_uri())
 
 
 def test_a_user_s_mistake_is_not_tried_again(tmp_path: Path, stage: Any, table_spec: Any):

@@ -1,0 +1,20 @@
+"""Rows of a table in words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from model_trainer.tables.table import Table
+
+_CELLS_SHOWN = 8
+
+
+def in_words(table: Table, row: int) -> str:
+    """A row as far as it can be taken in: `age 39, town x`."""
+    cells = [cells[0] for cells in table.raw(np.array([row]))]
+    said = [
+        f"{column.name} {cell.decode() if isinstance(cell, bytes) else f'{cell:g}'}"
+        for column, cell in zip(table.columns[:_CELLS_SHOWN], cells, strict=False)
+    ]
+    more = len(table.columns) - len(said)
+    return ", ".join(said) + (f" and {more} more" if more > 0 else "")

@@ -166,10 +166,11 @@ class Controllers:
             self._create_pod(ref, deployment, {_TEMPLATE: digest})
         elif broken or len(new) > replicas:
             self._step(f"{ref} ends a pod that it needs not")
-            self._end_pod((broken or [one for one in new if not is_ready(one[1])] or new)[0][0])
+            # Which of the ready ones, Kubernetes decides by their age and by how they are spread: it may be any.
+            self._end_pod(self._random.choice(broken or [one for one in new if not is_ready(one[1])] or new)[0])
         elif old and len(ready) > replicas:
             self._step(f"{ref} ends an old pod")
-            self._end_pod(old[0][0])
+            self._end_pod(self._random.choice(old)[0])
         counts = {
             "observedGeneration": deployment["metadata"]["generation"],
             "replicas": len(pods),

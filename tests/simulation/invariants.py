@@ -180,6 +180,8 @@ class Invariants:
         elif phase == "Failed" and _reason(status) not in {"Superseded", "DeadlineExceeded"}:
             stage = "export" if metrics or "source" in spec else "train"
             for job in self._truth.jobs[uid, stage]:
+                if self._truth.removed.get(job) == people.ACTOR:
+                    continue  # its pods are no run of anything, even if one of them still ends well
                 done = [pod for _, pod in self._table.owned(job, POD) if pod["status"]["phase"] == "Succeeded"]
                 _hold(
                     not done, "a status says what is so", f"{change.ref} failed ({_reason(status)}), its run went well"

@@ -96,13 +96,18 @@ class Agent:
         return AgentStatus(
             self._options.model_name,
             self._wanted,
-            (self._retiring or self._current) if self._available else None,
+            self._serving,
             self._swaps,
             self._phase,
             [self._versions[number] for number in sorted(self._versions)],
             self._error,
             dict(self._times),
         )
+
+    @property
+    def _serving(self) -> int | None:
+        """The version that answers predictions."""
+        return (self._retiring or self._current) if self._available else None
 
     def traffic(self, seconds: float) -> Traffic:
         """The body of `/traffic/<seconds>`."""
@@ -154,7 +159,7 @@ class Agent:
         while True:
             page = await asyncio.to_thread(ask_metrics, self._options.runtime_url) if self._available else None
             if page is not None:
-                self._traffic.sample(page)
+                self._traffic.sample(page, self._serving)
             await asyncio.sleep(SAMPLE_SECONDS)
 
     # From one version to the next.

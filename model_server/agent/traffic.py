@@ -54,17 +54,25 @@ class TrafficLog:
         self._model = model
         self._clock = clock
         self._samples: deque[_Sample] = deque(maxlen=_KEPT)
+        self._version: int | None = None
 
-    def sample(self, page: str) -> None:
-        """Take in the runtime's metrics page. A runtime that was started anew counts from zero."""
+    def sample(self, page: str, version: int | None) -> None:
+        """Take in the runtime's metrics page, while this version answers.
+
+        With another version than before everything begins anew: what is asked for is a version's own. A runtime that
+        was started anew counts from zero.
+        """
         now = _read(page, self._model, self._clock())
+        if version != self._version:
+            self._version = version
+            self._samples.clear()
         if self._samples and now.requests < self._samples[-1].requests:
             self._samples.clear()
             self._samples.append(_Sample(now.at, 0, 0, {}))
         self._samples.append(now)
 
     def last(self, seconds: float) -> Traffic:
-        """What was answered in the last so many seconds, or for as long as is known."""
+        """What this version answered in the last so many seconds, or for as long as is known."""
         if not self._samples:
             return Traffic(0.0, 0, 0, [])
         end = self._samples[-1]

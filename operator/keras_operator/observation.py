@@ -93,12 +93,14 @@ class Observer:
             now = self.seen(key)
         if now.model is None:
             return now
+        asked, served = ({pod.identity.uid: pod.number for pod in looked.pods} for looked in (before, now))
+        changed = {pod.identity.name for pod in now.pods if asked.get(pod.identity.uid) != served[pod.identity.uid]}
         return dataclasses.replace(
             now,
             progress=progress,
             agent_troubles=tuple(trouble for _, trouble in agents.values() if trouble),
             agent_reports={name: report for name, (report, _) in agents.items()},
-            traffic=traffic,
+            traffic={name: one for name, one in traffic.items() if name not in changed},
             job_warnings=warnings,
         )
 
@@ -125,6 +127,8 @@ class Observer:
             if isinstance(job, Job) and job.identity.owner_uid in version_uids
         )
         pods = tuple(pod for pod in self._cache.owned(key, reference.POD) if isinstance(pod, Pod))
+        refs = {MODEL.kind: Ref(MODEL, namespace, name)}
+        refs |= {version.identity.name: Ref(VERSION, namespace, version.identity.name) for version in versions}
         observed = Observed(
             model=model,
             versions=versions,
@@ -132,6 +136,7 @@ class Observer:
             pods=pods,
             foreign_numbers=frozenset(v.number for v in labelled if v.identity.owner_uid != uid),
             store_holder=self._store_holder(model),
+            states={said: entry.resource_version for said, ref in refs.items() if (entry := self._cache.entry(ref))},
         )
         return self.with_children(observed, model)
 

@@ -41,7 +41,7 @@ class PodAnswers:
         self._client = client
         self._clock = clock
         self._answers: OrderedDict[str, tuple[float, Answer | None]] = OrderedDict()
-        self._traffics: OrderedDict[str, tuple[float, Traffic | None]] = OrderedDict()
+        self._traffics: OrderedDict[str, tuple[float, int | None, Traffic | None]] = OrderedDict()
 
     async def progress(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> Progress | None:
         """How far the run is that is under way."""
@@ -75,9 +75,10 @@ class PodAnswers:
         return {pod.identity.name: one for pod, one in zip(asked, answers, strict=True) if one is not None}
 
     async def _ask_traffic(self, pod: Pod, seconds: int) -> Traffic | None:
-        asked, last = self._traffics.get(pod.identity.uid, (-_ASK_TRAFFIC_EVERY_SECONDS, None))
+        asked, number, last = self._traffics.get(pod.identity.uid, (-_ASK_TRAFFIC_EVERY_SECONDS, None, None))
         now = self._clock.monotonic()
-        if now - asked < _ASK_TRAFFIC_EVERY_SECONDS:
+        # What it answered with another version says nothing of this one.
+        if number == pod.number and now - asked < _ASK_TRAFFIC_EVERY_SECONDS:
             return last
         self.requests += 1
         try:
@@ -86,7 +87,7 @@ class PodAnswers:
         except (ApiFailure, msgspec.ValidationError):
             # What it said before was of a shorter time, or of another step.
             last = None
-        self._traffics[pod.identity.uid] = (now, last)
+        self._traffics[pod.identity.uid] = (now, pod.number, last)
         self._traffics.move_to_end(pod.identity.uid)
         if len(self._traffics) > _REMEMBERED_PODS:
             self._traffics.popitem(last=False)

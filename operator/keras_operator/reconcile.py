@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 
-from keras_operator.api import KerasModelStatus, KerasModelVersionStatus, VersionPhase
 from keras_operator.cluster import reference
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
@@ -22,12 +21,12 @@ from keras_operator.cluster.clock import Clock
 from keras_operator.cluster.failure import AlreadyExists, ApiFailure, Conflict, Forbidden, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.reference import Key, Ref
-from keras_operator.kinds import CHILDREN, MODEL, VERSION
+from keras_operator.kinds import CHILDREN, VERSION
 from keras_operator.observation import Observer
 from keras_operator.phases import PhaseCounter
 from keras_operator.plan import Plan, plan
-from keras_operator.plan.causes import namespace_ends, refusal_sentence
-from keras_operator.plan.desired import Desired, Mark, Notice, Removal, Seed, Template
+from keras_operator.plan.causes import refusal_sentence
+from keras_operator.plan.desired import Desired, Mark, Removal, Seed, Template
 from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
 from keras_operator.plan.observed import AppliedChild, Model, Observed
@@ -35,6 +34,7 @@ from keras_operator.plan.tensorboard import board_name
 from keras_operator.projection import SWAPS_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION, identity, project
 from keras_operator.render import Renderer, TemplateError
 from keras_operator.settings import Settings
+from keras_operator.statuses import StatusWriter, remember
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +86,12 @@ class Reconciler:
         self._clock = clock
         self._phases = PhaseCounter(metrics, clock)
         self._observer = Observer(cache, client, clock, project)
+        self._statuses = StatusWriter(cache, client, self._phases)
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
         self._accepted: dict[Ref, tuple[str, bytes]] = {}
+        # Of models whose newest version was asked for without an answer: the owner's uid and that version's number.
+        self._asked: dict[Key, tuple[str, int]] = {}
 
     async def __call__(self, key: Key) -> float | None:
         """One look and what follows from it.
@@ -103,10 +106,13 @@ class Reconciler:
             return None
         if model.status.phase:
             self._phases.saw(key, model.status.phase)
+        owner, number = self._asked.get(key, ("", 0))
+        if owner == model.identity.uid:
+            observed = dataclasses.replace(observed, asked_number=number)
         # One moment for both plans: a later one would judge what was seen by a clock that it knows nothing of.
         now = self._clock.now()
         todo = self._plan(observed, now)
-        observed = await self._record_publications(key, observed, todo)
+        observed = await self._statuses.publications(key, observed, todo)
         outcomes, halfway = await self._write_objects(model, observed, todo)
         if wrote := [outcome.wrote for outcome in outcomes if outcome.wrote]:
             logger.info("wrote %s", ", ".join(wrote))
@@ -119,7 +125,7 @@ class Reconciler:
             observed = dataclasses.replace(observed, refusals=refusals, behind=behind)
             observed = self._observer.with_children(observed, model)
             todo = self._plan(observed, now)
-        await self._write_statuses(model, observed, todo)
+        await self._statuses.write(model, observed, todo)
         if failure := next((outcome.failure for outcome in outcomes if outcome.failure), None):
             raise failure
         waits = [outcome.again for outcome in outcomes if outcome.again is not None]
@@ -137,6 +143,7 @@ class Reconciler:
 
     def _forget(self, key: Key) -> None:
         self._phases.forget(key)
+        self._asked.pop(key, None)
         namespace, name = key
         for kind in CHILDREN:
             for child in (name, board_name(name)):
@@ -211,7 +218,7 @@ class Reconciler:
                 body = await self._client.apply(_only(manifest, found["metadata"]["uid"]))
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
-        made = self._remember(ref, (ref.namespace, model.identity.name), body)
+        made = remember(self._cache, ref, (ref.namespace, model.identity.name), body)
         if isinstance(made, AppliedChild):
             self._accepted[ref] = (_digest(wanted), made.content)
         return Outcome(applied=True, wrote=f"{ref.kind.kind} {ref.name}")
@@ -232,6 +239,8 @@ class Reconciler:
         ref = self._client.kinds.ref(manifest)
         owner = str(desired.values["owner_uid"])
         key = (ref.namespace, str(desired.values["model"]))
+        if desired.template is Template.VERSION:
+            self._asked[key] = (owner, int(desired.values["number"]))
         try:
             try:
                 body = await self._client.create(manifest)
@@ -239,7 +248,7 @@ class Reconciler:
                 return await self._made_before(ref, key, owner)
         except ApiFailure as failure:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
-        self._remember(ref, key, body)
+        remember(self._cache, ref, key, body)
         return Outcome(again=0.0, wrote=f"{ref.kind.kind} {ref.name}")
 
     async def _made_before(self, ref: Ref, key: Key, owner: str) -> Outcome:
@@ -248,7 +257,7 @@ class Reconciler:
         if body is not None and identity(body).owner_uid != owner:
             return Outcome(refusal=_in_the_way_sentence(ref), again=_IN_THE_WAY_SECONDS)
         if body is not None:
-            self._remember(ref, key, body)
+            remember(self._cache, ref, key, body)
         # Not at once: should it stay invisible (somebody took its labels off), this must not become a busy loop.
         return Outcome(again=_IN_THE_WAY_SECONDS)
 
@@ -284,7 +293,7 @@ class Reconciler:
             return Outcome(again=_IN_THE_WAY_SECONDS)
         except ApiFailure as failure:
             return _outcome(f"marking Pod {mark.pod}", failure)
-        self._remember(ref, (namespace, model.identity.name), body)
+        remember(self._cache, ref, (namespace, model.identity.name), body)
         logger.info("told pod %s to serve version %d", mark.pod, mark.wanted)
         return Outcome(again=0.0)
 
@@ -302,75 +311,6 @@ class Reconciler:
         except ApiFailure as failure:
             return _outcome(f"handing the replicas of Deployment {model.identity.name} to its autoscaler", failure)
         return Outcome()
-
-    def _remember(self, ref: Ref, key: Key, body: Mapping[str, Any]) -> object:
-        """Put an answer into the cache, so that the next look sees this write whatever the watches do."""
-        value = project(ref.kind, body)
-        metadata = body["metadata"]
-        self._cache.put(ref, key, value, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
-        return value
-
-    async def _record_publications(self, key: Key, observed: Observed, todo: Plan) -> Observed:
-        """Say that a version is published before it starts to serve.
-
-        Should that be lost, a gate that is raised in the same moment would reject a version that serves.
-        """
-        versions = []
-        for version in observed.versions:
-            status = todo.version_statuses.get(version.identity.name, version.status)
-            if status.phase is VersionPhase.PUBLISHED and status != version.status:
-                await self._write_status(Ref(VERSION, key[0], version.identity.name), version.identity.uid, status, key)
-                logger.info("version %d %s", version.number, status.message, extra={"version": version.number})
-                version = dataclasses.replace(version, status=status)  # noqa: PLW2901 - as it is said now
-            versions.append(version)
-        return dataclasses.replace(observed, versions=tuple(versions))
-
-    async def _write_statuses(self, model: Model, observed: Observed, todo: Plan) -> None:
-        """First the versions': a model never claims what its version does not say yet. Then the model's, then news."""
-        key = (model.identity.namespace, model.identity.name)
-        before = {version.identity.name: version for version in observed.versions}
-        for name, status in todo.version_statuses.items():
-            version = before[name]
-            if status != version.status:
-                await self._write_status(Ref(VERSION, key[0], name), version.identity.uid, status, key)
-        if todo.status is None or todo.status == model.status:
-            return
-        ref = Ref(MODEL, *key)
-        if await self._write_status(ref, model.identity.uid, todo.status, key):
-            if todo.status.phase:
-                # Nothing may wake this model again: the echo of its own write does not.
-                self._phases.saw(key, todo.status.phase)
-            for notice in todo.notices:
-                level = logging.WARNING if notice.kind == "Warning" else logging.INFO
-                more = {"version": todo.status.latest_version, "generation": todo.status.observed_generation}
-                logger.log(level, "%s: %s", notice.reason, notice.message, extra=more)
-            await asyncio.gather(*(self._tell(ref, model.identity.uid, notice) for notice in todo.notices))
-
-    async def _write_status(
-        self, ref: Ref, uid: str, status: KerasModelStatus | KerasModelVersionStatus, key: Key
-    ) -> bool:
-        """Only onto the state that was seen: a request that was long on its way must not undo what was said since."""
-        entry = self._cache.entry(ref)
-        seen = entry.resource_version if entry is not None and entry.uid == uid else None
-        try:
-            body = await self._client.apply_status(ref, uid, msgspec.to_builtins(status), seen)
-        except NotFound:
-            # Deleted since it was seen; its DELETED event is on its way.
-            return False
-        self._remember(ref, key, body)
-        return True
-
-    async def _tell(self, ref: Ref, uid: str, notice: Notice) -> None:
-        warning = notice.kind == "Warning"
-        try:
-            await self._client.event(
-                ref, uid, reason=notice.reason, note=notice.message, action="Reconcile", warning=warning
-            )
-        except ApiFailure as failure:
-            # An Event is news, not state: the status says the same, so a lost one is not worth a second reconcile. In a
-            # namespace that is being deleted nothing new can be written, and nobody is to blame.
-            level = logging.DEBUG if namespace_ends(failure.message) else logging.WARNING
-            logger.log(level, "Event %s about %s was not written: %s", notice.reason, ref, failure)
 
 
 def _outcome(what: str, failure: ApiFailure) -> Outcome:

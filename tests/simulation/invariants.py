@@ -131,6 +131,13 @@ class Invariants:
             return
         before = [one for one in self._truth.versions.values() if one.model_uid == model and one.uid != change.uid]
         since = self._seen_until(change.actor, MODEL) - _LATE_SECONDS
+        # A first request was still on its way when a second one made the version, and people have deleted that since.
+        if any(
+            one.number == number and one.uid in self._people.deleted and one.gone is not None
+            and one.gone >= change.time - _LATE_SECONDS
+            for one in before
+        ):  # fmt: skip
+            return
         for one in before:
             # Deleted by people before the writer could read of it in the model's status; the claim in the store stands.
             known = max((said for time, said in self._truth.spoken[model] if time < since), default=0)

@@ -265,7 +265,9 @@ class Observed:
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
+    `asked_number` is that of a version whose creation was not answered: it may be there, and seen later (0: none is).
     `store_holder` is the model, as `namespace/name`, that publishes in the same store and has the older right to it.
+    `states` are the resourceVersions of the model (by kind name) and its versions (by name) as they were seen.
     """
 
     model: Model | None
@@ -285,7 +287,9 @@ class Observed:
     refusals: tuple[str, ...] = ()
     behind: bool = False
     foreign_numbers: frozenset[int] = frozenset()
+    asked_number: int = 0
     store_holder: str = ""
+    states: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def named(self) -> int | None:

@@ -27,9 +27,9 @@ def log(clock) -> TrafficLog:
     return TrafficLog("digits", clock)
 
 
-def _sample(log: TrafficLog, clock: Clock, metrics: Metrics, at: float) -> None:
+def _sample(log: TrafficLog, clock: Clock, metrics: Metrics, at: float, version: int = 1) -> None:
     clock.now = at
-    log.sample(metrics.page().decode())
+    log.sample(metrics.page().decode(), version)
 
 
 def _within(traffic: Traffic, micros: float) -> int:
@@ -63,6 +63,18 @@ def test_a_stretch_longer_than_what_is_known_is_cut(log, clock):
     assert (log.last(3600).seconds, log.last(3600).requests) == (2.0, 1)
 
 
+def test_what_another_version_answered_is_not_this_ones(log, clock):
+    metrics = Metrics()
+    _sample(log, clock, metrics, 100)
+    for _ in range(5):
+        metrics.request("digits", "Predict", "REST", Code.INTERNAL, 900.0)
+    _sample(log, clock, metrics, 102, version=2)
+    assert (log.last(60).seconds, log.last(60).requests) == (0.0, 0)
+    metrics.request("digits", "Predict", "REST", Code.OK, 900.0)
+    _sample(log, clock, metrics, 104, version=2)
+    assert (log.last(60).seconds, log.last(60).requests, log.last(60).errors) == (2.0, 1, 0)
+
+
 def test_a_runtime_that_was_started_anew_counts_from_zero(log, clock):
     metrics = Metrics()
     for _ in range(5):
@@ -78,7 +90,7 @@ def test_a_runtime_that_was_started_anew_counts_from_zero(log, clock):
 def test_a_name_with_quotes_is_found():
     clock = Clock()
     log, metrics = TrafficLog('a "b" \\ c', clock), Metrics()
-    log.sample(metrics.page().decode())
+    log.sample(metrics.page().decode(), 1)
     metrics.request('a "b" \\ c', "Predict", "REST", Code.OK, 900.0)
     _sample(log, clock, metrics, 101)
     assert log.last(60).requests == 1

@@ -299,6 +299,9 @@ async def test_while_a_canary_is_watched_pods_are_asked_what_they_answered_since
     assert found == {"a": Traffic(9, 1, ((10.0, 4), (float("inf"), 8)))}
     assert await ask(watched(clock), pods) == found
     assert server.reads == [f"ask {TRAFFIC_URL}"], "within some seconds the last answer counts"
+    server.pods_say[TRAFFIC_URL] = TRAFFIC | {"requests": 3}
+    swapped = await ask(watched(clock), (hot_pod("a", 1), pods[1]))
+    assert swapped["a"].requests == 3, "and not what it answered with another version"
     clock.advance(5)
     del server.pods_say[TRAFFIC_URL]
     assert await ask(watched(clock), pods) == {}, "an old answer is of a shorter time"

@@ -4,8 +4,9 @@ import logging
 
 import pytest
 from keras_operator.api import Autoscaling, Resources
-from keras_operator.cluster.failure import Conflict, Invalid, ServerUnavailable
+from keras_operator.cluster.failure import Conflict, Invalid, ServerUnavailable, TimedOut
 from keras_operator.cluster.reference import JOB, POD, Ref
+from keras_operator.kinds import VERSION
 
 from tests.unit.plan.observations import brought, trained
 from tests.unit.reconcile.memory_api_server import MemoryApiServer
@@ -321,6 +322,49 @@ async def test_a_job_that_was_created_by_a_lost_answer_is_taken_as_it_is(operato
     assert await operator.look() == 2.0
     assert await operator.look() == 1.0
     assert server.writes.count("create Job dogs-1-train") == 1
+
+
+async def test_a_version_whose_creation_was_not_answered_keeps_its_number(operator, server):
+    """Numbers may be free again meanwhile: the version that was perhaps made would be newer than its successor."""
+    await operator.look()
+    made = server.body("KerasModelVersion", "dogs-1")
+    server.drop(server.ref("KerasModelVersion", "dogs-1"))
+    owner = made["metadata"]["ownerReferences"][0] | {"uid": "a-deleted-namesake"}
+    metadata = {"labels": made["metadata"]["labels"], "ownerReferences": [owner]}
+    server.put(Ref(VERSION, "vision", "dogs-3"), {"metadata": metadata, "spec": made["spec"] | {"number": 3}})
+
+    def lose(request):
+        if request == "create KerasModelVersion dogs-4":
+            raise TimedOut(0, "TimedOut", "no answer")
+
+    told, server.watch = server.watch, lambda *_: None
+    server.after = lose
+    with pytest.raises(TimedOut):
+        await operator.look()
+    server.after = lambda _: None
+    told(VERSION, "DELETED", server.body("KerasModelVersion", "dogs-3"))
+    await operator.look()
+    assert server.reads == ["get KerasModelVersion dogs-4"]
+    assert [write for write in server.writes if "create KerasModelVersion" in write] == [
+        "create KerasModelVersion dogs-1",
+        "create KerasModelVersion dogs-4",
+    ]
+
+
+async def test_a_status_is_not_written_onto_a_state_that_nobody_looked_at(operator, server):
+    """Between the look and the write of the status, an older request of this operator arrives."""
+    await operator.look()
+    version = server.ref("KerasModelVersion", "dogs-1")
+
+    def measured_meanwhile(request):
+        if request == "create Job dogs-1-train":
+            body = server.body("KerasModelVersion", "dogs-1")
+            server.put(version, body | {"status": {"phase": "Exporting", "metrics": {"accuracy": "0.9"}}})
+
+    server.after = measured_meanwhile
+    with pytest.raises(Conflict):
+        await operator.look()
+    assert server.body("KerasModelVersion", "dogs-1")["status"]["metrics"] == {"accuracy": "0.9"}
 
 
 async def test_a_job_whose_labels_are_gone_does_not_keep_the_operator_busy(operator, server):

@@ -118,6 +118,10 @@ bench-control-plane: setup ## Measure the operator with 500 models and with 500 
 bench-serving: setup ## Measure the runtime: start, memory, requests a second, JSON (a minute)
 	@$(RUN)python -m benchmarks.serving
 
+.PHONY: bench-rollouts
+bench-rollouts: setup cluster images ## Change a served model in every way under vegeta and ghz, and count what fails (half an hour)
+	@$(RUN)python -m benchmarks.rollouts $(if $(REQUESTS),--requests $(REQUESTS))
+
 .PHONY: bench-training
 bench-training: setup ## Measure training against what one would write by hand (ROW=pipeline for one row, RUNS=3)
 	@$(RUN)python -m benchmarks.training --runs $(or $(RUNS),1) $(foreach ROW,$(ROW),--row $(ROW))

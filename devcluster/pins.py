@@ -124,4 +124,11 @@ PINS = (
         linked=lambda version: {"sigs.k8s.io/kwok/pkg/consts.Version": version},
         on_demand=True,
     ),
+    Pin(
+        name="vegeta",
+        module="github.com/tsenart/vegeta/v12",
+        packages={"vegeta": "github.com/tsenart/vegeta/v12"},
+        on_demand=True,
+    ),
+    Pin(name="ghz", module="github.com/bojand/ghz", packages={"ghz": "github.com/bojand/ghz/cmd/ghz"}, on_demand=True),
 )

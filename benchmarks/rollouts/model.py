@@ -1,0 +1,154 @@
+"""The model whose versions change: what is asked of it, and what can be seen of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.demo.errors import DemoError
+from benchmarks.demo.kubectl import Kubectl
+from benchmarks.rollouts.errors import RolloutsError
+
+NAMESPACE, NAME = "rollouts", "network"
+BUCKET = "rollouts"
+POLL_SECONDS = 0.2
+WITHIN = 300.0
+_SELECTOR = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
+_VERSION_LABEL = "keras-operator.dev/version"
+
+Object = dict[str, Any]
+
+BASE: Object = {
+    "apiVersion": "keras-operator.dev/v1alpha1",
+    "kind": "KerasModel",
+    "metadata": {"namespace": NAMESPACE, "name": NAME},
+    "spec": {
+        "source": {"uri": f"s3://{BUCKET}/sources/first"},
+        "store": {
+            "uri": f"s3://{BUCKET}/{NAME}",
+            "endpoint": "http://minio.minio.svc:9000",
+            "credentials": {"secretName": "minio"},
+        },
+        "serving": {
+            "replicas": 2,
+            "rollout": {"strategy": "Hot"},
+            "resources": {"requests": {"cpu": "100m", "memory": "384Mi"}, "limits": {"memory": "1Gi"}},
+        },
+    },
+}
+
+
+@dataclass(frozen=True)
+class Pod:
+    """A serving pod: its version's label (0: none yet), whether it is Ready, and whether it is on its way out."""
+
+    name: str
+    version: int
+    ready: bool
+    leaves: bool
+
+
+class Model:
+    """Applies and looks; every wait has an end, after which it says what did not come to pass.
+
+    Args:
+        kubectl: as somebody who may.
+    """
+
+    def __init__(self, kubectl: Kubectl) -> None:
+        self.kubectl = kubectl
+        self.document = copy.deepcopy(BASE)
+
+    def apply(self, **serving: Any) -> None:
+        """Apply the model with other fields of `spec.serving`; None removes one."""
+        asked = self.document["spec"]["serving"]
+        for field, value in serving.items():
+            if value is None:
+                asked.pop(field, None)
+            else:
+                asked[field] = value
+        self.kubectl.run("apply", "--server-side", "-f", "-", text_in=json.dumps(self.document))
+
+    def publish(self, source: str, number: int) -> None:
+        """Bring another servable, which becomes version `number`; what serves is not changed."""
+        self.document["spec"]["source"]["uri"] = f"s3://{BUCKET}/sources/{source}"
+        self.apply()
+
+        def published() -> bool:
+            versions = self.kubectl.get("kerasmodelversions", "-n", NAMESPACE)["items"]
+            return any(
+                one["spec"]["number"] == number and one.get("status", {}).get("phase") == "Published"
+                for one in versions
+            )
+
+        self.wait(published, f"version {number} published")
+
+    def seen(self) -> Object:
+        """The model as the API server has it."""
+        return self.kubectl.get("kerasmodel", NAME, "-n", NAMESPACE)
+
+    def pods(self) -> list[Pod]:
+        """All serving pods."""
+        return [
+            Pod(
+                pod["metadata"]["name"],
+                int(pod["metadata"]["labels"].get(_VERSION_LABEL, 0)),
+                any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ())),
+                "deletionTimestamp" in pod["metadata"],
+            )
+            for pod in self.kubectl.get("pods", "-n", NAMESPACE, "-l", _SELECTOR)["items"]
+        ]
+
+    def serves(self, number: int, replicas: int = 2) -> bool:
+        """Whether so many pods, and no others, have this version and the status says so."""
+        model, pods = self.seen(), self.pods()
+        status = model.get("status", {})
+        return (
+            status.get("observedGeneration") == model["metadata"]["generation"]
+            and status.get("servingVersion") == number
+            and "canary" not in status
+            and any(one["type"] == "Ready" and one["status"] == "True" for one in status.get("conditions", ()))
+            and len(pods) == replicas
+            and all(pod.version == number and pod.ready and not pod.leaves for pod in pods)
+        )
+
+    def taken_back(self, number: int) -> bool:
+        """Whether the canary of this version was ended because it was worse."""
+        said = " ".join(one.get("message", "") for one in self.seen().get("status", {}).get("conditions", ()))
+        return f"version {number} cannot serve: it was taken back" in said
+
+    def wait(self, condition: Callable[[], bool], what: str, within: float = WITHIN) -> float:
+        """Wait until it is so; the time (seconds since the epoch) at which it was seen. Raises RolloutsError."""
+        end = time.monotonic() + within
+        while not condition():
+            if time.monotonic() > end:
+                message = self.seen().get("status", {}).get("message")
+                raise RolloutsError(f"not within {within:.0f} s: {what}; the model says: {message}")
+            time.sleep(POLL_SECONDS)
+        return time.time()
+
+    def evict(self, pod: str) -> bool:
+        """Ask for a pod's eviction as `kubectl drain` does; False where its disruption budget has no room now."""
+        eviction = {
+            "apiVersion": "policy/v1",
+            "kind": "Eviction",
+            "metadata": {"name": pod, "namespace": NAMESPACE},
+        }
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/{pod}/eviction"
+        try:
+            self.kubectl.run("create", "--raw", path, "-f", "-", text_in=json.dumps(eviction))
+        except DemoError as refused:
+            if "disruption budget" in str(refused):
+                return False
+            raise
+        return True
+
+    def addresses(self) -> tuple[str, str]:
+        """`host:port` of the Service for REST and for gRPC."""
+        spec = self.kubectl.get("service", NAME, "-n", NAMESPACE)["spec"]
+        ports = {one["name"]: one["port"] for one in spec["ports"]}
+        return f"{spec['clusterIP']}:{ports['http']}", f"{spec['clusterIP']}:{ports['grpc']}"

@@ -6,7 +6,7 @@ import bisect
 import dataclasses
 import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from model_server.runtime.errors import Code
 
@@ -95,6 +95,8 @@ class Metrics:
         # One value for each request: its number of examples.
         self._example_counts = Histogram(f"{serving}request_example_counts", ("model",), _POWERS_OF_TWO[:15])
         self._examples = Counter(f"{serving}request_example_count_total", ("model",))
+        # Not TensorFlow Serving's: predictions by the likeliest class.
+        self._predicted = Counter(":keras:serving:predicted_class_count", ("model_name", "class"))
         self._warmup_latency = Histogram(f"{serving}model_warmup_latency", ("model_path", "status"))
         batching = f"{serving}batching_session:"
         self._queuing = Histogram(f"{batching}queuing_latency", ("thread_pool_name",))
@@ -116,6 +118,11 @@ class Metrics:
         """One classify, regress or multi-inference request of so many examples."""
         self._example_counts.observe(count, model)
         self._examples.add(model, by=count)
+
+    def predicted(self, model: str, classes: Mapping[str, int]) -> None:
+        """How often each class was the likeliest in one request."""
+        for name, count in classes.items():
+            self._predicted.add(model, name, by=count)
 
     def warmed_up(self, path: str, code: Code, micros: float) -> None:
         """One replay of a version's warm-up records."""
@@ -141,6 +148,7 @@ class Metrics:
             self._warmup_latency,
             self._example_counts,
             self._examples,
+            self._predicted,
             self._requests,
             self._request_latency,
             self._runtime_latency,

@@ -14,6 +14,7 @@ from model_server.runtime.images import Pictures, encode_classes, need_picture_s
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.open_inference import Decoded, InferAnswer, decode_infer, encode_infer, parse_infer
+from model_server.runtime.predicted_classes import predicted_classes
 from model_server.runtime.protobufs import predict_pb2
 from model_server.runtime.runs import Runs
 from model_server.runtime.savedmodel import Signature
@@ -155,9 +156,8 @@ class Predictor:
             def whole() -> _T:
                 ends.remaining_ms()
                 signature, inputs, outputs, context = decode()
-                return encode(
-                    self._run(version, servable, api, signature, inputs, outputs, ends.remaining_ms()), context
-                )
+                found = self._run(version, servable, api, signature, inputs, outputs, ends.remaining_ms())
+                return self._answered(version, servable, found, encode, context)
 
             return await self._in_worker(version, whole)
 
@@ -176,7 +176,15 @@ class Predictor:
                 version,
                 lambda: self._run(version, servable, api, signature, inputs, outputs, ends.remaining_ms()),
             )
-        return await self._in_worker(version, lambda: encode(results, context))
+        return await self._in_worker(version, lambda: self._answered(version, servable, results, encode, context))
+
+    def _answered(
+        self, version: Version, servable: Servable, results: Arrays, encode: Callable[[Arrays, Any], _T], context: Any
+    ) -> _T:
+        """The answer of one request, whose predictions are counted: those of a batch with its padding are not."""
+        answer = encode(results, context)
+        self._metrics.predicted(version.model, predicted_classes(results, servable.class_names))
+        return answer
 
     def _run(
         self,

@@ -132,12 +132,14 @@ class _TrafficPage(msgspec.Struct):
     requests: int
     errors: int
     latency: list[tuple[float | None, int]]
+    # An agent of an older release does not say.
+    classes: dict[str, int] = {}
 
 
 def _read_traffic(answer: dict[str, object]) -> Traffic:
     page = msgspec.convert(answer, _TrafficPage)
     latency = ((float("inf") if limit is None else limit, count) for limit, count in page.latency)
-    return Traffic(page.requests, page.errors, tuple(latency))
+    return Traffic(page.requests, page.errors, tuple(latency), page.classes)
 
 
 def _host(ip: str) -> str:

@@ -240,6 +240,8 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
     rollout = serving.get("rollout", {})
     if rollout.get("strategy") != "Canary" and rng.random() < 0.9:
         rollout.pop("canary", None)
+    if serving.get("runtime") == "TensorFlowServing":
+        rollout.get("canary", {}).get("analysis", {}).pop("predictionDrift", None)
     if rollout.get("strategy") not in {"Hot", "Canary"} and rng.random() < 0.9:
         rollout.pop("maxSwaps", None)
     if "canary" in rollout and "autoscaling" not in serving and rng.random() < 0.9:

@@ -1,4 +1,4 @@
-"""A version on some pods first: one that is as good goes to all, one that answers errors is taken back by itself."""
+"""A version on some pods first: one that is as good goes to all, one that is worse is taken back by itself."""
 
 from __future__ import annotations
 
@@ -14,13 +14,33 @@ from tests.e2e.models import conditions, is_ready, is_stalled, message, model_ur
 from tests.e2e.steady_client import Question, SteadyClient
 
 NAME = "canary"
+STUBBORN = """\
+import keras
+
+
+class FirstOfAll(keras.layers.Layer):
+    def call(self, scores):
+        return keras.ops.concatenate([scores[:, :1] * 0.0 + 9.0, scores[:, 1:] * 0.0], axis=-1)
+
+
+def build_model(input_shape, num_classes):
+    images = keras.Input(input_shape)
+    scores = keras.layers.Dense(num_classes)(keras.layers.Flatten()(images))
+    return keras.Model(images, keras.layers.Softmax()(FirstOfAll()(scores)))
+"""
 SERVING_PODS = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
 PROMOTE = "keras-operator.dev/promote"
 
 
 def _serving(*steps: Object) -> Object:
     # A latency says little where ten other programs run on the same two cores.
-    analysis = {"minRequests": 30, "maxErrorIncrease": 0.05, "maxLatencyRatio": 100}
+    analysis = {
+        "minRequests": 30,
+        "maxErrorIncrease": 0.05,
+        "maxLatencyRatio": 100,
+        # A version that always answers the same of three classes is 0.67 apart from a right one, less 0.07 for chance.
+        "predictionDrift": {"maxDistance": 0.4, "minPredictions": 100},
+    }
     canary = {"steps": list(steps), "analysis": analysis}
     return {"serving": {"replicas": 2, "rollout": {"strategy": "Canary", "canary": canary, "signatureChange": "Allow"}}}
 
@@ -49,6 +69,8 @@ def steady_client(api: ApiServer, namespace: str, model: Object) -> Iterator[Ste
     """Asks the model all the time."""
     _, hidden = image_sets.known_and_held_out()
     questions = [Question(digit.instance(), digit.label) for digit in image_sets.quick_digits(hidden)]
+    # Class by class, each pod would be asked about another one in the stretch of time that it is judged by.
+    random.Random(1).shuffle(questions)
     with SteadyClient(model_url(api, namespace, NAME), questions, image_sets.QUICK_CLASSES) as client:
         yield client
 
@@ -99,6 +121,37 @@ def test_a_version_that_waits_for_a_person_goes_on_when_they_say_so(
     api.patch(MODEL, namespace, NAME, {"metadata": {"annotations": {PROMOTE: str(second)}}})
     api.wait_for(MODEL, namespace, NAME, serves(second), f"version {second} on all pods")
     steady_client.check()
+
+
+def test_a_version_that_always_answers_one_class_is_taken_back_and_no_request_fails(
+    api: ApiServer, namespace: str, model: Object, steady_client: SteadyClient
+) -> None:
+    """Its answers come in time and are well-formed. Only which they are shows that something is wrong."""
+    first, number = model["status"]["servingVersion"], model["status"]["latestVersion"] + 1
+    before, seed = _uids(api, namespace), model["spec"]["training"]["seed"]
+    api.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "net", "namespace": namespace},
+            "data": {"net.py": STUBBORN},
+        }
+    )
+    stubborn = {"architecture": None, "builder": {"configMapKeyRef": {"name": "net", "key": "net.py"}}, "seed": seed}
+    api.apply(quick_model(namespace, NAME, BY_ITSELF, {"training": stubborn}))
+    stalled = api.wait_for(MODEL, namespace, NAME, _taken_back(number), "a canary that was taken back")
+    assert conditions(stalled)["Stalled"]["reason"] == "CanaryWorse"
+    assert "because the classes that it predicts are 0." in message(stalled)
+    assert f"apart from those of version {first}, and 0.4 is allowed" in message(stalled)
+    api.wait_for(
+        MODEL, namespace, NAME, lambda seen: f"version {first} serves on 2/2 pods" in message(seen), "the old version"
+    )
+    assert _versions(api, namespace) == [first, first]
+    assert _uids(api, namespace) == before, "a pod was replaced"
+    steady_client.check()
+
+    api.apply(quick_model(namespace, NAME, BY_ITSELF, {"training": {"seed": seed}}))
+    api.wait_for(MODEL, namespace, NAME, serves(first), "the old version, and nothing to complain of")
 
 
 def test_a_version_that_answers_errors_is_taken_back(

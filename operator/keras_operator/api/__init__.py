@@ -15,7 +15,7 @@ from .autoscaling_metrics import (
     ResourceTargetType,
 )
 from .builder import Builder, ConfigMapKey
-from .canary import Analysis, Canary, CanaryStep, hold_seconds, pods_of
+from .canary import Analysis, Canary, CanaryStep, PredictionDrift, hold_seconds, pods_of
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
 from .decode import ApiError, decode_model, decode_version
@@ -123,6 +123,7 @@ __all__ = [
     "Optimizer",
     "OptimizerName",
     "Phase",
+    "PredictionDrift",
     "PretrainedWeights",
     "Progress",
     "ProgressStage",

@@ -63,6 +63,32 @@ class CanaryStep(Written, frozen=True, kw_only=True):
     ]
 
 
+class PredictionDrift(Written, frozen=True, kw_only=True):
+    """How far apart the classes may be that both versions predict."""
+
+    max_distance: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=1.0,
+            description=(
+                "Fraction of the predictions, from 0 to 1, that may be of other classes than the old version's, beyond "
+                "what chance brings about (total variation distance)."
+            ),
+            examples=[0.1],
+        ),
+    ] = 0.2
+    min_predictions: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=1_000_000,
+            description="Number of predictions, from 1 to 1000000, that either version makes before it is judged.",
+            examples=[1000],
+        ),
+    ] = 200
+
+
 class Analysis(Written, frozen=True, kw_only=True):
     """When a new version is worse than the old one, by what both answered since the step began."""
 
@@ -104,6 +130,19 @@ class Analysis(Written, frozen=True, kw_only=True):
             examples=[1.5],
         ),
     ] = 2.0
+    prediction_drift: (
+        Annotated[
+            PredictionDrift,
+            Meta(
+                description=(
+                    "Take the new version back, too, if it predicts other classes; needs the runtime KerasServer and a "
+                    "model with names of classes. Left out: classes are not compared."
+                ),
+                examples=[{"maxDistance": 0.1}],
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Canary(Written, frozen=True, kw_only=True):

@@ -30,6 +30,11 @@ def _gates_are_of_the_target(spec: "KerasModelSpec", *, numeric: bool) -> bool:
     return metrics <= {*OF_NUMBER, *OF_ANYTHING} if numeric else not metrics & {*OF_NUMBER}
 
 
+def _compares_classes(spec: "KerasModelSpec") -> bool:
+    canary = spec.serving.rollout.canary
+    return canary is not None and canary.analysis.prediction_drift is not None
+
+
 _GATES = "!has(self.training) || !has(self.evaluation) || !has(self.evaluation.gates)"
 _NUMERIC = "has(self.training.data.table) && self.training.data.table.targetKind == 'numeric'"
 
@@ -218,6 +223,19 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             ),
             holds=lambda spec: _gates_are_of_the_target(spec, numeric=False),
             field=".evaluation.gates",
+        ),
+        Rule(
+            cel=(
+                f"!has(self.training) || !({_NUMERIC}) || !has(self.serving) || !has(self.serving.rollout) || "
+                "!has(self.serving.rollout.canary) || !has(self.serving.rollout.canary.analysis) || "
+                "!has(self.serving.rollout.canary.analysis.predictionDrift)"
+            ),
+            message=(
+                "compares classes that are predicted, and training.data.table.targetKind is numeric: remove it, and "
+                "errors and latency are compared"
+            ),
+            holds=lambda spec: spec.training is None or not spec.training.learns_number or not _compares_classes(spec),
+            field=".serving.rollout.canary.analysis.predictionDrift",
         ),
         Rule(
             cel="!has(self.training) || !(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"

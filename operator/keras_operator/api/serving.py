@@ -156,4 +156,20 @@ class Serving(Written, frozen=True, kw_only=True):
             ),
             field=".rollout",
         ),
+        Rule(
+            cel=(
+                "self.runtime != 'TensorFlowServing' || !has(self.rollout) || !has(self.rollout.canary) || "
+                "!has(self.rollout.canary.analysis) || !has(self.rollout.canary.analysis.predictionDrift)"
+            ),
+            message=(
+                "TensorFlow Serving does not count the classes that are predicted: write runtime: KerasServer, or "
+                "remove canary.analysis.predictionDrift"
+            ),
+            holds=lambda serving: (
+                serving.runtime is not Runtime.TENSORFLOW_SERVING
+                or serving.rollout.canary is None
+                or serving.rollout.canary.analysis.prediction_drift is None
+            ),
+            field=".rollout",
+        ),
     )

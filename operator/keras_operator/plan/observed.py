@@ -233,12 +233,14 @@ class AgentReport:
 class Traffic:
     """What one pod answered since its canary's step began.
 
-    `latency` has pairs of an upper limit in microseconds (infinite at last) and how many requests stayed within it.
+    `latency` has pairs of an upper limit in microseconds (infinite at last) and how many requests stayed within it,
+    `classes` how often each class was predicted; empty where the runtime does not count that.
     """
 
     requests: int
     errors: int
     latency: tuple[tuple[float, int], ...]
+    classes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

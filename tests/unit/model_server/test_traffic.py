@@ -87,6 +87,20 @@ def test_a_runtime_that_was_started_anew_counts_from_zero(log, clock):
     assert (found.requests, found.errors) == (1, 1)
 
 
+def test_predicted_classes_are_counted_by_their_names(log, clock):
+    metrics = Metrics()
+    metrics.predicted("digits", {"two": 2, 'a "b"': 5})
+    _sample(log, clock, metrics, 100)
+    assert log.last(60).classes == {}
+    metrics.predicted("digits", {"two": 3, "": 1, "a new one": 4})
+    metrics.predicted("other", {"two": 1})
+    _sample(log, clock, metrics, 110)
+    assert log.last(10).classes == {"two": 3, "": 1, "a new one": 4}
+    metrics.predicted("digits", {'a "b"': 1})
+    _sample(log, clock, metrics, 120)
+    assert log.last(20).classes == {"two": 3, "": 1, "a new one": 4, 'a "b"': 1}
+
+
 def test_a_name_with_quotes_is_found():
     clock = Clock()
     log, metrics = TrafficLog('a "b" \\ c', clock), Metrics()
@@ -102,6 +116,6 @@ def test_the_page_is_served(launch_agent, tmp_path, until):
     rollout.mkdir()
     (rollout / "start").write_text("1")
     agent = launch_agent(tmp_path.as_uri(), rollout, 1)
-    assert agent.get("/traffic/60").json == {"seconds": 0.0, "requests": 0, "errors": 0, "latency": []}
+    assert agent.get("/traffic/60").json == {"seconds": 0.0, "requests": 0, "errors": 0, "latency": [], "classes": {}}
     for wrong in ("/traffic/", "/traffic/0", "/traffic/x", "/traffic/99999999"):
         assert agent.get(wrong).status == 404

@@ -282,7 +282,7 @@ async def test_a_result_that_is_recorded_is_not_read_again(serving, server, cloc
 
 
 TRAFFIC_URL = "http://10.0.0.1:8502/traffic/60"
-TRAFFIC = {"seconds": 60.0, "requests": 9, "errors": 1, "latency": [[10.0, 4], [None, 8]]}
+TRAFFIC = {"seconds": 60.0, "requests": 9, "errors": 1, "latency": [[10.0, 4], [None, 8]], "classes": {"beagle": 3}}
 
 
 def watched(clock: Any, **changes: Any) -> Model:
@@ -296,7 +296,7 @@ async def test_while_a_canary_is_watched_pods_are_asked_what_they_answered_since
     ask = operator.reconcile._observer._pods.traffic
     pods = (hot_pod("a", 2), hot_pod("b", 1, ready=False))
     found = await ask(watched(clock), pods)
-    assert found == {"a": Traffic(9, 1, ((10.0, 4), (float("inf"), 8)))}
+    assert found == {"a": Traffic(9, 1, ((10.0, 4), (float("inf"), 8)), {"beagle": 3})}
     assert await ask(watched(clock), pods) == found
     assert server.reads == [f"ask {TRAFFIC_URL}"], "within some seconds the last answer counts"
     server.pods_say[TRAFFIC_URL] = TRAFFIC | {"requests": 3}
@@ -305,6 +305,12 @@ async def test_while_a_canary_is_watched_pods_are_asked_what_they_answered_since
     clock.advance(5)
     del server.pods_say[TRAFFIC_URL]
     assert await ask(watched(clock), pods) == {}, "an old answer is of a shorter time"
+
+
+async def test_an_agent_of_an_older_release_does_not_count_classes(operator, server, clock):
+    server.pods_say[TRAFFIC_URL] = {name: value for name, value in TRAFFIC.items() if name != "classes"}
+    found = await operator.reconcile._observer._pods.traffic(watched(clock), (hot_pod("a", 2),))
+    assert found == {"a": Traffic(9, 1, ((10.0, 4), (float("inf"), 8)))}
 
 
 @pytest.mark.parametrize("changes", [{"since": None}, {"refused": "it was slow"}], ids=["not begun", "taken back"])

@@ -79,7 +79,7 @@ def look(
     if hold is not None and held >= hold and found.enough:
         further = CanaryStatus(version=number, step=known.step + 1)
         return Outcome(number, most, status=further, words=f"{where} · {found.words}", again=0.0)
-    lacks = "" if found.enough else f" · waits for {canary.analysis.min_requests} requests"
+    lacks = f" · waits for {found.lacks}" if found.lacks else ""
     waits = (
         f"waits for the annotation keras-operator.dev/promote: {number}"
         if hold is None

@@ -1,24 +1,31 @@
 """Whether a new version answers worse than the one before, by what pods of both answered in the same time."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
 from keras_operator.api import Analysis
 from keras_operator.plan.observed import Traffic
+from keras_operator.plan.rollout.prediction_drift import distance
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """Both versions side by side.
 
-    `enough` says whether the new version answered enough to be judged, `worse` why it is worse (empty: it is not), and
-    `words` how both do.
+    `lacks` is what has to be answered yet before all is judged (empty: it is enough), `worse` why the new version is
+    worse (empty: it is not), and `words` how both do.
     """
 
-    enough: bool
+    lacks: str
     worse: str
     words: str
+
+    @property
+    def enough(self) -> bool:
+        """Whether enough was answered for the next step."""
+        return not self.lacks
 
 
 def compare(analysis: Analysis, new: Iterable[Traffic], old: Iterable[Traffic], old_number: int) -> Comparison:
@@ -44,7 +51,20 @@ def compare(analysis: Analysis, new: Iterable[Traffic], old: Iterable[Traffic], 
         and slow > pace * analysis.max_latency_ratio
     ):
         worse = f"its {name} latency is {_time(slow)}, {_time(pace)} with version {old_number}"
-    return Comparison(enough, worse, words)
+    lacks = "" if enough else f"{analysis.min_requests} requests"
+    drift = analysis.prediction_drift
+    if drift is None:
+        return Comparison(lacks, worse, words)
+    if min(sum(ours.classes.values()), sum(theirs.classes.values())) < drift.min_predictions:
+        return Comparison(lacks or f"{drift.min_predictions} predictions of either version", worse, words)
+    apart = distance(ours.classes, theirs.classes)
+    words += f" · classes {apart:.2f} apart"
+    if not worse and apart > drift.max_distance:
+        worse = (
+            f"the classes that it predicts are {apart:.2f} apart from those of version {old_number}, and "
+            f"{drift.max_distance:g} is allowed"
+        )
+    return Comparison(lacks, worse, words)
 
 
 def quantile(latency: tuple[tuple[float, int], ...], share: float) -> float | None:
@@ -71,7 +91,10 @@ def _together(pods: Iterable[Traffic]) -> Traffic:
         for limit, count in pod.latency:
             counts[limit] = counts.get(limit, 0) + count
     latency = tuple(sorted(counts.items()))
-    return Traffic(sum(pod.requests for pod in pods), sum(pod.errors for pod in pods), latency)
+    classes: Counter[str] = Counter()
+    for pod in pods:
+        classes.update(pod.classes)
+    return Traffic(sum(pod.requests for pod in pods), sum(pod.errors for pod in pods), latency, classes)
 
 
 def _share(traffic: Traffic) -> float:

@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from keras_operator.api import Gate, judge, measured_text
+from keras_operator.api import Gate, compared, judge, measured_text
 
 from model_trainer.evaluation.record import EvaluationRecord
+from model_trainer.evaluation.source_record import SourceRecord
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,15 @@ def of_classes(gates: Sequence[Gate], evaluation: EvaluationRecord | None) -> Me
     return Measured(metrics, unmeasured)
 
 
-def unmet(gates: Sequence[Gate], measured: Measured) -> list[str]:
-    """What is said of the gates of an export that are not met; the others were judged before it began."""
-    texts = {name: measured_text(value) for name, value in measured.metrics.items()}
-    asked = [gate for gate in gates if gate.known_after_export]
-    verdicts = judge(asked, texts, unmeasured=measured.unmeasured)
+def unmet(gates: Sequence[Gate], measured: Measured, source: SourceRecord | None = None) -> list[str]:
+    """What is said of the gates of an export that are not met.
+
+    Those of a source are all judged here; of what was trained, the others were judged before the export began.
+    """
+    metrics = {**(source.metrics if source else {}), **measured.metrics}
+    texts = {name: measured_text(value) for name, value in metrics.items()}
+    asked = [gate for gate in gates if source is not None or gate.known_after_export]
+    verdicts = judge(asked, texts, compared(source.comparison) if source else None, unmeasured=measured.unmeasured)
     return [verdict.sentence for verdict in verdicts if not verdict.result.met]
 
 

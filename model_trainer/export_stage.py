@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,7 +11,7 @@ from typing import Any
 import keras
 import msgspec
 import tensorflow as tf
-from keras_operator.api import ProgressStage, RunResult, RunSpec, RunStage, Servable, Source
+from keras_operator.api import Images, ProgressStage, RunResult, RunSpec, RunStage, Servable
 
 from model_store import (
     Manifest,
@@ -28,35 +27,20 @@ from model_store import (
 from model_trainer import run_folder, warmup
 from model_trainer.builder import load_kept
 from model_trainer.context import Context
-from model_trainer.conversion import convert
+from model_trainer.evaluation.source_record import SourceRecord
 from model_trainer.export import EXTRA_ASSETS, FLOAT_SIGNATURE, IMAGES, export_saved_model
-from model_trainer.export_gates import Measured, of_classes, unmet
+from model_trainer.export_gates import of_classes, unmet
+from model_trainer.export_source import from_source
+from model_trainer.exported import Exported, megabytes
 from model_trainer.failure import BadRun, ParityFailed
-from model_trainer.keras_files import is_model_file, read_keras_file
 from model_trainer.latency import median_latency_ms
-from model_trainer.loading import load_model
 from model_trainer.parity import check_parity
 from model_trainer.run_folder import ExportRecord, Record, RunFolder
 from model_trainer.samples import Samples
 from model_trainer.signatures import describe_inputs, read_signatures
-from model_trainer.source import check_saved_model, fetch_model_file, fetch_saved_model
 from model_trainer.tables.export import export_table
 from model_trainer.tables.parity import check_numbers, check_rows
 from model_trainer.tables.samples import RowSamples
-
-
-@dataclass(frozen=True)
-class _Exported:
-    """A servable on this machine, which loads and answers its warm-up records.
-
-    `info` is what the manifest says of it, `measured` what its gates are judged by, and `parity` compares one that was
-    fetched from the store again, in a folder, with the model that it was made from; None where that was done already or
-    cannot be done.
-    """
-
-    info: dict[str, Any]
-    measured: Measured
-    parity: Callable[[Path], float] | float | None
 
 
 def run_export(spec: RunSpec, context: Context) -> RunResult:
@@ -74,26 +58,27 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
     published = context.patience("looking for the version", lambda: _manifest(store, spec.number))
     if published is not None:
         board.enter(ProgressStage.PUBLISHING, "the version had been published before; its result is used")
-        before = folder.export_record()
-        times = {**(before.times if before else {}), "published": datetime.fromisoformat(published.created_at)}
-        return _result(store, published, before.parity if before else None, before.metrics if before else {}, times)
+        before = folder.export_record() or ExportRecord(None, {})
+        times = {**before.times, "published": datetime.fromisoformat(published.created_at)}
+        return _result(store, published, msgspec.structs.replace(before, times=times))
 
     directory = context.scratch / "servable"
     directory.mkdir()
     if spec.source is not None:
-        exported = _from_source(spec, spec.source, directory, context)
+        exported = from_source(spec, spec.source, folder, directory, context)
     else:
         exported = _from_training(spec, folder, directory, context)
     measured = exported.measured
-    if sentences := unmet(spec.gates, measured):
+    if sentences := unmet(spec.gates, measured, exported.source):
         board.say(f"nothing is published: {'; '.join(sentences)}")
-        return RunResult(
+        result = RunResult(
             stage=RunStage.EXPORT,
             ok=True,
             metrics=measured.metrics,
             unmeasured=measured.unmeasured,
             times=board.progress.times,
         )
+        return _with_evaluation(result, exported.source)
 
     board.enter(ProgressStage.PUBLISHING, f"uploading to {store.uri}/{spec.number}")
     manifest = context.patience("uploading", lambda: upload(store, spec.number, directory, exported.info))
@@ -101,13 +86,14 @@ def run_export(spec: RunSpec, context: Context) -> RunResult:
     parity = _parity_of_stored(store, manifest, exported, context)
     board.happened("verified")
     board.enter(ProgressStage.PUBLISHING, f"publishing {store.uri}/{spec.number}")
-    folder.write(run_folder.EXPORT, ExportRecord(parity, board.progress.times, measured.metrics))
+    record = ExportRecord(parity, board.progress.times, measured.metrics, exported.source)
+    folder.write(run_folder.EXPORT, record)
     manifest = context.patience("publishing", lambda: make_visible(store, manifest))
     board.happened("published")
-    return _result(store, manifest, parity, measured.metrics, board.progress.times)
+    return _result(store, manifest, msgspec.structs.replace(record, times=board.progress.times))
 
 
-def _parity_of_stored(store: Store, manifest: Manifest, exported: _Exported, context: Context) -> float | None:
+def _parity_of_stored(store: Store, manifest: Manifest, exported: Exported, context: Context) -> float | None:
     """The parity of what was uploaded, fetched again and compared with its checksums; withdrawn where it is no copy."""
     stored = context.scratch / "stored"
     context.patience("fetching it again", lambda: fetch_described(store, manifest, stored))
@@ -120,7 +106,7 @@ def _parity_of_stored(store: Store, manifest: Manifest, exported: _Exported, con
         raise
 
 
-def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: Context) -> _Exported:
+def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: Context) -> Exported:
     board = context.board
     board.enter(ProgressStage.FETCHING, f"fetching the trained model of version {spec.number}")
     record = folder.record()
@@ -139,7 +125,7 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     write = _table if record.columns else _images
     made = write(model, record, directory, context.scratch / run_folder.SAMPLES)
     warmup.write_warmup(directory, spec.model_name, made.records)
-    _add_papers(folder, directory)
+    folder.add_papers(directory / EXTRA_ASSETS)
     board.happened("exported")
 
     board.enter(ProgressStage.VERIFYING, "loading it as a server would")
@@ -147,7 +133,7 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     warmup.replay(directory, loaded)
     measured = of_classes(spec.gates, None if record.target else folder.evaluation())
     latency = median_latency_ms(loaded.signatures[FLOAT_SIGNATURE], made.single)
-    measured.metrics.update({"latency_ms": latency, "size_mb": _megabytes(directory)})
+    measured.metrics.update({"latency_ms": latency, "size_mb": megabytes(directory)})
     info = {
         "signatures": msgspec.to_builtins(read_signatures(directory)),
         "classes": list(record.classes),
@@ -158,7 +144,7 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     }
     if record.image_size is not None:
         info["imageSize"] = list(record.image_size)
-    return _Exported(info, measured, made.parity)
+    return Exported(info, measured, made.parity)
 
 
 @dataclass(frozen=True)
@@ -193,56 +179,6 @@ def _table(model: Any, record: Record, directory: Path, path: Path) -> _Made:
     return _Made(warmup.of_rows(samples), samples.first(1), parity)
 
 
-def _megabytes(directory: Path) -> float:
-    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file()) / 1e6
-
-
-def _of_source(directory: Path) -> Measured:
-    return Measured({"size_mb": _megabytes(directory)})
-
-
-def _add_papers(folder: RunFolder, directory: Path) -> None:
-    """Put data card and report beside the version; a training by an older release has left none."""
-    for name in (run_folder.DATA_CARD, run_folder.REPORT):
-        with contextlib.suppress(NotFound):
-            folder.download(name, directory / EXTRA_ASSETS / name)
-
-
-def _from_source(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Exported:
-    if is_model_file(source.uri):
-        return _from_model_file(spec, source, directory, context)
-    board = context.board
-    board.enter(ProgressStage.FETCHING, f"fetching the SavedModel under {source.uri}")
-    fetch_saved_model(open_store(source.uri, endpoint=spec.store.endpoint), directory, context.patience, board.say)
-    board.happened("loaded")
-    board.enter(ProgressStage.VERIFYING, "loading it as a server would")
-    signatures = check_saved_model(source.uri, directory, spec.model_name)
-    info = {"signatures": msgspec.to_builtins(signatures), "classes": list(source.classes)}
-    return _Exported({**info, "tensorflowVersion": tf.__version__}, _of_source(directory), None)
-
-
-def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Context) -> _Exported:
-    board = context.board
-    board.enter(ProgressStage.FETCHING, f"fetching {source.uri}")
-    path = fetch_model_file(
-        source.uri, spec.store.endpoint, context.scratch, context.patience, board.say, field="spec.source.uri"
-    )
-    file = read_keras_file(path, source.uri)
-    model = load_model(file, allow_code=source.allow_code, allowed_by="spec.source.allowCode")
-    board.happened("loaded")
-    board.enter(ProgressStage.EXPORTING, "exporting a SavedModel, and comparing it with the model on generated inputs")
-    converted = convert(model, source, directory, spec.model_name)
-    info = {
-        "signatures": msgspec.to_builtins(read_signatures(directory)),
-        "classes": list(source.classes),
-        "tensorflowVersion": tf.__version__,
-        "kerasVersion": file.keras_version or None,
-    }
-    if converted.image_size:
-        info["imageSize"] = list(converted.image_size)
-    return _Exported(info, _of_source(directory), converted.parity)
-
-
 def _manifest(store: Store, number: int) -> Manifest | None:
     try:
         return read_manifest(store, number)
@@ -250,9 +186,7 @@ def _manifest(store: Store, number: int) -> Manifest | None:
         return None
 
 
-def _result(
-    store: Store, manifest: Manifest, parity: float | None, metrics: dict[str, float], times: dict[str, datetime]
-) -> RunResult:
+def _result(store: Store, manifest: Manifest, record: ExportRecord) -> RunResult:
     servable = Servable(
         uri=f"{store.uri}/{manifest.number}",
         digest=manifest.digest,
@@ -260,12 +194,28 @@ def _result(
         signatures=tuple(sorted(manifest.signatures)),
         inputs=describe_inputs(manifest.signatures),
     )
-    return RunResult(
+    result = RunResult(
         stage=RunStage.EXPORT,
         ok=True,
-        metrics=metrics,
+        metrics=record.metrics,
         classes=len(manifest.classes) or None,
         servable=servable,
-        parity=parity,
-        times=times,
+        parity=record.parity,
+        times=record.times,
+    )
+    return _with_evaluation(result, record.source)
+
+
+def _with_evaluation(result: RunResult, source: SourceRecord | None) -> RunResult:
+    """The result with what was measured of a source on its test images, where it has some."""
+    if source is None:
+        return result
+    return msgspec.structs.replace(
+        result,
+        evaluation=source.metrics,
+        comparison=source.comparison,
+        classes=len(source.classes),
+        images=Images(train=0, validation=0, test=source.images),
+        bad_files=source.bad_files,
+        data_hash=source.data_hash,
     )

@@ -7,21 +7,22 @@ import platform
 import keras
 import numpy as np
 import tensorflow as tf
-from keras_operator.api import RunSpec, Training
+from keras_operator.api import RunSpec
 
 
-def lineage_of(spec: RunSpec, training: Training, data_sha256: str) -> dict[str, str]:
-    """What a training was made from.
+def lineage_of(spec: RunSpec, data_sha256: str) -> dict[str, str]:
+    """What a version was made from.
 
-    `data` is the hash of the whole data set (see DataCard.sha256), `inputs` the fingerprint of spec.training, `image`
-    the trainer's image as the Job named it, with its digest where that is pinned; then the seed and who computed.
+    `data` is the hash of the whole data set (see DataCard.sha256), `inputs` the fingerprint of training or source,
+    `image` the trainer's image as the Job named it, with its digest where that is pinned; then the seed of a training
+    and who computed.
     """
     known = {
         "model": spec.model,
         "data": f"sha256:{data_sha256}",
         "inputs": spec.inputs_hash,
         "image": spec.image,
-        "seed": str(training.seed),
+        "seed": str(spec.training.seed) if spec.training else "",
         "python": platform.python_version(),
         "tensorflow": tf.__version__,
         "keras": keras.__version__,

@@ -14,6 +14,7 @@ from keras_operator.api import Comparison, Images
 from model_store import AlreadyExists, NotFound, Store, claim, run_key
 from model_trainer.data.listing import BadFile
 from model_trainer.evaluation.record import EvaluationRecord
+from model_trainer.evaluation.source_record import SourceRecord
 from model_trainer.patience import Patience
 from model_trainer.tables.columns import Column
 from model_trainer.tables.target import Target
@@ -81,11 +82,15 @@ class Record(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class ExportRecord(msgspec.Struct, frozen=True):
-    """export.json: what an export found, for an attempt that comes after a published version."""
+    """export.json: what an export found, for an attempt that comes after a published version.
+
+    `source` is what it found of a source on its test images, by which later versions are held against it.
+    """
 
     parity: float | None
     times: dict[str, datetime]
     metrics: dict[str, float] = {}
+    source: SourceRecord | None = None
 
 
 class RunFolder:
@@ -131,6 +136,13 @@ class RunFolder:
     def download(self, name: str, path: Path) -> None:
         """Download a file. Raises model_store.NotFound."""
         self._patience(f"downloading {name}", lambda: self.store.download(self._key(name), path))
+
+    def add_papers(self, directory: Path) -> None:
+        """Put data card and report into `directory`; a run by an older release has left none."""
+        directory.mkdir(exist_ok=True)
+        for name in (DATA_CARD, REPORT):
+            with contextlib.suppress(NotFound):
+                self.download(name, directory / name)
 
     def record(self) -> Record | None:
         """What a finished training left, or None if none has finished."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from functools import partial
 
@@ -27,7 +26,7 @@ from model_trainer.network import network_of, network_of_table
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
 from model_trainer.report.facts import Trained, facts_of
-from model_trainer.report.page import page_of
+from model_trainer.report.page import page_or_none
 from model_trainer.result import finite
 from model_trainer.run_folder import BAD_FILES_NAMED, Record, RunFolder
 from model_trainer.samples import choose
@@ -39,8 +38,6 @@ from model_trainer.tables.samples import choose_rows
 from model_trainer.tables.table import Table
 from model_trainer.tensorboard_log import TensorBoardLog
 from model_trainer.training import train
-
-log = logging.getLogger(__name__)
 
 
 def run_train(spec: RunSpec, context: Context) -> RunResult:
@@ -115,7 +112,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.write(run_folder.SPLIT, _split_of(dataset, split))
     card = table_card(dataset, split) if isinstance(dataset, Table) else data_card(dataset, split)
     folder.write(run_folder.DATA_CARD, card)
-    lineage = lineage_of(spec, training, card.sha256)
+    lineage = lineage_of(spec, card.sha256)
     known = Trained(
         spec=spec,
         training=training,
@@ -128,7 +125,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         card=card,
         lineage=lineage,
     )
-    if page := _report(known):
+    if page := page_or_none(lambda: facts_of(known)):
         folder.write_text(run_folder.REPORT, page)
     whole = model
     if isinstance(dataset, Table):
@@ -162,15 +159,6 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     folder.write(run_folder.METRICS, record)
     context.patience("removing the checkpoints", checkpoints.remove_all)
     return _result(record)
-
-
-def _report(known: Trained) -> str | None:
-    """The report's page; None where it cannot be made, which is no reason to lose what was trained for hours."""
-    try:
-        return page_of(facts_of(known))
-    except Exception:
-        log.exception("the report cannot be made; the version goes without it")
-        return None
 
 
 def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callable[[Tick], None]:

@@ -51,11 +51,13 @@ def is_archive(uri: str) -> bool:
     return uri.endswith(ENDINGS) and "/" in uri.partition("://")[2]
 
 
-def open_archive(uri: str, endpoint: str | None, context: Context, name: str) -> Store:
+def open_archive(
+    uri: str, endpoint: str | None, context: Context, name: str, field: str = "spec.training.data"
+) -> Store:
     """The files in the archive at `uri`, as a store that can be listed and read.
 
     Where they all lie in one folder that holds folders or a table, as `zip -r dogs.zip dogs` makes it, that folder is
-    the root. They are kept in the folder `name` of the context's scratch volume.
+    the root. They are kept in the folder `name` of the context's scratch volume. `field` is what names the data.
 
     Raises:
         BadData: it is not there, is damaged or no archive, or is one that could do harm.
@@ -68,9 +70,7 @@ def open_archive(uri: str, endpoint: str | None, context: Context, name: str) ->
         store = open_store(folder, endpoint=endpoint)
         context.patience(f"downloading {uri}", lambda: store.download(key, packed))
     except NotFound as error:
-        raise BadData(
-            f"There is no {uri}. Put the archive there, or correct its address in spec.training.data."
-        ) from error
+        raise BadData(f"There is no {uri}. Put the archive there, or correct its address in {field}.") from error
     target = context.scratch / name
     target.mkdir()
     context.board.say(f"unpacking {uri}")

@@ -56,9 +56,10 @@ class DataCard(msgspec.Struct, frozen=True, rename="camel"):
         classes: the histogram.
         file_sizes: of the usable files.
         image_shape: height, width and channels that every image was brought to.
-        channel_means: mean of each channel over the train part, from 0 to 1.
-        channel_deviations: standard deviation of each channel over the train part.
-        mean_image: the train part's mean image, a PNG in base64.
+        channel_means: mean of each channel over the train part, from 0 to 1; over the test part where there is no
+            other, as with a model that was trained elsewhere.
+        channel_deviations: standard deviation of each channel over the same part.
+        mean_image: that part's mean image, a PNG in base64.
     """
 
     sha256: str
@@ -79,14 +80,14 @@ class DataCard(msgspec.Struct, frozen=True, rename="camel"):
 
 
 def data_card(dataset: Dataset, split: Split) -> DataCard:
-    """Describe the data that was read. Reads every train image once more."""
+    """Describe the data that was read. Reads every train image once more, or every test image where there is none."""
     examples = dataset.examples
     sizes = np.array([example.size for example in examples], dtype=np.int64)
     files_of: dict[str, list[int]] = {}
     for index, example in enumerate(examples):
         files_of.setdefault(example.sha256, []).append(index)
     copies = [group for group in files_of.values() if len(group) > 1]
-    mean, means, deviations = _moments(dataset.pixels, dataset.rows(split.train))
+    mean, means, deviations = _moments(dataset.pixels, dataset.rows(split.train if len(split.train) else split.test))
     counts = [Counter(dataset.labels(part).tolist()) for part in (split.train, split.validation, split.test)]
     return DataCard(
         sha256=set_hash(dataset),

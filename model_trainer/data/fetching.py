@@ -12,14 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
-
 from model_store import NotFound, Store, TooLarge
 from model_trainer.data.cache import allocate
 from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.decoding import Decoder, Pixels
 from model_trainer.data.formats import MOST_BYTES, BadImage
-from model_trainer.data.listing import BadFile, ImageFile, Listing
+from model_trainer.data.listing import TRAINING_DATA, BadFile, ImageFile, Listing
 from model_trainer.data.split import Part
 from model_trainer.failure import TooManyBadFiles
 from model_trainer.patience import Patience
@@ -79,6 +77,7 @@ def fetch_images(
     resources: Resources,
     own: Mapping[Part, Store] = MappingProxyType({}),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
+    field: str = TRAINING_DATA,
 ) -> Dataset:
     """Read, check and decode every image of `listing` once.
 
@@ -93,6 +92,7 @@ def fetch_images(
         resources: memory and scratch volume.
         own: stores rooted at the uris of parts that have their own.
         on_progress: called with (files done, files in all).
+        field: what describes the data, for messages.
 
     Raises:
         TooManyBadFiles: more than `max_bad_files` cannot be used, or none of a class can.
@@ -117,7 +117,7 @@ def fetch_images(
     examples: list[Example] = []
     bad = list(listing.bad)
     if len(bad) > max_bad_files:
-        raise TooManyBadFiles(_too_many(store.uri, bad, max_bad_files, len(listing.files), len(listing.files)))
+        raise TooManyBadFiles(_too_many(store.uri, bad, max_bad_files, len(listing.files), listing, field))
     bad_of_class: dict[int, list[BadFile]] = {}
     pool = ThreadPoolExecutor(PARALLEL_READS, thread_name_prefix="fetch")
     try:
@@ -126,7 +126,7 @@ def fetch_images(
                 bad.append(loaded)
                 bad_of_class.setdefault(file.label, []).append(loaded)
                 if len(bad) > max_bad_files:
-                    raise TooManyBadFiles(_too_many(store.uri, bad, max_bad_files, row + 1, len(listing.files)))
+                    raise TooManyBadFiles(_too_many(store.uri, bad, max_bad_files, row + 1, listing, field))
             else:
                 images[row] = loaded.pixels
                 examples.append(Example(row, file.key, file.label, loaded.sha256, file.size, file.part))
@@ -158,20 +158,19 @@ def named(bad: list[BadFile]) -> str:
     return ", ".join(f"{file.key} ({file.fault})" for file in bad[:NAMED]) + more
 
 
-def _too_many(uri: str, bad: list[BadFile], limit: int, seen: int, total: int) -> str:
+def _too_many(uri: str, bad: list[BadFile], limit: int, seen: int, listing: Listing, field: str) -> str:
     return (
-        f"{len(bad)} of the first {seen} of {total} images under {uri} cannot be used, and "
-        f"spec.training.data.maxBadFiles allows {limit}: {named(bad)}. Repair or remove them, or raise maxBadFiles."
+        f"{len(bad)} of the first {seen} of {len(listing.files)} images under {uri} cannot be used, and "
+        f"{field}.maxBadFiles allows {limit}: {named(bad)}. Repair or remove them, or raise maxBadFiles."
     )
 
 
 def _check_every_class(
     uri: str, listing: Listing, examples: list[Example], bad_of_class: dict[int, list[BadFile]]
 ) -> None:
-    to_split = [example.label for example in examples if example.part is None]
-    counts = np.bincount(to_split, minlength=len(listing.classes))
-    for label in np.flatnonzero(counts == 0):
+    usable = {example.label for example in examples if example.part is None}
+    for label in sorted({file.label for file in listing.files if file.part is None} - usable):
         raise TooManyBadFiles(
             f"No image of the class {listing.classes[label]!r} under {uri} can be used: "
-            f"{named(bad_of_class.get(int(label), []))}. Repair them, or remove that class."
+            f"{named(bad_of_class.get(label, []))}. Repair them, or remove that class."
         )

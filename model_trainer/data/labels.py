@@ -11,15 +11,15 @@ from pathlib import PurePosixPath
 from keras_operator.api import Labels
 
 from model_store import Entry, NotFound, Store
-from model_trainer.data.listing import BadFile, Found, is_image, kind_of
+from model_trainer.data.listing import TRAINING_DATA, BadFile, Found, is_image, kind_of
 from model_trainer.failure import BadData, NoImages
 
 # A million lines of 64 letters. The table is read at once.
 LARGEST_TABLE = 64 * 1024 * 1024
 
 
-def in_labels(store: Store, entries: Iterable[Entry], labels: Labels) -> Found:
-    """Images by the table `labels.file` in `store`.
+def in_labels(store: Store, entries: Iterable[Entry], labels: Labels, field: str = TRAINING_DATA) -> Found:
+    """Images by the table `labels.file` in `store`, as the field `field` describes them.
 
     A line names its image by the path below the uri or by the bare name, each with or without the extension. What it
     names and is not there, and images beside named ones that it does not name, are bad files; other images are left out
@@ -36,7 +36,7 @@ def in_labels(store: Store, entries: Iterable[Entry], labels: Labels) -> Found:
     except NotFound as error:
         raise BadData(
             f"There is no {where}, the table that says of which class each image is. Put it there, or correct "
-            "spec.training.data.labels.file."
+            f"{field}.labels.file."
         ) from error
     images: dict[str, int] = {}
     ignored: Counter[str] = Counter()
@@ -48,7 +48,7 @@ def in_labels(store: Store, entries: Iterable[Entry], labels: Labels) -> Found:
     keys_of = _names(images)
     classes: dict[str, str] = {}
     bad: list[BadFile] = []
-    for line, name, label in _lines(data, where, labels):
+    for line, name, label in _lines(data, where, labels, field):
         keys = keys_of.get(name, [])
         if not keys:
             bad.append(BadFile(name, f"named in line {line} of {labels.file}, and not there"))
@@ -64,7 +64,7 @@ def in_labels(store: Store, entries: Iterable[Entry], labels: Labels) -> Found:
                 "the two lines."
             )
     if not classes:
-        raise NoImages(_none_there(where, labels, bad, images))
+        raise NoImages(_none_there(where, labels, bad, images, field))
     folders = {PurePosixPath(key).parent for key in classes}
     for key in sorted(images.keys() - classes.keys()):
         if PurePosixPath(key).parent in folders:
@@ -93,7 +93,7 @@ def _names(images: dict[str, int]) -> dict[str, list[str]]:
     return names
 
 
-def _lines(data: bytes, where: str, labels: Labels) -> Iterator[tuple[int, str, str]]:
+def _lines(data: bytes, where: str, labels: Labels, described: str) -> Iterator[tuple[int, str, str]]:
     """(number of the line, file, class) for every line below the header that is not empty."""
     try:
         text = data.decode("utf-8-sig")
@@ -109,7 +109,7 @@ def _lines(data: bytes, where: str, labels: Labels) -> Iterator[tuple[int, str, 
             if column not in header:
                 raise BadData(
                     f"{where} has no column {column!r}; its columns are {', '.join(map(repr, header[:20]))}. Correct "
-                    f"spec.training.data.labels.{field}."
+                    f"{described}.labels.{field}."
                 )
             columns.append(header.index(column))
         empty = True
@@ -128,9 +128,9 @@ def _lines(data: bytes, where: str, labels: Labels) -> Iterator[tuple[int, str, 
         raise BadData(f"Line {rows.line_num} of {where} is no CSV: {error}. Save it as CSV again.") from error
 
 
-def _none_there(where: str, labels: Labels, bad: list[BadFile], images: dict[str, int]) -> str:
+def _none_there(where: str, labels: Labels, bad: list[BadFile], images: dict[str, int], field: str) -> str:
     here = f"the images there are such as {min(images)!r}" if images else "there are no images at all"
     return (
         f"{where} names {len(bad)} images, such as {bad[0].key!r}, and none of them is there; {here}. Correct the "
-        f"column {labels.file_column!r}, spec.training.data.labels.fileColumn or spec.training.data.uri."
+        f"column {labels.file_column!r}, {field}.labels.fileColumn or {field}.uri."
     )

@@ -11,6 +11,9 @@ from model_store import Entry
 from model_trainer.data.split import Part
 from model_trainer.failure import BadData, NoImages, OneClass
 
+TRAINING_DATA = "spec.training.data"
+"""The field that describes what is listed, where nothing else is said: for messages."""
+
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp"})
 
 # Classes in a message: enough to see what is meant.
@@ -71,8 +74,10 @@ class Listing:
     bad: tuple[BadFile, ...] = ()
 
 
-def in_class_folders(uri: str, entries: Iterable[Entry]) -> Found:
+def in_class_folders(uri: str, entries: Iterable[Entry], field: str = TRAINING_DATA) -> Found:
     """Images by class folder: `<class>/<file>` and `<class>/<any folder>/<file>` belong to `<class>`.
+
+    `field` is what names the uri.
 
     Raises:
         NoImages: there is no image in any class folder.
@@ -88,7 +93,7 @@ def in_class_folders(uri: str, entries: Iterable[Entry]) -> Found:
         else:
             images.append((entry.key, folder, entry.size))
     if not images:
-        raise NoImages(_no_images(uri, ignored))
+        raise NoImages(_no_images(uri, ignored, field))
     return Found(uri, tuple(sorted(images)), (), ignored)
 
 
@@ -118,6 +123,23 @@ def in_classes(found: Found, own: Mapping[Part, Found] | None = None) -> Listing
     return Listing(
         classes, tuple(files), dict(sorted(ignored.items())), tuple(bad for each in together for bad in each.bad)
     )
+
+
+def in_named_classes(found: Found, names: tuple[str, ...], field: str) -> Listing:
+    """Number the classes as `names` does, which the field `field` gives; a name may have no image.
+
+    Raises:
+        BadData: images are of a class that is not among the names.
+    """
+    strange = sorted({name for _, name, _ in found.images} - set(names))
+    if strange:
+        raise BadData(
+            f"{found.uri} has {_some(strange)}, which {field} does not name; it names {', '.join(names[:_NAMED])}"
+            f"{' …' if len(names) > _NAMED else ''}. Name the classes alike in both."
+        )
+    labels = {name: label for label, name in enumerate(names)}
+    files = tuple(ImageFile(key, labels[name], size) for key, name, size in found.images)
+    return Listing(names, files, dict(sorted(found.ignored.items())), found.bad)
 
 
 def list_images(uri: str, entries: Iterable[Entry]) -> Listing:
@@ -154,7 +176,7 @@ def _some(classes: list[str]) -> str:
     return f"{'the class' if len(classes) == 1 else 'the classes'} {', '.join(map(repr, classes[:_NAMED]))}{more}"
 
 
-def _no_images(uri: str, ignored: Counter[str]) -> str:
+def _no_images(uri: str, ignored: Counter[str], field: str) -> str:
     if ignored:
         kinds = ", ".join(f"{count} {kind}" for kind, count in ignored.most_common(5))
         found = f"{ignored.total()} other files were found ({kinds})"
@@ -162,5 +184,5 @@ def _no_images(uri: str, ignored: Counter[str]) -> str:
         found = "nothing was found there at all"
     return (
         f"No images under {uri}: {found}. Images are {', '.join(sorted(EXTENSIONS))} files in one folder for each "
-        f"class, such as {uri.rstrip('/')}/cat/1.png; put them there, or correct spec.training.data.uri."
+        f"class, such as {uri.rstrip('/')}/cat/1.png; put them there, or correct {field}.uri."
     )

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keras_operator.api import Data, ProgressStage
+from keras_operator.api import Data, Labels, ProgressStage
 
 from model_store import Store, open_store
 from model_trainer import machine
@@ -16,7 +16,7 @@ from model_trainer.data.dataset import Dataset
 from model_trainer.data.decoding import CHANNELS, Decoder
 from model_trainer.data.fetching import Resources, fetch_images, named
 from model_trainer.data.labels import in_labels
-from model_trainer.data.listing import Found, Listing, in_class_folders, in_classes
+from model_trainer.data.listing import TRAINING_DATA, Found, Listing, in_class_folders, in_classes
 from model_trainer.data.split import Part, Split
 from model_trainer.failure import BadData, NoImages
 
@@ -37,19 +37,20 @@ class Places:
 
 def places_of(data: Data, endpoint: str | None, context: Context) -> Places:
     """Open every store of the data; archives are fetched and unpacked. Raises BadData and StoreError."""
-
-    def opened(uri: str, name: str) -> Store:
-        if is_archive(uri):
-            context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
-            return open_archive(uri, endpoint, context, name)
-        return open_store(uri, endpoint=endpoint)
-
     uris = ((Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri))
-    main = opened(data.uri, "data")
+    main = open_data(data.uri, endpoint, context, "data")
     return Places(
         main if context.ahead is None else context.ahead.before(main),
-        {part: opened(uri, part.name.lower()) for part, uri in uris if uri is not None},
+        {part: open_data(uri, endpoint, context, part.name.lower()) for part, uri in uris if uri is not None},
     )
+
+
+def open_data(uri: str, endpoint: str | None, context: Context, name: str, field: str = TRAINING_DATA) -> Store:
+    """The folder at `uri`, or the archive's content, in the folder `name` of the scratch volume. Raises BadData."""
+    if is_archive(uri):
+        context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
+        return open_archive(uri, endpoint, context, name, field)
+    return open_store(uri, endpoint=endpoint)
 
 
 def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Split]:
@@ -81,13 +82,16 @@ def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Sp
 
 def list_data(data: Data, places: Places) -> Listing:
     """What lies under the data's uris. Raises NoImages, OneClass and BadData."""
+    return in_classes(
+        images_in(places.main, data.labels), {part: images_in(store, data.labels) for part, store in places.own.items()}
+    )
 
-    def found(store: Store) -> Found:
-        if data.labels is not None:
-            return in_labels(store, store.list(), data.labels)
-        return in_class_folders(store.uri, store.list())
 
-    return in_classes(found(places.main), {part: found(store) for part, store in places.own.items()})
+def images_in(store: Store, labels: Labels | None, field: str = TRAINING_DATA) -> Found:
+    """The images in `store`, of the classes that `labels` or their folders say. Raises NoImages and BadData."""
+    if labels is not None:
+        return in_labels(store, store.list(), labels, field)
+    return in_class_folders(store.uri, store.list(), field)
 
 
 def _check_parts(data: Data, dataset: Dataset, split: Split) -> None:

@@ -12,7 +12,7 @@ from keras_operator.api import Loss, Training
 
 from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.data.dataset import Labels
-from model_trainer.data.pipeline import encode
+from model_trainer.data.pipeline import Batched, encode
 from model_trainer.data.split import Indices
 from model_trainer.losses import loss_of_each
 from model_trainer.measures import measures_of
@@ -70,17 +70,26 @@ class Answers:
         return counts.reshape(self.classes, self.classes)
 
 
-def ask(model: Any, dataset: AnyDataset, part: Indices, training: Training, *, served: bool = False) -> Answers:
+def ask(
+    model: Any,
+    dataset: AnyDataset,
+    part: Indices,
+    training: Training,
+    *,
+    served: bool = False,
+    batches: Batched | None = None,
+) -> Answers:
     """Run the images or rows of `part` through the model, a batch at a time.
 
-    `served` says that the model is one that was kept, which takes the raw columns of a table.
+    `served` says that the model is one that was kept, which takes the raw columns of a table; `batches` are those of
+    `part` where it takes neither pixels nor rows.
     """
     classes, loss, batch_size = len(dataset.classes), training.objective, training.batch_size
     measure = loss_of_each(training)
     measures = measures_of(training.metrics)
     labels_of_part = dataset.labels(part)
     told = []
-    batches = batches_of(dataset, part, batch_size=batch_size, raw=served)
+    batches = batches or batches_of(dataset, part, batch_size=batch_size, raw=served)
     for inputs, labels in batches.dataset(classes, Loss.SPARSE_CATEGORICAL_CROSSENTROPY):
         probabilities = np.asarray(model.predict_on_batch(inputs))
         losses = np.asarray(measure(encode(labels, classes, loss), probabilities), dtype=np.float64)

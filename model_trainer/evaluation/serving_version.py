@@ -6,18 +6,26 @@ Its own test images are others wherever the data has changed since.
 from __future__ import annotations
 
 import logging
+import shutil
 from typing import Any
 
 import keras
+import numpy as np
 from keras_operator.api import Comparison, Training
 
-from model_store import NotFound
+from model_store import Corrupt, NotFound, StoreError, fetch_described, read_manifest
 from model_trainer import run_folder
 from model_trainer.batching import AnyDataset
 from model_trainer.builder import load_kept
 from model_trainer.context import Context
+from model_trainer.data.decoding import CHANNELS
 from model_trainer.data.split import Split
+from model_trainer.evaluation.labelled_images import LabelledImages, ask_images
 from model_trainer.evaluation.measuring import answers_of, record_of
+from model_trainer.evaluation.servable import AskedServable
+from model_trainer.evaluation.source_record import Way
+from model_trainer.export import FLOAT_SIGNATURE, IMAGES, PROBABILITIES
+from model_trainer.failure import RunFailure
 from model_trainer.result import finite
 from model_trainer.run_folder import Record, RunFolder
 from model_trainer.tables.columns import Column
@@ -27,6 +35,8 @@ log = logging.getLogger(__name__)
 
 # Of classes that differ, in a sentence.
 _NAMED = 3
+# Of a problem in letters: it travels in a Job's answer, which has 4,000 bytes.
+_LONGEST = 500
 
 
 def measure_serving(
@@ -60,6 +70,58 @@ def measure_serving(
     answers = answers_of(model, dataset, split.test, training, served=True)
     metrics = finite(record_of(answers, dataset.classes, training.seed).metrics)
     return Comparison(version=number, metrics=metrics)
+
+
+def measure_serving_servable(number: int, folder: RunFolder, images: LabelledImages, context: Context) -> Comparison:
+    """The same for the test images of a source, by what version `number` serves: its own size, its own signature.
+
+    Raises StoreError while the store is away.
+    """
+    serving = folder.of(number)
+    known = _asked(serving)
+    if isinstance(known, str):
+        return Comparison(version=number, problem=known)
+    way, classes = known
+    if set(classes) != set(images.classes):
+        said = _classes(set(images.classes), set(classes))
+        return Comparison(version=number, problem=f"its classes are others: {said}")
+    context.board.say(f"evaluating version {number}, which serves, on the same images")
+    where = context.scratch / "serving"
+    patience = context.patience
+    try:
+        manifest = patience("looking for what serves", lambda: read_manifest(serving.store, number))
+        patience("fetching what serves", lambda: fetch_described(serving.store, manifest, where))
+    except (NotFound, Corrupt):
+        return Comparison(version=number, problem="its files in the store are not there or are damaged")
+    read = images.read(way, beside=True)
+    order = np.array([classes.index(name) for name in images.classes], dtype=np.int64)
+    try:
+        servable = AskedServable(where / str(number), way, len(classes), read.keys, ValueError, order)
+        answers = ask_images(servable, read, context)
+    except (RunFailure, StoreError):
+        raise
+    except Exception as error:  # whatever its graph raises about images that it was not made for
+        log.exception("version %d, which serves, cannot be asked", number)
+        problem = str(error) if isinstance(error, ValueError) else f"it cannot be asked ({type(error).__name__})"
+        return Comparison(version=number, problem=problem[:_LONGEST].rstrip("."))
+    finally:
+        shutil.rmtree(where)
+    metrics = finite(record_of(answers, images.classes, read.training.seed).metrics)
+    return Comparison(version=number, metrics=metrics)
+
+
+def _asked(serving: RunFolder) -> tuple[Way, tuple[str, ...]] | str:
+    """How a published version is asked about images, and its classes; or why it cannot be."""
+    record = serving.record()
+    if record is not None:
+        if record.image_size is None or record.color_mode is None:
+            return "it learned from a table, and these are images"
+        channels = CHANNELS[record.color_mode]
+        return Way(FLOAT_SIGNATURE, IMAGES, PROBABILITIES, record.image_size, channels), record.classes
+    export = serving.export_record()
+    if export is None or export.source is None:
+        return "it came without spec.source.testData, so nobody knows which class each of its outputs is"
+    return export.source.way, export.source.classes
 
 
 _GONE = "there is no trained model of it in the store"

@@ -1,4 +1,4 @@
-"""What a report says, gathered from everything that a training knows at its end."""
+"""What a report says, gathered from everything that is known once a version was evaluated."""
 
 from __future__ import annotations
 
@@ -78,6 +78,7 @@ class Facts:
     wrong: int
     images: int
     mistakes: tuple[Mistake, ...]
+    trained: bool
     augmented: bool
     sheet: tuple[tuple[str, ...], ...]
     things: str
@@ -93,7 +94,10 @@ class Facts:
 
 @dataclass(frozen=True)
 class Trained:
-    """What a training has at its end."""
+    """What is known once a version was evaluated.
+
+    Of a source there is no `history` and no image to learn from, and `training` says how the images were read.
+    """
 
     spec: RunSpec
     training: Training
@@ -129,6 +133,7 @@ def facts_of(trained: Trained) -> Facts:
         wrong=0,
         images=len(trained.split.test),
         mistakes=(),
+        trained=trained.spec.training is not None,
         augmented=not is_off(trained.training.augmentation),
         sheet=_sheet(trained),
         things=things,
@@ -172,10 +177,11 @@ def _with_numbers(facts: Facts, trained: Trained, evaluation: NumberRecord, answ
 
 
 def document_of(spec: RunSpec, training: Training) -> str:
-    """The KerasModel that trains this version again, as YAML."""
+    """The KerasModel that makes this version again, as YAML."""
     namespace, _, name = spec.model.rpartition("/")
     metadata = {"name": name} | ({"namespace": namespace} if namespace else {})
-    body = {"training": msgspec.to_builtins(training), "store": msgspec.to_builtins(spec.store)}
+    made_from = {"source": spec.source} if spec.source else {"training": training}
+    body = {**msgspec.to_builtins(made_from), "store": msgspec.to_builtins(spec.store)}
     document = {"apiVersion": API_VERSION, "kind": "KerasModel", "metadata": metadata, "spec": body}
     text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
     return text
@@ -264,7 +270,7 @@ def _mistakes(trained: Trained, answers: Answers) -> tuple[Mistake, ...]:
 def _sheet(trained: Trained) -> tuple[tuple[str, ...], ...]:
     """A row for each of some training images: the image as it is, and what augmentation made of it."""
     training, dataset, part = trained.training, trained.dataset, trained.split.train
-    if isinstance(dataset, Table):
+    if isinstance(dataset, Table) or not len(part):
         return ()
     chosen = part[np.unique(np.linspace(0, len(part) - 1, SHEET_IMAGES, dtype=np.int64))]
     pixels = dataset.pixels[dataset.rows(chosen)]

@@ -252,6 +252,10 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         source.pop("allowCode", None)
     elif "pixelRange" in source:
         source["pixelRange"] = sorted(rng.sample([-1, 0, 0.5, 255], 2))
+    if "testData" in source:
+        source["testData"]["uri"] = f"s3://test-data/{rng.choice(_NASTY)}"
+        if "labels" in source["testData"]:
+            source["testData"]["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
     for owner in (serving, training or {}):
         for part in owner.get("resources", {}).values():
             part |= {
@@ -271,7 +275,10 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         if bounds.get("minReplicas", 1) > bounds.get("maxReplicas", 5):
             bounds["maxReplicas"] = bounds["minReplicas"]
     if training is None:
-        spec.pop("evaluation", None)
+        if "testData" in source:
+            _mend_gates(spec, {"macro_f1", "ece", "size_mb"}, "accuracy", rng)
+        else:
+            spec.pop("evaluation", None)
         spec.pop("tensorboard", None)
     else:
         data = training["data"]
@@ -299,19 +306,10 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
                 training.pop("loss", None)
         _mend_course(training, rng)
         _mend_network(training, rng)
-        measured = {"macro_f1", "loss", *(metric["name"] for metric in training.get("metrics", ()))}
-        usual = "accuracy"
+        measured, usual = {"macro_f1", "loss", *(metric["name"] for metric in training.get("metrics", ()))}, "accuracy"
         if data.get("table", {}).get("targetKind") == "numeric":
             measured, usual = {"loss", "mae", "rmse_high", "r2", "r2_low", "size_mb"}, "r2"
-        for gate in spec.get("evaluation", {}).get("gates", ()):
-            gate.pop("max", None)
-            gate.pop("maxDropFromServing", None)
-            gate["min"] = rng.choice([0, 0.5, 1])
-            gate.pop("class", None)
-            if usual == "accuracy" and gate["metric"] in {"precision", "recall", "f1"}:
-                gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
-            elif gate["metric"] not in measured:
-                gate["metric"] = usual
+        _mend_gates(spec, measured, usual, rng)
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
 
 
@@ -342,6 +340,19 @@ def _mend_metrics(bounds: dict[str, Json], rng: random.Random) -> None:
     for direction in bounds.get("behavior", {}).values():
         if not direction.get("policies", [0]):
             del direction["policies"]
+
+
+def _mend_gates(spec: dict[str, Json], measured: set[str], usual: str, rng: random.Random) -> None:
+    """Gates with a bound that can be met, of a class, or of what is measured; `usual` in place of what is not."""
+    for gate in spec.get("evaluation", {}).get("gates", ()):
+        gate.pop("max", None)
+        gate.pop("maxDropFromServing", None)
+        gate["min"] = rng.choice([0, 0.5, 1])
+        gate.pop("class", None)
+        if usual == "accuracy" and gate["metric"] in {"precision", "recall", "f1"}:
+            gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
+        elif gate["metric"] not in measured:
+            gate["metric"] = usual
 
 
 def _mend_table(training: dict[str, Json], rng: random.Random) -> None:

@@ -196,6 +196,13 @@ def test_optional_parts_have_defaults_of_their_own(models):
     }
     assert stored["serving"]["autoscaling"] == {"minReplicas": 1, "maxReplicas": 5}
     assert stored["serving"]["batching"] == {"maxBatchSize": 64, "timeoutMicros": 2000}
+    source = RIGHT["source"]["source"] | {"testData": {"uri": "s3://datasets/dogs", "labels": {}}}
+    brought = models.apply("brought", RIGHT["source"] | {"source": source}, dryRun="All")["spec"]
+    assert brought["source"]["testData"] == {
+        "uri": "s3://datasets/dogs",
+        "labels": {"file": "labels.csv", "fileColumn": "file", "classColumn": "class"},
+        "maxBadFiles": 100,
+    }
 
 
 def test_store_cannot_move(models):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable, Iterable
 from itertools import islice
 
@@ -47,6 +49,15 @@ def quick_digits(digits: Iterable[Digit] | None = None) -> list[Digit]:
 def in_folders(digits: Iterable[Digit], name_of: Callable[[int], str] = str) -> Files:
     """PNG files, each in the folder of its class."""
     return {f"{name_of(digit.label)}/{digit.name}.png": digit.png() for digit in digits}
+
+
+def zipped(files: Files) -> bytes:
+    """One archive of a set."""
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return data.getvalue()
 
 
 def spoilt() -> Files:

@@ -23,7 +23,7 @@ from .evaluation import Evaluation, Gate, Metric
 from .fine_tuning import FineTuning
 from .fingerprint import inputs_hash
 from .initial_weights import InitialWeights
-from .judging import Verdict, judge, measured_text
+from .judging import Verdict, compared, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .loss_parameters import LossParameters
@@ -37,7 +37,7 @@ from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResul
 from .schedule import Schedule, ScheduleName
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
 from .serving import Batching, Runtime, Serving
-from .source import Source
+from .source import EvaluationData, Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .table import Table, is_table_file
@@ -98,6 +98,7 @@ __all__ = [
     "EarlyStopping",
     "EpochProgress",
     "Evaluation",
+    "EvaluationData",
     "FillMode",
     "FineTuning",
     "Gate",
@@ -164,6 +165,7 @@ __all__ = [
     "VersionComparison",
     "VersionPhase",
     "VersionServable",
+    "compared",
     "decode_model",
     "decode_version",
     "hold_seconds",

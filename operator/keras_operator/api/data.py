@@ -49,7 +49,7 @@ _TWO_SIDES = Rule(
 
 _FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".npz", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
 _GZIPPED = (".tar.gz", ".csv.gz")
-_FOLDER_OR_ARCHIVE = Rule(
+FOLDER_OR_ARCHIVE = Rule(
     cel=f"{[*_GZIPPED]}.exists(ending, self.endsWith(ending)) || !{[*_FILES]}.exists(ending, self.endsWith(ending))",
     message=(
         "must be a folder, or one .zip, .tar, .tar.gz or .tgz archive of it: name the folder that holds one folder of "
@@ -57,6 +57,7 @@ _FOLDER_OR_ARCHIVE = Rule(
     ),
     holds=lambda uri: uri.endswith(_GZIPPED) or not uri.endswith(_FILES),
 )
+"""An address of images."""
 
 
 _LABELS_FILE = Rule(
@@ -139,7 +140,7 @@ class Data(Written, frozen=True, kw_only=True):
                 "format CSV: a .csv or .csv.gz file, or a folder or archive of such files."
             ),
             examples=["s3://datasets/dogs"],
-            extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
+            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE),
         ),
     ]
     format: Annotated[
@@ -185,7 +186,7 @@ class Data(Written, frozen=True, kw_only=True):
                     "Left out: validationFraction of the images or rows."
                 ),
                 examples=["s3://datasets/dogs/val"],
-                extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
+                extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE),
             ),
         ]
         | None
@@ -200,7 +201,7 @@ class Data(Written, frozen=True, kw_only=True):
                     "out: testFraction of the images or rows."
                 ),
                 examples=["s3://datasets/dogs/test"],
-                extra=ruled(*S3_FOLDER, _FOLDER_OR_ARCHIVE),
+                extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE),
             ),
         ]
         | None

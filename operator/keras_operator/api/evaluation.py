@@ -171,7 +171,7 @@ class Gate(Written, frozen=True, kw_only=True):
             Meta(
                 description=(
                     "The metric may be worse by at most this number, in the metric's unit, than that of the version "
-                    "that served when training began, measured on the same test images. Met where nothing served. "
+                    "that served when its run began, measured on the same test images. Met where nothing served. "
                     "Left out: the two are not held against each other."
                 ),
                 examples=[0.01],
@@ -272,7 +272,7 @@ _FEW_CLASSES = Rule(
 
 
 class Evaluation(Written, frozen=True, kw_only=True):
-    """What a trained version must reach before it is published and may serve."""
+    """What a version must reach before it is published and may serve."""
 
     gates: Annotated[
         tuple[Gate, ...],

@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from .evaluation import Gate, Metric
+from .run import Comparison
 from .version import GateResult, VersionComparison
 
 _NONE_MEASURED: Mapping[str, str] = {}
+# As a status bounds it.
+_LONGEST_PROBLEM = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,14 @@ def measured_text(value: float) -> str:
     return f"{value:.6g}"
 
 
+def compared(comparison: Comparison | None) -> VersionComparison | None:
+    """What a run says of the version that served, as a status holds it."""
+    if comparison is None:
+        return None
+    texts = {name: measured_text(value) for name, value in sorted(comparison.metrics.items())}
+    return VersionComparison(version=comparison.version, metrics=texts, problem=comparison.problem[:_LONGEST_PROBLEM])
+
+
 def judge(
     gates: Sequence[Gate],
     measured: Mapping[str, str],
@@ -38,7 +49,7 @@ def judge(
     Args:
         gates: what is asked for.
         measured: decimal numbers in text, by `Gate.measured`. What is not there does not meet its gate.
-        comparison: the version that served when training began, None where nothing did.
+        comparison: the version that served when the run began, None where nothing did.
         unmeasured: why something could not be measured, by `Gate.measured`.
     """
     verdicts = []

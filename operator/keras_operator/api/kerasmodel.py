@@ -1,10 +1,11 @@
 """`KerasModel`: what people write."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from .evaluation import OF_ANYTHING, OF_KERAS, OF_NUMBER, Evaluation
+from .evaluation import OF_ANYTHING, OF_KERAS, OF_NUMBER, OF_SERVABLE, Evaluation, Metric
+from .names import snake
 from .rules import Rule
 from .serving import Serving
 from .source import Source
@@ -39,15 +40,18 @@ _GATES = "!has(self.training) || !has(self.evaluation) || !has(self.evaluation.g
 _NUMERIC = "has(self.training.data.table) && self.training.data.table.targetKind == 'numeric'"
 
 
-def _not_in_the_store(name: str, written: str) -> tuple[Rule, Rule]:
-    """An optional folder of data and the store: neither may lie in the other."""
-    field = f"self.training.data.{written}"
+def _not_in_the_store(path: str, optional: tuple[str, ...]) -> tuple[Rule, Rule]:
+    """A folder of data and the store: neither may lie in the other. `optional` are what may be missing on its path."""
+    field = f"self.{path}"
+    given = "".join(f"!has(self.{part}) || " for part in optional)
     data = f"({field}.endsWith('/') ? {field} : {field} + '/')"
     store = "(self.store.uri.endsWith('/') ? self.store.uri : self.store.uri + '/')"
 
     def folders(spec: "KerasModelSpec") -> tuple[str, str] | None:
-        uri = None if spec.training is None else getattr(spec.training.data, name)
-        return None if uri is None else (_as_folder(uri), _as_folder(spec.store.uri))
+        found: Any = spec
+        for name in path.split("."):
+            found = None if found is None else getattr(found, snake(name))
+        return None if found is None else (_as_folder(found), _as_folder(spec.store.uri))
 
     def store_is_elsewhere(spec: "KerasModelSpec") -> bool:
         both = folders(spec)
@@ -59,22 +63,62 @@ def _not_in_the_store(name: str, written: str) -> tuple[Rule, Rule]:
 
     return (
         Rule(
-            cel=f"!has(self.training) || !has({field}) || !{store}.startsWith({data})",
+            cel=f"{given}!{store}.startsWith({data})",
             message=(
-                f"must not be training.data.{written} or lie below it, or published versions would be taken for "
-                "classes of images: name another folder"
+                f"must not be {path} or lie below it, or published versions would be taken for classes of images: name "
+                "another folder"
             ),
             holds=store_is_elsewhere,
             field=".store.uri",
         ),
         Rule(
-            cel=f"!has(self.training) || !has({field}) || {data} == {store} || !{data}.startsWith({store})",
+            cel=f"{given}{data} == {store} || !{data}.startsWith({store})",
             message=(
                 "must not lie below store.uri, where folders are versions and belong to the operator: name a folder "
                 "elsewhere"
             ),
             holds=data_is_elsewhere,
-            field=f".training.data.{written}",
+            field=f".{path}",
+        ),
+    )
+
+
+def _gates_of_a_source() -> tuple[Rule, Rule]:
+    """What can be known of a model that was trained elsewhere: of its files always, of its answers by a test set."""
+    files = tuple(sorted(OF_SERVABLE))
+    trainings = (Metric.VAL_ACCURACY, Metric.VAL_LOSS, *OF_KERAS, *OF_NUMBER)
+    gates = "self.evaluation.gates"
+    none = f"!has(self.source) || !has(self.evaluation) || !has({gates}) || "
+
+    def holds_untested(spec: "KerasModelSpec") -> bool:
+        untested = spec.source is not None and spec.source.test_data is None
+        return not untested or all(gate.metric in files for gate in spec.evaluation.gates)
+
+    def holds_tested(spec: "KerasModelSpec") -> bool:
+        tested = spec.source is not None and spec.source.test_data is not None
+        return not tested or all(gate.metric not in trainings for gate in spec.evaluation.gates)
+
+    return (
+        Rule(
+            cel=f"{none}has(self.source.testData) || {gates}.all(gate, gate.metric in {[str(one) for one in files]})",
+            message=(
+                "gates are judged by what images of known classes show, and the source has none: name them in "
+                "source.testData, or keep gates for latency_ms and size_mb alone"
+            ),
+            holds=holds_untested,
+            field=".evaluation.gates",
+        ),
+        Rule(
+            cel=(
+                f"{none}!has(self.source.testData) || "
+                f"{gates}.all(gate, !(gate.metric in {[str(one) for one in trainings]}))"
+            ),
+            message=(
+                "a gate asks for what a training alone measures, and a source was trained elsewhere: write accuracy, "
+                "accuracy_low, top_5_accuracy, macro_f1, ece, loss, latency_ms or size_mb, or recall of a class"
+            ),
+            holds=holds_tested,
+            field=".evaluation.gates",
         ),
     )
 
@@ -111,7 +155,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
     evaluation: Annotated[
         Evaluation,
         Meta(
-            description="What a trained version must reach before it may serve. Left out: nothing.",
+            description="What a version must reach before it may serve. Left out: nothing.",
             examples=[{"gates": [{"metric": "accuracy", "min": 0.85}]}],
         ),
     ] = Evaluation()
@@ -168,16 +212,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             ),
             holds=lambda spec: spec.training is not None or spec.source is not None,
         ),
-        Rule(
-            cel="!has(self.source) || !has(self.evaluation) || !has(self.evaluation.gates) || "
-            "size(self.evaluation.gates) == 0",
-            message=(
-                "gates are judged by what training measures, and a source brings nothing: remove the gates, or write "
-                "training instead of source"
-            ),
-            holds=lambda spec: spec.source is None or not spec.evaluation.gates,
-            field=".evaluation",
-        ),
+        *_gates_of_a_source(),
         Rule(
             cel="!has(self.source) || !has(self.tensorboard) || !self.tensorboard.enabled",
             message=(
@@ -275,6 +310,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             ),
             field=".store.uri",
         ),
-        *_not_in_the_store("validation_uri", "validationUri"),
-        *_not_in_the_store("test_uri", "testUri"),
+        *_not_in_the_store("training.data.validationUri", ("training", "training.data.validationUri")),
+        *_not_in_the_store("training.data.testUri", ("training", "training.data.testUri")),
+        *_not_in_the_store("source.testData.uri", ("source", "source.testData")),
     )

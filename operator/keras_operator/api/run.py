@@ -48,7 +48,7 @@ class RunSpec(Reported, frozen=True, kw_only=True):
     image: str = ""
     """The trainer's own image, as the Job names it."""
     serving: int | None = None
-    """For training: the version that serves, to be measured on the same test images."""
+    """For what is evaluated: the version that serves, to be measured on the same test images."""
     gates: tuple[Gate, ...] = ()
     """For the export: what has to be met before it publishes."""
 
@@ -119,6 +119,8 @@ class RunResult(Reported, frozen=True, kw_only=True):
     error: RunError | None = None
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     """What this stage measured: training by test and validation images, the export by class and by servable."""
+    evaluation: dict[str, float] = msgspec.field(default_factory=dict)
+    """Of an export: what it measured of a source on its test images; empty where the source has none."""
     unmeasured: dict[str, str] = msgspec.field(default_factory=dict)
     """What gates ask for and the export could not measure, each with the reason."""
     comparison: Comparison | None = None

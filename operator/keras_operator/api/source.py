@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from .addresses import S3_FOLDER, does_not_end_in
+from .data import FOLDER_OR_ARCHIVE, Labels
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -19,6 +20,57 @@ _MODEL = does_not_end_in(
 
 _FILES = (".h5", ".hdf5", ".keras")
 _IS_A_FILE = f"{[*_FILES]}.exists(ending, self.uri.endsWith(ending))"
+_NO_TABLE = does_not_end_in(
+    (".csv", ".csv.gz"),
+    "is a table, and a source is tested on images: name the folder that holds one folder of images for each class; "
+    "where a table says the classes, name it in labels.file",
+)
+
+
+class EvaluationData(Written, frozen=True, kw_only=True):
+    """Images of known classes that a source is evaluated on."""
+
+    uri: Annotated[
+        str,
+        Meta(
+            max_length=1024,
+            description=(
+                "Folder in S3 that holds one folder of images for each class, or one archive of that folder, as in "
+                "training.data.uri. The folders are called as in classes; where that is left out, their sorted names "
+                "are the model's outputs in their order. Images are resized to what the model takes."
+            ),
+            examples=["s3://datasets/dogs-test"],
+            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE, _NO_TABLE),
+        ),
+    ]
+    labels: (
+        Annotated[
+            Labels,
+            Meta(
+                description=(
+                    "A table beside the images that says of which class each is, as in training.data.labels. Left out: "
+                    "the images' folders are their classes."
+                ),
+                examples=[{"file": "labels.csv", "fileColumn": "id", "classColumn": "breed"}],
+            ),
+        ]
+        | None
+    ) = None
+    max_bad_files: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1_000_000,
+            description="How many unreadable images are left out and reported before the version fails instead.",
+            examples=[0],
+        ),
+    ] = 100
+
+
+def _tested_elsewhere(source: "Source") -> bool:
+    if source.test_data is None:
+        return True
+    return not (source.test_data.uri.removesuffix("/") + "/").startswith(source.uri.removesuffix("/") + "/")
 
 
 class Source(Written, frozen=True, kw_only=True):
@@ -53,7 +105,7 @@ class Source(Written, frozen=True, kw_only=True):
             description=(
                 "What a .h5 or .keras model takes for black and for white: [0, 1] after rescale=1/255, [0, 255] where "
                 "it takes pixels as they are in a file, [-1, 1] for MobileNetV2 and others. Images that are sent as "
-                "files are brought into this range."
+                "files are brought into this range; so are test images for a SavedModel that takes numbers."
             ),
             examples=[[0, 255]],
         ),
@@ -68,6 +120,21 @@ class Source(Written, frozen=True, kw_only=True):
             examples=[True],
         ),
     ] = False
+    test_data: (
+        Annotated[
+            EvaluationData,
+            Meta(
+                description=(
+                    "Images of known classes that the model is evaluated on before it is published; gates are judged "
+                    "by that. The model takes one image and gives a probability for each class; a SavedModel is asked "
+                    "by a signature that takes images as numbers (serving_default first) or else as files. Left out: "
+                    "it is not evaluated."
+                ),
+                examples=[{"uri": "s3://datasets/dogs-test"}],
+            ),
+        ]
+        | None
+    ) = None
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -77,12 +144,14 @@ class Source(Written, frozen=True, kw_only=True):
             field=".pixelRange",
         ),
         Rule(
-            cel=f"!has(self.pixelRange) || self.pixelRange == [0.0, 1.0] || {_IS_A_FILE}",
+            cel=f"!has(self.pixelRange) || self.pixelRange == [0.0, 1.0] || has(self.testData) || {_IS_A_FILE}",
             message=(
                 "a SavedModel has its own signatures, which decide what images it takes: remove pixelRange, or name a "
                 ".h5 or .keras file in source.uri"
             ),
-            holds=lambda source: source.uri.endswith(_FILES) or source.pixel_range == (0.0, 1.0),
+            holds=lambda source: (
+                source.uri.endswith(_FILES) or source.test_data is not None or source.pixel_range == (0.0, 1.0)
+            ),
             field=".pixelRange",
         ),
         Rule(
@@ -93,5 +162,17 @@ class Source(Written, frozen=True, kw_only=True):
             ),
             holds=lambda source: source.uri.endswith(_FILES) or not source.allow_code,
             field=".allowCode",
+        ),
+        Rule(
+            cel=(
+                "!has(self.testData) || !(self.testData.uri.endsWith('/') ? self.testData.uri : self.testData.uri + "
+                "'/').startsWith(self.uri.endsWith('/') ? self.uri : self.uri + '/')"
+            ),
+            message=(
+                "must not be source.uri or lie below it, or the images would be published with the model: name another "
+                "folder"
+            ),
+            holds=_tested_elsewhere,
+            field=".testData.uri",
         ),
     )

@@ -150,7 +150,7 @@ class GateResult(Reported, frozen=True, kw_only=True):
 
 
 class VersionComparison(Reported, frozen=True, kw_only=True):
-    """The version that served when training began, measured on the same test images."""
+    """The version that served when the run began, measured on the same test images."""
 
     version: Annotated[int, Meta(ge=1, description="Its number.", examples=[2])]
     metrics: Annotated[
@@ -219,7 +219,7 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         Annotated[
             VersionComparison,
             Meta(
-                description="The version that served when training began, on the same test images; none did: left out.",
+                description="The version that served when the run began, on the same test images; none did: left out.",
                 examples=[{"version": 2, "metrics": {"accuracy": "0.904"}}],
             ),
         ]

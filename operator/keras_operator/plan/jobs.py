@@ -21,6 +21,13 @@ def deadline_seconds(version: Version, stage: RunStage) -> int:
     return _EXPORT_DEADLINE_SECONDS
 
 
+def evaluating_stage(version: Version) -> RunStage | None:
+    """The stage that measures how good a version is; None for a source without test data."""
+    if version.spec.source is None:
+        return RunStage.TRAIN
+    return None if version.spec.source.test_data is None else RunStage.EXPORT
+
+
 def desired_job(
     model: Model,
     spec: KerasModelSpec,
@@ -46,7 +53,7 @@ def desired_job(
         store=spec.store,
         inputs_hash=version.spec.inputs_hash,
         image=installation.images.trainer,
-        serving=serving if stage is RunStage.TRAIN else None,
+        serving=serving if stage is evaluating_stage(version) else None,
         gates=spec.evaluation.gates if stage is RunStage.EXPORT else (),
     )
     training = version.spec.training

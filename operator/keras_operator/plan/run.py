@@ -18,9 +18,9 @@ from keras_operator.api import (
     RunReason,
     RunResult,
     RunStage,
-    VersionComparison,
     VersionPhase,
     VersionServable,
+    compared,
     measured_text,
 )
 from keras_operator.plan.causes import Cause, container_exit_cause, job_cause
@@ -28,7 +28,7 @@ from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.desired import Desired, Removal
 from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
 from keras_operator.plan.images import Installation
-from keras_operator.plan.jobs import deadline_seconds, desired_job
+from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage
 from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
 from keras_operator.plan.parents import parent_cause
 from keras_operator.plan.serving import wanted_number
@@ -37,7 +37,6 @@ from keras_operator.plan.serving import wanted_number
 _RESULT_GRACE = timedelta(seconds=30)
 # A status holds 64 times in all, and a run brings up to a dozen besides those of its epochs.
 _EPOCH_TIMES = 40
-_LONGEST_PROBLEM = 1024
 _SUSPENDED_WORDS = "suspended before its next Job"
 
 
@@ -64,6 +63,8 @@ def advance(
         if not step.status.metrics:
             return step
         status = step.status
+    if evaluating_stage(version) is RunStage.EXPORT and not status.metrics:
+        return _stage(observed, model, spec, version, RunStage.EXPORT, installation, now)
     return _judged(observed, model, spec, version, status, installation, now)
 
 
@@ -250,23 +251,30 @@ def _recorded(version: Version, stage: RunStage, job: Job, result: RunResult) ->
         for key, t in _fitting(result.times).items()
     }
     status = msgspec.structs.replace(before, times=times, started_at=before.started_at or job.identity.created)
-    metrics = _texts(result.metrics)
     if stage is RunStage.EXPORT:
         classes = result.classes if before.classes is None else before.classes
-        return msgspec.structs.replace(status, export_metrics=metrics, classes=classes)
-    images, compared = result.images, result.comparison
-    return msgspec.structs.replace(
+        status = msgspec.structs.replace(status, export_metrics=_texts(result.metrics), classes=classes)
+        return _measured(status, result, result.evaluation) if result.evaluation else status
+    trained = msgspec.structs.replace(
         status,
-        metrics=metrics,
-        comparison=compared
-        and VersionComparison(
-            version=compared.version, metrics=_texts(compared.metrics), problem=compared.problem[:_LONGEST_PROBLEM]
-        ),
         classes=result.classes,
         epochs=result.epochs,
         ended=result.ended[:256] or None,
-        bad_files=result.bad_files,
         builder=result.builder,
+    )
+    return _measured(trained, result, result.metrics)
+
+
+def _measured(
+    status: KerasModelVersionStatus, result: RunResult, metrics: Mapping[str, float]
+) -> KerasModelVersionStatus:
+    """The status with what was measured on test images, and on which."""
+    images = result.images
+    return msgspec.structs.replace(
+        status,
+        metrics=_texts(metrics),
+        comparison=compared(result.comparison),
+        bad_files=result.bad_files,
         data_hash=result.data_hash,
         images=images and ImageCounts(train=images.train, validation=images.validation, test=images.test),
     )

@@ -271,13 +271,14 @@ def _version_statements(spec: KerasModelSpec, current: Version) -> list[Statemen
     else:
         reason = _version_reason(status)
         made.append(Statement(ConditionType.TRAINED, False, reason, f"{which}: {status.message or 'not started'}"))
+    judged = bool(status.metrics or status.gates)
     waits = status.phase is VersionPhase.EXPORTING and any(gate.known_after_export for gate in spec.evaluation.gates)
-    if status.metrics and waits:
+    if judged and waits:
         words = f"{which} met every gate that can be judged before it is exported"
         made.append(Statement(ConditionType.GATES_MET, None, Reason.EXPORTING, words))
-    elif status.metrics and not status.gates:
+    elif judged and not status.gates:
         made.append(Statement(ConditionType.GATES_MET, True, Reason.NO_GATES, "no gates are set"))
-    elif status.metrics:
+    elif judged:
         met = all(result.met for result in status.gates)
         words = f"{which} met every gate" if met else f"{which}: {status.message}"
         made.append(Statement(ConditionType.GATES_MET, met, Reason.GATES_MET if met else Reason.GATES_NOT_MET, words))

@@ -52,7 +52,7 @@ def store(tmp_path: Path) -> Path:
 
 def test_it_is_checked_published_and_described(uploaded: Path, store: Path, stage: Stage, spec: Spec):
     ended = stage("export", spec(None, store, source=uploaded))
-    assert (ended.code, ended.result.parity, ended.result.metrics.keys()) == (0, None, {"size_mb"})
+    assert (ended.code, ended.result.parity, ended.result.metrics.keys()) == (0, None, {"size_mb", "latency_ms"})
     assert ended.result.servable.signatures == ("letters", "serving_default", "total")
     assert list(ended.result.times) == ["started", "loaded", "verified", "published"]
     manifest = read_manifest(open_store(store.as_uri()), 1)

@@ -23,6 +23,7 @@ from model_store import open_store, read_manifest, upload
 from model_trainer import export_stage, train_stage, warmup
 from model_trainer.export import export_saved_model
 from model_trainer.parity import check_parity
+from model_trainer.report import page as report_page
 from model_trainer.samples import Samples
 
 
@@ -263,7 +264,7 @@ def test_the_report_travels_with_the_version(trained: Any, exported: Any):
 def test_a_report_that_cannot_be_made_costs_no_training(
     few_digits: Path, tmp_path: Path, stage: Callable[..., Any], spec: Callable[..., RunSpec], monkeypatch: Any
 ):
-    monkeypatch.setattr(train_stage, "page_of", None)
+    monkeypatch.setattr(report_page, "page_of", None)
     ended = stage("train", spec(few_digits, tmp_path / "store"))
     assert (ended.code, ended.result.ok) == (0, True)
     assert not (tmp_path / "store" / ".runs" / "1" / "report.html").exists()

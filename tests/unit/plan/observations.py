@@ -10,6 +10,7 @@ from keras_operator.api import (
     ConditionType,
     Data,
     Evaluation,
+    EvaluationData,
     Gate,
     KerasModelSpec,
     KerasModelStatus,
@@ -81,9 +82,10 @@ def trained(**changes: Any) -> KerasModelSpec:
 
 
 def brought(**changes: Any) -> KerasModelSpec:
-    """The spec of a model that comes as a SavedModel."""
+    """The spec of a model that comes as a SavedModel; `tested` says that it has test data."""
     serving = _fields_of(Serving, changes, "serving_")
-    source = Source(uri=changes.pop("uri", "s3://models/uploads/dogs"))
+    tested = EvaluationData(uri="s3://datasets/dogs") if changes.pop("tested", False) else None
+    source = Source(uri=changes.pop("uri", "s3://models/uploads/dogs"), test_data=tested)
     return KerasModelSpec(**_usual(changes, source=source, store=STORE, serving=Serving(**serving)))
 
 

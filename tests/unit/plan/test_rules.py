@@ -63,13 +63,25 @@ STRICT = Evaluation(gates=(Gate(metric=Metric.ACCURACY, min=0.95),))
 specs = st.builds(
     msgspec.structs.replace,
     st.sampled_from(
-        [trained(), trained(epochs=20), trained(version=2), trained(replicas=3), trained(**SCALED), brought()]
+        [
+            trained(),
+            trained(epochs=20),
+            trained(version=2),
+            trained(replicas=3),
+            trained(**SCALED),
+            brought(),
+            brought(tested=True),
+        ]
     ),
     suspend=st.booleans(),
     store=st.sampled_from([Store(uri="s3://models/dogs"), SECRET]),
 )
 gated_specs = specs.flatmap(
-    lambda spec: st.sampled_from([spec] if spec.source else [spec, msgspec.structs.replace(spec, evaluation=STRICT)])
+    lambda spec: st.sampled_from(
+        [spec]
+        if spec.source and not spec.source.test_data
+        else [spec, msgspec.structs.replace(spec, evaluation=STRICT)]
+    )
 )
 moments = st.sampled_from([EARLIER, NOW])
 phases = st.none() | st.sampled_from(VersionPhase)
@@ -78,6 +90,8 @@ containers = st.one_of(
     st.just(answer(train_result())),
     st.just(answer(train_result(metrics={}))),
     st.just(answer(export_result())),
+    st.just(answer(export_result(evaluation={"accuracy": 0.91}))),
+    st.just(answer(export_result(evaluation={"accuracy": 0.5}, servable=None, parity=None))),
     st.builds(
         lambda n: answer(failed_result(RunStage.TRAIN, RunReason.NUMBER_TAKEN, "taken", n), 65), st.integers(1, 9)
     ),

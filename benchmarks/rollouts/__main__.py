@@ -8,7 +8,7 @@
     --no-record       print the figures and do not write them down
 
 Needs the dev cluster with its images (`make cluster images`). Figures go to `benchmarks/results/rollouts.json`; those
-of other scenarios stay there.
+of other scenarios stay there. The canary that is taken back is drawn in `docs/canary.svg`.
 """
 
 from __future__ import annotations
@@ -31,12 +31,14 @@ from benchmarks.rollouts import rows, scenarios
 from benchmarks.rollouts.errors import RolloutsError
 from benchmarks.rollouts.load import PINS, Rates
 from benchmarks.rollouts.model import BUCKET, NAMESPACE, Model
+from benchmarks.rollouts.picture import picture
 from benchmarks.rollouts.sources import bring, empty
 from devcluster.build import build_all
 from devcluster.places import here
 
 RESULTS = ROOT / "benchmarks" / "results" / "rollouts.json"
 COMMAND = "make bench-rollouts"
+PICTURE, PICTURED = ROOT / "docs" / "canary.svg", "canary taken back: errors"
 _SHOWN_FAULTS = 5
 
 
@@ -94,6 +96,8 @@ def _run(options: argparse.Namespace) -> None:
             print(f"    {count} × {fault}")
         sys.stdout.flush()
         if not options.no_record:
+            if scenario.name == PICTURED:
+                PICTURE.write_text(picture(row))
             record(RESULTS, machine(), COMMAND, figures, keep_others=True)
 
 

@@ -3,10 +3,12 @@
 import base64
 import json
 import math
+from xml.etree import ElementTree as ET
 
 import pytest
 
 from benchmarks.rollouts.answers import Answer, Spell, between, not_wanted, of_ghz, of_vegeta, percentile
+from benchmarks.rollouts.picture import picture
 from benchmarks.rollouts.rows import Row
 from benchmarks.rollouts.scenarios import SCENARIOS, SOURCES
 from benchmarks.rollouts.servables import FAILING_WORDS
@@ -109,6 +111,23 @@ def test_a_row_counts_the_bad_versions_own_errors_apart():
     assert figures["time to full"].value == 10
     assert figures["REST p99 during"].value == pytest.approx(300)
     assert figures["gRPC p99 during"].value is None
+
+
+def test_a_canary_is_drawn_second_by_second():
+    scenario = next(one for one in SCENARIOS if one.passing == {4})
+    kept = [Answer(100 + at / 10, 0.002, "", 2) for at in range(-50, 200)]
+    kept += [Answer(102 + at / 10, 0.004, "", 4) for at in range(80)]
+    kept += [Answer(105.5, 0.001, f"HTTP 400: {FAILING_WORDS}")]
+    row = Row(scenario, {"kept": kept, "fresh": [], "grpc": []}, began=100, ended=111.5)
+    drawn = ET.fromstring(picture(row))
+    words = [text.text for text in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    assert {"— version 2", "— version 4", "answers with an error", "10 s"} <= set(words)
+    curves = [line.get("points", "").split() for line in drawn.iter("{http://www.w3.org/2000/svg}polyline")]
+    assert [len(points) for points in curves] == [25, 25, 25, 25, 25]
+    ours, theirs = ([float(point.split(",")[1]) for point in points] for points in curves[:2])
+    assert ours[6] < ours[8] == theirs[8] < theirs[6], "half of the answers are the new version's from second 2 on"
+    errors = [float(point.split(",")[1]) for point in curves[2]]
+    assert errors.index(min(errors)) == 10, "second 5, the eleventh that has answers"
 
 
 def test_every_scenario_begins_with_a_version_that_is_there():

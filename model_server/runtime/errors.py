@@ -84,7 +84,7 @@ class OverloadedError(ServingError):
 
 
 class StuckError(Exception):
-    """Runs of graphs that TensorFlow cannot end have taken every thread."""
+    """Runs of graphs that TensorFlow cannot end have taken every thread, or hold a version that should be unloaded."""
 
     def __init__(self, runs: Sequence[str]) -> None:
         super().__init__(

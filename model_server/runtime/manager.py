@@ -168,6 +168,11 @@ class Manager:
             raise ServingError(Code.NOT_FOUND, f"Could not find any versions of model {model}")
         return [versions[n] for n in sorted(versions, reverse=True)]
 
+    def is_unloading(self, model: str, number: int) -> bool:
+        """Whether this version waits for its last request, or is being freed."""
+        version = self._models.get(model, {}).get(number)
+        return version is not None and version.state is State.UNLOADING
+
     def number_of(self, model: str, label: str) -> int:
         """The version that a label names. Raises ServingError."""
         number = self._labels.get(model, {}).get(label)

@@ -155,12 +155,12 @@ class ModelServer:
         watching.cancel()
         await asyncio.gather(self._http.drain(_GRACE_SECONDS), grpc_server.drain(_GRACE_SECONDS))
         _LOG.info("stopped")
-        if self._all_stuck():
-            raise StuckError(sorted(map(str, self._stuck)))
+        if self._has_to_end():
+            raise StuckError(sorted({str(run) for run in self._stuck}))
 
     async def _watch_runs(self, stop: asyncio.Event) -> None:
-        """Have others take the place of long runs, and set `stop` when so many do not end that nothing else is left."""
-        while not self._all_stuck():
+        """Have others take the place of long runs, and set `stop` when only the end of the process ends them."""
+        while not self._has_to_end():
             await asyncio.sleep(_LOOK_SECONDS)
             overtime = self._flags.max_overtime_in_ms / 1000 or math.inf
             stuck = set(self._runs.look(time.monotonic(), overtime))
@@ -172,8 +172,10 @@ class ModelServer:
                 self._batcher.add(self._runs.long)
         stop.set()
 
-    def _all_stuck(self) -> bool:
-        return len(self._stuck) >= self._workers.threads
+    def _has_to_end(self) -> bool:
+        # A version that a run holds is never unloaded, and whoever swaps versions waits for that.
+        held = any(self._manager.is_unloading(run.model, run.version) for run in self._stuck)
+        return held or len(self._stuck) >= self._workers.threads
 
 
 def _load_options(flags: Flags, cpus: int) -> LoadOptions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import shutil
@@ -74,16 +75,23 @@ def _answer(server: Any, x: int, signature: str = "serving_default") -> Any:
     return server.predict("runaway", {"signature_name": signature, "instances": [x]})
 
 
-def _cpu_seconds(server: Any) -> float:
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def _runnable(server: Any) -> set[str]:
+    """The threads of the server that compute, or would if the machine let them."""
+    found = set()
+    for task in Path(f"/proc/{server.process.pid}/task").iterdir():
+        with contextlib.suppress(OSError):  # it has just ended
+            if (task / "stat").read_text(encoding="ascii").rpartition(")")[2].split()[0] == "R":
+                found.add(task.name)
+    return found
 
 
 def _burns(server: Any) -> bool:
-    """Whether the server uses more than a tenth of what time it has, in half a second."""
-    before = _cpu_seconds(server)
-    time.sleep(0.5)
-    return _cpu_seconds(server) - before > 0.05
+    """Whether a thread of the server never rests."""
+    steady = _runnable(server)
+    for _ in range(10):
+        time.sleep(0.03)
+        steady &= _runnable(server)
+    return bool(steady)
 
 
 @pytest.mark.parametrize("flags", [(), ("--enable_batching",)], ids=["each by itself", "batches"])
@@ -119,17 +127,41 @@ def test_others_are_answered_while_graphs_loop(launch, stub_of, until, tmp_path,
     assert not any(call.done() for call in endless)
 
 
-def test_a_loop_that_cannot_be_ended_ends_the_process(launch):
-    # XLA compiles within the first request.
-    server = launch("--rest_api_timeout_in_ms=5000", "--max_overtime_in_ms=2000")
+def _loop_compiled(server: Any, stub: Any, until: Any) -> None:
+    """Have a loop begin that TensorFlow cannot end, and give up waiting for it after a second."""
+    # XLA compiles within the first request, which may take its time.
     assert _answer(server, _SHORT, "compiled").json == {"predictions": [1]}
-    assert _answer(server, _ENDLESS, "compiled").status == 504
+
+    def goes_on() -> bool:
+        with pytest.raises(grpc.RpcError) as given_up:
+            stub.Predict(_request(_ENDLESS, "compiled"), timeout=1)
+        assert given_up.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        return _burns(server)
+
+    until(goes_on, "the loop has begun, and does not end")
+
+
+def test_a_loop_that_cannot_be_ended_ends_the_process(launch, stub_of, until):
+    server = launch("--max_overtime_in_ms=2000")
+    _loop_compiled(server, stub_of(server), until)
     assert server.process.wait(60) == 255
     run = 'signature "compiled" of runaway version 1'
     assert f"{run} still runs 2 s after its deadline: TensorFlow cannot end it" in server.log
     assert (
         server.log.rstrip().splitlines()[-1].startswith(f"The server has to end. Error: {run} did not end at the dead")
     )
+
+
+def test_a_loop_that_cannot_be_ended_does_not_hold_up_the_change_of_versions(models, launch, stub_of, tmp_path, until):
+    server = launch("--max_overtime_in_ms=2000", "--rest_api_num_threads=2")
+    _loop_compiled(server, stub_of(server), until)
+    until(lambda: "TensorFlow cannot end it" in server.log, "the run is overdue")
+    assert _answer(server, _SHORT).json == {"predictions": [1]}
+    shutil.copytree(models / "runaway" / "1", tmp_path / "3")
+    (tmp_path / "3").rename(tmp_path / "runaway" / "3")
+    assert server.process.wait(60) == 255
+    assert "runaway version 3 is available" in server.log
+    assert 'signature "compiled" of runaway version 1 did not end at the deadline' in server.log
 
 
 def _add_looping_version(models: Path, folder: Path) -> Path:

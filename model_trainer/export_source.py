@@ -13,16 +13,19 @@ from model_store import open_store
 from model_trainer import warmup
 from model_trainer.context import Context
 from model_trainer.conversion import convert
+from model_trainer.evaluation.labelled_images import LabelledSet
 from model_trainer.evaluation.source import evaluate_source
 from model_trainer.export import FLOAT_SIGNATURE
 from model_trainer.export_gates import Measured, of_classes
 from model_trainer.exported import Exported, megabytes
+from model_trainer.failure import BadModelFile, BadSavedModel, RunFailure
 from model_trainer.keras_files import is_model_file, read_keras_file
 from model_trainer.latency import median_latency_ms
 from model_trainer.loading import load_model
 from model_trainer.run_folder import RunFolder
 from model_trainer.signatures import SERVE, Signature, read_signatures
 from model_trainer.source import check_saved_model, fetch_model_file, fetch_saved_model
+from model_trainer.tflite import add_tflite, generated, signature_of_numbers
 
 
 def from_source(spec: RunSpec, source: Source, folder: RunFolder, directory: Path, context: Context) -> Exported:
@@ -32,10 +35,14 @@ def from_source(spec: RunSpec, source: Source, folder: RunFolder, directory: Pat
     info = {"signatures": msgspec.to_builtins(signatures), "classes": list(source.classes), **info}
     latency = _latency(directory)
     if source.test_data is None:
+        if source.tflite:
+            _tflite(source, directory, signatures, None)
         return Exported(info, _with_size(directory, latency), parity)
     evaluated = evaluate_source(spec, source, source.test_data, folder, directory, signatures, context)
     context.board.happened("evaluated")
     info |= {"metrics": evaluated.source.metrics, "lineage": evaluated.lineage}
+    if source.tflite:
+        _tflite(source, directory, signatures, evaluated.images)
     by_class = of_classes(spec.gates, evaluated.record)
     measured = _with_size(directory, latency)
     together = Measured({**by_class.metrics, **measured.metrics}, {**by_class.unmeasured, **measured.unmeasured})
@@ -71,6 +78,23 @@ def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Co
     if converted.image_size:
         info["imageSize"] = list(converted.image_size)
     return read_signatures(directory), info, converted.parity
+
+
+def _tflite(source: Source, directory: Path, signatures: dict[str, Signature], images: LabelledSet | None) -> None:
+    """A TFLite file of the signature that takes the test images or, without any, of one that takes numbers."""
+
+    def refuse(why: str) -> RunFailure:
+        kind = BadModelFile if is_model_file(source.uri) else BadSavedModel
+        return kind(f"spec.source.tflite is true, and {why}. Leave it out to publish {source.uri} alone.")
+
+    if images is not None and images.way.size is not None:
+        way = images.way
+        add_tflite(directory, way.signature, ({way.input: batch} for batch in images.samples()), refuse)
+        return
+    name = signature_of_numbers(signatures)
+    if name is None:
+        raise refuse("no signature of the model takes only numbers")
+    add_tflite(directory, name, [generated(signatures[name])], refuse)
 
 
 def _with_size(directory: Path, latency: float | None) -> Measured:

@@ -32,7 +32,7 @@ from model_trainer.export import EXTRA_ASSETS, FLOAT_SIGNATURE, IMAGES, export_s
 from model_trainer.export_gates import of_classes, unmet
 from model_trainer.export_source import from_source
 from model_trainer.exported import Exported, megabytes
-from model_trainer.failure import BadRun, ParityFailed
+from model_trainer.failure import BadRun, InvalidArchitecture, ParityFailed
 from model_trainer.latency import median_latency_ms
 from model_trainer.parity import check_parity
 from model_trainer.run_folder import ExportRecord, Record, RunFolder
@@ -41,6 +41,7 @@ from model_trainer.signatures import describe_inputs, read_signatures
 from model_trainer.tables.export import export_table
 from model_trainer.tables.parity import check_numbers, check_rows
 from model_trainer.tables.samples import RowSamples
+from model_trainer.tflite import add_tflite
 
 
 def run_export(spec: RunSpec, context: Context) -> RunResult:
@@ -124,6 +125,9 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
     board.enter(ProgressStage.EXPORTING, "exporting a SavedModel")
     write = _table if record.columns else _images
     made = write(model, record, directory, context.scratch / run_folder.SAMPLES)
+    if spec.training is not None and spec.training.tflite and made.images is not None:
+        board.say("making a TFLite file of it")
+        add_tflite(directory, FLOAT_SIGNATURE, ({IMAGES: batch} for batch in made.images.batches()), _no_tflite)
     warmup.write_warmup(directory, spec.model_name, made.records)
     folder.add_papers(directory / EXTRA_ASSETS)
     board.happened("exported")
@@ -149,11 +153,15 @@ def _from_training(spec: RunSpec, folder: RunFolder, directory: Path, context: C
 
 @dataclass(frozen=True)
 class _Made:
-    """A SavedModel of a training's model: records to warm it up, one example for its first signature, its parity."""
+    """A SavedModel of a training's model.
+
+    Records to warm it up, one example for its first signature, its parity, and the images that it is compared on.
+    """
 
     records: list[tuple[str, warmup.Inputs]]
     single: warmup.Inputs
     parity: Callable[[Path], float]
+    images: Samples | None = None
 
 
 def _images(model: Any, record: Record, directory: Path, path: Path) -> _Made:
@@ -163,6 +171,7 @@ def _images(model: Any, record: Record, directory: Path, path: Path) -> _Made:
         warmup.of_samples(samples),
         {IMAGES: samples.images(0, 1)},
         lambda stored: check_parity(stored, model, samples, record.classes),
+        samples,
     )
 
 
@@ -177,6 +186,10 @@ def _table(model: Any, record: Record, directory: Path, path: Path) -> _Made:
         return check_rows(stored, model, samples, record.classes)
 
     return _Made(warmup.of_rows(samples), samples.first(1), parity)
+
+
+def _no_tflite(why: str) -> InvalidArchitecture:
+    return InvalidArchitecture(f"spec.training.tflite is true, and {why}. Leave it out, or choose another network.")
 
 
 def _manifest(store: Store, number: int) -> Manifest | None:

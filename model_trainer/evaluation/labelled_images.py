@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 from keras_operator.api import ColorMode, Data, EvaluationData, ProgressStage, Training
 
 from model_store import Store
@@ -23,6 +25,7 @@ from model_trainer.evaluation.servable import AskedServable
 from model_trainer.evaluation.source_record import Way
 from model_trainer.failure import BadData
 from model_trainer.report.pictures import LONGEST_SIDE
+from model_trainer.samples import MOST_SAMPLES, PREDICT_BATCH
 
 FIELD = "spec.source.testData"
 _NONE = np.array([], dtype=np.int64)
@@ -46,6 +49,15 @@ class LabelledSet:
     def keys(self) -> list[str]:
         """Names of the images, in the order in which a model is asked about them."""
         return [example.key for example in self.dataset.examples]
+
+    def samples(self) -> Iterator[npt.NDArray[np.float32]]:
+        """Up to 256 of the images as a signature takes them that has numbers, spread evenly, a few at a time."""
+        rows = self.dataset.rows(self.split.test)
+        chosen = rows[np.unique(np.linspace(0, len(rows) - 1, MOST_SAMPLES, dtype=np.int64))]
+        low, high = self.way.pixel_range
+        for start in range(0, len(chosen), PREDICT_BATCH):
+            pixels = self.dataset.pixels[chosen[start : start + PREDICT_BATCH]].astype(np.float32)
+            yield np.float32(low) + pixels / np.float32(255.0) * np.float32(high - low)
 
 
 class LabelledImages:

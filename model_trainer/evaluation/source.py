@@ -10,7 +10,7 @@ from keras_operator.api import Comparison, EvaluationData, ProgressStage, RunSpe
 from model_trainer import run_folder
 from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
-from model_trainer.evaluation.labelled_images import LabelledImages, ask_images, check_count
+from model_trainer.evaluation.labelled_images import LabelledImages, LabelledSet, ask_images, check_count
 from model_trainer.evaluation.record import EvaluationRecord, evaluation_of
 from model_trainer.evaluation.servable import AskedServable, way_of
 from model_trainer.evaluation.serving_version import measure_serving_servable
@@ -28,8 +28,9 @@ from model_trainer.signatures import Signature
 
 @dataclass(frozen=True)
 class EvaluatedSource:
-    """What was measured: for a version's status, as a whole, and where the version comes from."""
+    """What was measured: for a version's status, as a whole, on which images; and where the version comes from."""
 
+    images: LabelledSet
     source: SourceRecord
     record: EvaluationRecord
     lineage: dict[str, str]
@@ -107,7 +108,7 @@ def evaluate_source(
         data_hash=lineage["data"],
         comparison=comparison,
     )
-    return EvaluatedSource(kept, record, lineage)
+    return EvaluatedSource(read, kept, record, lineage)
 
 
 def _check_names(source: Source, outputs: int, what: str) -> None:

@@ -147,6 +147,7 @@ def test_server_writes_what_was_left_out(models):
             "architecture": {"name": "SmallCNN", "weights": "none"},
             "optimizer": {"name": "adam", "learningRate": 0.001},
             "labelSmoothing": 0,
+            "tflite": False,
             "checkpoint": {"everySeconds": 300},
             "deterministic": False,
             "gpusPerWorker": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -50,7 +51,7 @@ def test_an_h5_file_is_converted_and_served(
     ours = f"{store_prefix(namespace, 'uploads')}/digits.h5"
     s3.put("models", ours, s3.read("models", theirs))
     names = [f"digit {number}" for number in range(10)]
-    source = {"uri": f"s3://models/{ours}", "classes": names}
+    source = {"uri": f"s3://models/{ours}", "classes": names, "tflite": True}
     api.apply(quick_model(namespace, "converted", {"training": None, "source": source}))
     api.wait_for(MODEL, namespace, "converted", is_ready, "a converted model that serves")
 
@@ -58,6 +59,8 @@ def test_an_h5_file_is_converted_and_served(
     assert version is not None
     assert version["status"]["classes"] == 10
     assert float(version["status"]["parity"]) < 1e-4
+    manifest = json.loads(s3.read("models", f"{store_prefix(namespace, 'converted')}/.runs/1/manifest.json"))
+    assert "assets.extra/model.tflite" in [file["path"] for file in manifest["files"]]
     digits = image_sets.known_and_held_out()[1][:100]
     assert predictions.by_files(model_url(api, namespace, "converted"), digits) == predictions.by_files(
         digits_model.url, digits

@@ -120,6 +120,16 @@ class Source(Written, frozen=True, kw_only=True):
             examples=[True],
         ),
     ] = False
+    tflite: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Publish the model as a TFLite file beside the SavedModel, too, as training.tflite does; compared with "
+                "the SavedModel on the images of testData or, without any, on generated inputs."
+            ),
+            examples=[True],
+        ),
+    ] = False
     test_data: (
         Annotated[
             EvaluationData,

@@ -208,6 +208,12 @@ RULES_OF_TRAINING = (
         field=".builder",
     ),
     Rule(
+        cel="self.data.format != 'CSV' || !self.tflite",
+        message="is for networks that take images, and data.format is CSV: remove it",
+        holds=lambda training: training.data.format != "CSV" or not training.tflite,
+        field=".tflite",
+    ),
+    Rule(
         cel="self.data.format != 'CSV' || !has(self.initialWeights)",
         message="are for networks that take images, and data.format is CSV: remove it",
         holds=lambda training: training.data.format != "CSV" or training.initial_weights is None,

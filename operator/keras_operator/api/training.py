@@ -315,6 +315,16 @@ class Training(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    tflite: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Publish the model as a TFLite file beside the SavedModel, too (assets.extra/model.tflite): 32-bit "
+                "floats, compared with the SavedModel on test images."
+            ),
+            examples=[True],
+        ),
+    ] = False
     epochs: Annotated[
         int, Meta(ge=1, le=100_000, description="Times that training goes through the images.", examples=[20])
     ] = 10

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from model_store import NotFound, TooLarge
 from model_trainer.data.dataset import Dataset
@@ -72,10 +73,11 @@ class Samples:
             return cls(files, saved["pixels"], saved["probabilities"])
 
 
-def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Samples:
+def choose(model: Any, dataset: Dataset, part: Indices, places: Places | None) -> Samples:
     """Up to 256 images of `part`, spread evenly over it, read from the store again.
 
     A file that has changed since it was decoded, or that cannot be read now, is left out. Raises NoImages if none is.
+    Images without files, where there are no `places`, are written as PNGs, as a client would send them.
     """
     files: list[bytes] = []
     rows: list[int] = []
@@ -83,6 +85,10 @@ def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Sampl
     most = min(MOST_SAMPLES, max(1, MOST_SAMPLE_BYTES // int(np.prod(dataset.pixels.shape[1:]))))
     for index in part[np.unique(np.linspace(0, len(part) - 1, most, dtype=np.int64))]:
         example = dataset.examples[index]
+        if places is None:
+            files.append(tf.io.encode_png(dataset.pixels[example.row]).numpy())
+            rows.append(example.row)
+            continue
         try:
             data = places.of(example.part).read(example.key, limit=MOST_BYTES)
         except (NotFound, TooLarge):
@@ -91,7 +97,7 @@ def choose(model: Any, dataset: Dataset, part: Indices, places: Places) -> Sampl
             room -= len(data)
             files.append(served_form(data, dataset.pixels[example.row]))
             rows.append(example.row)
-    if not files:
+    if not files and places is not None:
         raise NoImages(
             f"The test images under {places.main.uri} were changed or removed while the model was trained, so the "
             "exported model could not be compared with it. Train again when the data is at rest."

@@ -23,6 +23,7 @@ from model_trainer.failure import BadRun
 from model_trainer.keeping import Keeper, fingerprint
 from model_trainer.lineage import lineage_of
 from model_trainer.network import network_of, network_of_table
+from model_trainer.npz.reading import read_npz
 from model_trainer.pace import Tick
 from model_trainer.patience import Patience
 from model_trainer.report.facts import Trained, facts_of
@@ -61,13 +62,15 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         return _result(done)
 
     dataset: AnyDataset
+    places = None
     if training.data.format is DataFormat.CSV:
         dataset, split = read_table(training.data, spec.store.endpoint, context)
-        things = "rows"
+    elif training.data.format is DataFormat.NPZ:
+        dataset, split = read_npz(training, spec.store.endpoint, context)
     else:
         places = places_of(training.data, spec.store.endpoint, context)
         dataset, split = read_data(training.data, places, context)
-        things = "images"
+    things = "rows" if isinstance(dataset, Table) else "images"
     board.happened("dataReady")
 
     of_classes = f" of {len(dataset.classes)} classes" if dataset.classes else ""
@@ -143,8 +146,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         lineage=lineage,
         metrics=finite({**evaluation.metrics, **of_validation(validation)}),
         classes=dataset.classes,
-        image_size=None if isinstance(dataset, Table) else training.data.image_size,
-        color_mode=None if isinstance(dataset, Table) else training.data.color_mode.value,
+        image_size=None if isinstance(dataset, Table) else dataset.image_size,
+        color_mode=None if isinstance(dataset, Table) else dataset.color_mode,
         columns=dataset.columns if isinstance(dataset, Table) else (),
         target=dataset.target if isinstance(dataset, Table) else None,
         images=Images(train=len(split.train), validation=len(split.validation), test=len(split.test)),

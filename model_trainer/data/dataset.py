@@ -64,6 +64,16 @@ class Dataset:
     bad: tuple[BadFile, ...]
     ignored: dict[str, int]
 
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[2]
+
+    @property
+    def color_mode(self) -> str:
+        """`grayscale` or `rgb`."""
+        return "grayscale" if self.pixels.shape[3] == 1 else "rgb"
+
     def split(self, *, validation_fraction: float, test_fraction: float) -> Split:
         """Indices into `examples` of each part; a part that has its own uri is that, and its fraction says nothing."""
         return split_with_own_parts(

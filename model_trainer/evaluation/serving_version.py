@@ -49,7 +49,7 @@ def measure_serving(
     """
     serving = folder.of(number)
     record = serving.record()
-    problem = _difference(record, dataset, training)
+    problem = _difference(record, dataset)
     if problem:
         log.info("version %d, which serves, cannot be compared: %s", number, problem)
         return Comparison(version=number, problem=problem)
@@ -127,7 +127,7 @@ def _asked(serving: RunFolder) -> tuple[Way, tuple[str, ...]] | str:
 _GONE = "there is no trained model of it in the store"
 
 
-def _difference(record: Record | None, dataset: AnyDataset, training: Training) -> str:
+def _difference(record: Record | None, dataset: AnyDataset) -> str:
     """What makes the test images no test for a version, empty where nothing does."""
     if record is None:
         return _GONE
@@ -139,10 +139,10 @@ def _difference(record: Record | None, dataset: AnyDataset, training: Training) 
         return f"its classes are others: {_classes(set(dataset.classes), set(record.classes))}"
     if isinstance(dataset, Table) or record.image_size is None:
         return _columns(dataset.columns if isinstance(dataset, Table) else (), record.columns)
-    if (record.image_size, record.color_mode) != (training.data.image_size, training.data.color_mode.value):
+    if (record.image_size, record.color_mode) != (dataset.image_size, dataset.color_mode):
         return (
             f"it takes {_images(*record.image_size, str(record.color_mode))}, and these are "
-            f"{_images(*training.data.image_size, training.data.color_mode.value)}"
+            f"{_images(*dataset.image_size, dataset.color_mode)}"
         )
     return ""
 

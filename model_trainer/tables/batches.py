@@ -38,7 +38,7 @@ class RowBatches(Batched):
         labels = table.values[rows].astype(np.float32) if numeric else self._labels
         if self._raw:
             kinds = [tf.float32 if column.kind is Kind.NUMERIC else tf.string for column in table.columns]
-            shapes: list[list[int | None]] = [[None]] * len(kinds)
+            shapes: list[list[int | None]] = [[None, *column.shape] for column in table.columns]
         else:
             kinds, shapes = [tf.float32, tf.int32], [[None, table.numbers.shape[1]], [None, table.codes.shape[1]]]
 

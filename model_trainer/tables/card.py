@@ -142,6 +142,19 @@ def _target(table: Table, target: Target, split: Split) -> TargetCard:
 def _columns(table: Table, split: Split) -> tuple[ColumnCard, ...]:
     numbers, codes = table.numbers[split.train], table.codes[split.train]
     cards = {}
+    (first, *_) = table.columns
+    if first.size is not None:
+        cells = numbers.astype(np.float64)
+        return (
+            ColumnCard(
+                first.name,
+                first.kind,
+                float(cells.min()),
+                float(cells.mean()),
+                float(cells.max()),
+                float(cells.std()),
+            ),
+        )
     for place, name in enumerate(table.named(Kind.NUMERIC)):
         cells = numbers[:, place].astype(np.float64)
         least, mean, greatest, deviation = cells.min(), cells.mean(), cells.max(), cells.std()

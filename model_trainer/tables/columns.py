@@ -28,11 +28,20 @@ class Kind(StrEnum):
     CATEGORICAL = "categorical"
 
 
-class Column(msgspec.Struct, frozen=True):
-    """A feature: the column's name in the header line, and its kind."""
+class Column(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A feature: the column's name in the header line, and its kind.
+
+    `size` is of a column that has an array of so many numbers in each row; None: one number or word.
+    """
 
     name: str
     kind: Kind
+    size: int | None = None
+
+    @property
+    def shape(self) -> list[int]:
+        """Of one cell."""
+        return [] if self.size is None else [self.size]
 
 
 def number_of(text: str) -> float | None:

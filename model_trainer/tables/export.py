@@ -33,9 +33,9 @@ def export_table(
 ) -> None:
     """Write the SavedModel of `model`, which takes a list of raw columns, to `directory`.
 
-    `serving_default`: an input for each column by its name, float32 or string [batch] -> `probabilities` float32
-    [batch, classes]. `serving_classify`: `inputs` string [batch], serialized tf.Examples with a feature for each column
-    -> `classes` string and `scores` float32, both [batch, classes].
+    `serving_default`: an input for each column by its name, float32 or string [batch] (of a column of arrays float32
+    [batch, size]) -> `probabilities` float32 [batch, classes]. `serving_classify`: `inputs` string [batch], serialized
+    tf.Examples with a feature for each column -> `classes` string and `scores` float32, both [batch, classes].
 
     Of a `numeric` target: `serving_default` -> `prediction` float32 [batch], and instead of `serving_classify`
     `serving_regress` -> `outputs` float32 [batch].
@@ -48,7 +48,9 @@ def export_table(
         return {PREDICTION: answers[:, 0]} if numeric else {PROBABILITIES: answers}
 
     def from_examples(inputs: Any) -> dict[str, Any]:
-        features = {column.name: tf.io.FixedLenFeature([], kind) for column, kind in zip(columns, kinds, strict=True)}
+        features = {
+            column.name: tf.io.FixedLenFeature(column.shape, kind) for column, kind in zip(columns, kinds, strict=True)
+        }
         parsed = tf.io.parse_example(inputs, features)
         answers = model([parsed[column.name] for column in columns], training=False)
         if numeric:
@@ -59,7 +61,10 @@ def export_table(
     of_examples = REGRESS_SIGNATURE if numeric else CLASSIFY_SIGNATURE
     archive = keras.export.ExportArchive()
     archive.track(model)
-    signature = {name: tf.TensorSpec([None], kind, name=name) for name, kind in zip(arguments, kinds, strict=True)}
+    signature = {
+        name: tf.TensorSpec([None, *column.shape], kind, name=name)
+        for name, column, kind in zip(arguments, columns, kinds, strict=True)
+    }
     archive.add_endpoint(FLOAT_SIGNATURE, from_columns, input_signature=[signature])
     archive.add_endpoint(of_examples, from_examples, input_signature=[tf.TensorSpec([None], tf.string, name=EXAMPLES)])
     write_out(archive, directory)

@@ -63,8 +63,14 @@ def _answers(features: Any, outputs: int, target: Target | None) -> Any:
 def with_raw_columns(model: Any, table: Table) -> Any:
     """What is kept and served: a keras.Model from a list of raw columns [batch], float32 or string, to the same.
 
-    The columns are in the table's order. A word that training never saw has a number of its own.
+    The columns are in the table's order. A word that training never saw has a number of its own. Of a column of arrays
+    the raw column is float32 [batch, size].
     """
+    # The same layers without what they were compiled for: a file that names a loss of ours could be read by us alone.
+    plain = keras.Model(model.input, model.output, name=model.name)
+    if table.columns[0].size is not None:
+        arrays = keras.Input((table.columns[0].size,), dtype="float32", name="column_0")
+        return keras.Model([arrays], plain({NUMBERS: arrays}), name="MLP_with_arrays")
     encoding = table.encoding
     inputs: list[Any] = []
     numbers: list[Any] = []
@@ -86,6 +92,4 @@ def with_raw_columns(model: Any, table: Table) -> Any:
         for name, columns in ((NUMBERS, numbers), (IDS, ids))
         if columns
     }
-    # The same layers without what they were compiled for: a file that names a loss of ours could be read by us alone.
-    plain = keras.Model(model.input, model.output, name=model.name)
     return keras.Model(inputs, plain(joined), name="MLP_with_raw_columns")

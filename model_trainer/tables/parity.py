@@ -78,7 +78,7 @@ def _example(row: dict[str, Any]) -> bytes:
     features = {
         name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[cell]))
         if isinstance(cell, bytes)
-        else tf.train.Feature(float_list=tf.train.FloatList(value=[cell]))
+        else tf.train.Feature(float_list=tf.train.FloatList(value=np.atleast_1d(cell)))
         for name, cell in row.items()
     }
     data: bytes = tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()

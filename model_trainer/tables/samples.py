@@ -23,7 +23,8 @@ class RowSamples:
 
     Attributes:
         columns: the features.
-        cells: an array [samples] for each column: float32, or the bytes of UTF-8.
+        cells: an array [samples] for each column: float32, or the bytes of UTF-8; of a column of arrays float32
+            [samples, size].
         answers: float32 [samples, outputs], what the model answered when it had been trained.
     """
 

@@ -23,7 +23,7 @@ class Table:
 
     Attributes:
         classes: names; a label is an index into them. None where the target is a number.
-        columns: the features, in the order of the first file's header line.
+        columns: the features, in the order of the first file's header line; or one that has all `numbers` of a row.
         numbers: float32 [rows, numeric columns].
         codes: int32 [rows, categorical columns]: places in `words`.
         words: of each categorical column the different words.
@@ -65,7 +65,12 @@ class Table:
         return tuple(column.name for column in self.columns if column.kind is kind)
 
     def raw(self, rows: Indices) -> list[npt.NDArray[np.generic]]:
-        """The cells of these rows as a client sends them, an array [rows] for each column: float32, or UTF-8 bytes."""
+        """The cells of these rows as a client sends them, an array [rows] for each column: float32, or UTF-8 bytes.
+
+        Of a column of arrays [rows, size].
+        """
+        if self.columns[0].size is not None:
+            return [self.numbers[rows]]
         numeric, categorical = iter(range(self.numbers.shape[1])), iter(range(self.codes.shape[1]))
         cells: list[npt.NDArray[np.generic]] = []
         for column in self.columns:

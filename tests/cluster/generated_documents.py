@@ -289,7 +289,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         if "labels" in data:
             data["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
         _mend_table(training, rng)
-        if training.get("architecture") and "table" not in data:
+        if training.get("architecture") and "table" not in data and data.get("format") != "NPZ":
             data["imageSize"] = rng.choice([[75, 80], [224, 224], [1024, 1024]])
         if changes := training.get("augmentation"):
             changes |= {
@@ -356,8 +356,25 @@ def _mend_gates(spec: dict[str, Json], measured: set[str], usual: str, rng: rand
 
 
 def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
-    """A table with what learns from it, or images and no word of a table."""
+    """A table or arrays with what learns from it, or images and no word of a table."""
     data = training["data"]
+    if data.get("format") == "NPZ" and rng.random() < 0.9:
+        data["uri"] = data["uri"].removesuffix("/") + ".npz"
+        for field in ("table", "labels", "imageSize", "colorMode", "maxBadFiles", "validationUri", "testUri"):
+            data.pop(field, None)
+        if training.get("loss") in _LOSSES_OF_NUMBERS[1:]:
+            training.pop("loss")
+        network = training.get("architecture", {})
+        network.pop("weights", None)
+        if network.get("name") == "MLP":
+            for field in ("builder", "augmentation", "initialWeights", "trainableLayers"):
+                training.pop(field, None)
+            return
+        for field in ("hiddenUnits", "dropout"):
+            network.pop(field, None)
+        if network:
+            network["name"] = "SmallCNN"
+        return
     if data.get("format") != "CSV" and rng.random() < 0.9:
         data.pop("table", None)
         data.pop("format", None)

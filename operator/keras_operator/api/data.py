@@ -18,6 +18,7 @@ class DataFormat(StrEnum):
 
     IMAGE_FOLDER = "ImageFolder"
     CSV = "CSV"
+    NPZ = "NPZ"
 
 
 class ColorMode(StrEnum):
@@ -47,7 +48,7 @@ _TWO_SIDES = Rule(
     message="must be two numbers, the height and the width in pixels: such as [180, 180]",
 )
 
-_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".npz", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
+_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
 _GZIPPED = (".tar.gz", ".csv.gz")
 FOLDER_OR_ARCHIVE = Rule(
     cel=f"{[*_GZIPPED]}.exists(ending, self.endsWith(ending)) || !{[*_FILES]}.exists(ending, self.endsWith(ending))",
@@ -137,7 +138,8 @@ class Data(Written, frozen=True, kw_only=True):
             description=(
                 "Folder in S3 that holds one folder of images (JPEG, PNG, BMP, GIF or WebP) for each class; the "
                 "folder's name is the class's name; or one .zip, .tar, .tar.gz or .tgz archive of that folder. With "
-                "format CSV: a .csv or .csv.gz file, or a folder or archive of such files."
+                "format CSV: a .csv or .csv.gz file, or a folder or archive of such files. With format NPZ: one .npz "
+                "file."
             ),
             examples=["s3://datasets/dogs"],
             extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE),
@@ -148,7 +150,9 @@ class Data(Written, frozen=True, kw_only=True):
         Meta(
             description=(
                 "How the data lies there; ImageFolder is one folder of images for each class, CSV a table with a "
-                "header line (UTF-8, columns parted by commas), in one file or in several with the same columns."
+                "header line (UTF-8, columns parted by commas), in one file or in several with the same columns, NPZ "
+                "arrays of NumPy: x_train and y_train, and x_val, y_val, x_test and y_test where those parts are split "
+                "off; images of any size, or rows of features."
             ),
             examples=["ImageFolder"],
         ),

@@ -108,11 +108,13 @@ def is_table_file(uri: str) -> bool:
 def _needs_the_format(name: str, written: str) -> Rule:
     def holds(data: "Data") -> bool:
         uri: str | None = getattr(data, name)
-        return data.format == "CSV" or uri is None or not is_table_file(uri)
+        return data.format != "ImageFolder" or uri is None or not is_table_file(uri)
 
     given = "" if name == "uri" else f"!has(self.{written}) || "
     return Rule(
-        cel=f"{given}self.format == 'CSV' || !{[*_TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))",
+        cel=(
+            f"{given}self.format != 'ImageFolder' || !{[*_TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))"
+        ),
         message=(
             "is a table, and format is ImageFolder: write format: CSV and table: {target: …} to learn from it, or name "
             "the folder that holds one folder of images for each class"
@@ -125,10 +127,40 @@ def _needs_the_format(name: str, written: str) -> Rule:
 def _of_images(cel: str, what: str, field: str, holds: Callable[[Any], bool]) -> Rule:
     """A field of `data` that says something of images, at what it is where nobody writes it."""
     return Rule(
-        cel=f"self.format != 'CSV' || {cel}",
-        message=f"{what}, and format is CSV: leave it out",
-        holds=lambda data: data.format != "CSV" or holds(data),
+        cel=f"self.format == 'ImageFolder' || {cel}",
+        message=f"{what}, and format is not ImageFolder: leave it out",
+        holds=lambda data: data.format == "ImageFolder" or holds(data),
         field=field,
+    )
+
+
+def _of_arrays(name: str, written: str) -> Rule:
+    """A part of an .npz is in the file itself."""
+    return Rule(
+        cel=f"self.format != 'NPZ' || !has(self.{written})",
+        message=(
+            f"the arrays x_{name} and y_{name} of an .npz file are that part, and format is NPZ: put them into it, and "
+            "leave this out"
+        ),
+        holds=lambda data: data.format != "NPZ" or getattr(data, f"{_PARTS[name]}_uri") is None,
+        field=f".{written}",
+    )
+
+
+_PARTS = {"val": "validation", "test": "test"}
+
+
+def _no_arrays(name: str, written: str) -> Rule:
+    def holds(data: "Data") -> bool:
+        uri: str | None = getattr(data, name)
+        return uri is None or data.format == "NPZ" or not uri.endswith(".npz")
+
+    given = "" if name == "uri" else f"!has(self.{written}) || "
+    return Rule(
+        cel=f"{given}self.format == 'NPZ' || !self.{written}.endsWith('.npz')",
+        message="is a file of arrays: write format: NPZ to learn from it, or name data of the format",
+        holds=holds,
+        field=f".{written}",
     )
 
 
@@ -148,6 +180,17 @@ RULES_OF_DATA = (
     _needs_the_format("uri", "uri"),
     _needs_the_format("validation_uri", "validationUri"),
     _needs_the_format("test_uri", "testUri"),
+    Rule(
+        cel="self.format != 'NPZ' || self.uri.endsWith('.npz')",
+        message="must be one .npz file, for format is NPZ: such as s3://datasets/digits.npz",
+        holds=lambda data: data.format != "NPZ" or data.uri.endswith(".npz"),
+        field=".uri",
+    ),
+    _no_arrays("uri", "uri"),
+    _no_arrays("validation_uri", "validationUri"),
+    _no_arrays("test_uri", "testUri"),
+    _of_arrays("val", "validationUri"),
+    _of_arrays("test", "testUri"),
     _of_images("!has(self.labels)", "says of which class images are", ".labels", lambda data: data.labels is None),
     _of_images(
         "self.imageSize == [224, 224]",
@@ -158,7 +201,7 @@ RULES_OF_DATA = (
     _of_images("self.colorMode == 'rgb'", "is for images", ".colorMode", lambda data: data.color_mode == "rgb"),
     _of_images(
         "self.maxBadFiles == 100",
-        "counts unreadable images (a line of a table that cannot be used always ends the training)",
+        "counts unreadable images (what cannot be used of a table or an array always ends the training)",
         ".maxBadFiles",
         lambda data: data.max_bad_files == 100,
     ),
@@ -193,12 +236,12 @@ RULES_OF_TRAINING = (
         field=".architecture.name",
     ),
     Rule(
-        cel="self.data.format == 'CSV' || self.architecture.name != 'MLP'",
+        cel="self.data.format != 'ImageFolder' || self.architecture.name != 'MLP'",
         message=(
             "MLP learns from tables: write data.format: CSV and data.table, or another name for images, such as "
             "SmallCNN"
         ),
-        holds=lambda training: training.data.format == "CSV" or training.architecture.name != "MLP",
+        holds=lambda training: training.data.format != "ImageFolder" or training.architecture.name != "MLP",
         field=".architecture.name",
     ),
     Rule(
@@ -208,21 +251,21 @@ RULES_OF_TRAINING = (
         field=".builder",
     ),
     Rule(
-        cel="self.data.format != 'CSV' || !self.tflite",
-        message="is for networks that take images, and data.format is CSV: remove it",
-        holds=lambda training: training.data.format != "CSV" or not training.tflite,
+        cel="self.architecture.name != 'MLP' || !self.tflite",
+        message="is for networks that take images, and MLP takes rows: remove it",
+        holds=lambda training: training.architecture.name != "MLP" or not training.tflite,
         field=".tflite",
     ),
     Rule(
-        cel="self.data.format != 'CSV' || !has(self.initialWeights)",
-        message="are for networks that take images, and data.format is CSV: remove it",
-        holds=lambda training: training.data.format != "CSV" or training.initial_weights is None,
+        cel="self.architecture.name != 'MLP' || !has(self.initialWeights)",
+        message="are for networks that take images, and MLP takes rows: remove it",
+        holds=lambda training: training.architecture.name != "MLP" or training.initial_weights is None,
         field=".initialWeights",
     ),
     Rule(
-        cel=f"self.data.format != 'CSV' || !has(self.augmentation) || {_OFF}",
-        message="changes images, and data.format is CSV: remove it",
-        holds=lambda training: training.data.format != "CSV" or _changes_nothing(training),
+        cel=f"self.architecture.name != 'MLP' || !has(self.augmentation) || {_OFF}",
+        message="changes images, and MLP learns from rows: remove it",
+        holds=lambda training: training.architecture.name != "MLP" or _changes_nothing(training),
         field=".augmentation",
     ),
 )

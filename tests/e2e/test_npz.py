@@ -1,0 +1,90 @@
+"""Arrays of NumPy become a model that is asked with images, or with rows."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import urllib.request
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from tests.e2e.api_server import MODEL, VERSION, ApiServer
+from tests.e2e.conftest import MakeNamespace
+from tests.e2e.models import is_ready, is_stalled, message, model_url, quick_model
+from tests.e2e.object_store import ObjectStore
+
+ARRAYS = {"uri": "s3://datasets/digits.npz", "format": "NPZ", "imageSize": None, "colorMode": None}
+
+
+@pytest.fixture(scope="module")
+def digits(s3: ObjectStore) -> tuple[Any, Any]:
+    """The bucket has the digits as images and as rows, and one file of objects; these are the held-out ones."""
+    data = load_digits()
+    images, labels = (data.images * 255 / 16).round().astype(np.uint8), data.target
+    kept = {"y_train": labels[:1500], "y_test": labels[1500:]}
+
+    def put(key: str, **arrays: Any) -> None:
+        file = io.BytesIO()
+        np.savez_compressed(file, **arrays)
+        s3.put("datasets", key, file.getvalue())
+
+    put("digits.npz", x_train=images[:1500], x_test=images[1500:], **kept)
+    put("digit-rows.npz", x_train=data.data[:1500] / 16, x_test=data.data[1500:] / 16, **kept)
+    put("objects.npz", x_train=np.array([images[0], "a digit"], dtype=object), y_train=labels[:2])
+    return images[1500:], labels[1500:]
+
+
+def predictions(url: str, body: Any) -> Any:
+    request = urllib.request.Request(f"{url}:predict", json.dumps(body).encode())
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return np.array(json.load(answer)["predictions"])
+
+
+def png(image: Any) -> dict[str, str]:
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "PNG")
+    return {"b64": base64.b64encode(file.getvalue()).decode()}
+
+
+def test_images_and_rows_are_learned_and_asked(
+    api: ApiServer, make_namespace: MakeNamespace, digits: tuple[Any, Any]
+) -> None:
+    images, labels = digits
+    namespace = make_namespace("arrays")
+    api.apply(quick_model(namespace, "images", {"training": {"data": ARRAYS}}))
+    of_rows = {"data": ARRAYS | {"uri": "s3://datasets/digit-rows.npz"}, "architecture": {"name": "MLP"}}
+    api.apply(quick_model(namespace, "rows", {"training": of_rows}))
+
+    api.wait_for(MODEL, namespace, "images", is_ready, "a model of images in an .npz file that serves")
+    url = model_url(api, namespace, "images")
+    floats = predictions(url, {"instances": (images[:50, ..., None] / 255).tolist()})
+    files = predictions(url, {"signature_name": "serving_bytes", "instances": [png(image) for image in images[:50]]})
+    assert np.abs(floats - files).max() <= 1e-4
+    assert (floats.argmax(axis=1) == labels[:50]).mean() >= 0.6
+
+    api.wait_for(MODEL, namespace, "rows", is_ready, "a model of rows in an .npz file that serves")
+    url = model_url(api, namespace, "rows")
+    rows = np.round(images.reshape(len(images), -1) / 255 * 16) / 16
+    answers = predictions(url, {"instances": rows.tolist()})
+    assert (answers.argmax(axis=1) == labels).mean() >= 0.8
+    for name, inputs in (("images", "serving_default images float32 [-1,8,8,1]"),
+                         ("rows", "serving_default features float32 [-1,64]")):  # fmt: skip
+        version = api.get(VERSION, namespace, f"{name}-1")
+        assert version is not None
+        assert inputs in version["status"]["servable"]["inputs"]
+        assert (version["status"]["classes"], version["status"]["images"]["test"]) == (10, len(labels))
+
+
+def test_objects_are_not_unpickled(api: ApiServer, make_namespace: MakeNamespace, digits: tuple[Any, Any]) -> None:
+    assert len(digits[1])
+    namespace = make_namespace("objects")
+    api.apply(quick_model(namespace, "objects", {"training": {"data": ARRAYS | {"uri": "s3://datasets/objects.npz"}}}))
+    stalled = api.wait_for(MODEL, namespace, "objects", is_stalled, "a model that says what is wrong")
+    assert "x_train in s3://datasets/objects.npz holds Python objects (dtype object), which only pickle" in message(
+        stalled
+    )

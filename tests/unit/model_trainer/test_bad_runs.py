@@ -150,7 +150,7 @@ def test_an_error_nobody_thought_of_has_its_type_and_its_traceback_is_logged(
     def break_down(*arguments: Any, **more: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(train_stage, "evaluation_of", break_down)
+    monkeypatch.setattr(train_stage, "record_of", break_down)
     ended = stage("train", spec(few_digits, store))
     assert (ended.code, ended.reason) == (1, "Unexpected")
     assert ended.sentence == "OSError: [Errno 5] Input/output error"

@@ -90,7 +90,7 @@ class Reconciler:
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
         self._accepted: dict[Ref, tuple[str, bytes]] = {}
-        # Of models whose newest version was asked for without an answer: the owner's uid and that version's number.
+        # The newest version asked for, which may be there and not seen yet: its owner's uid and its number.
         self._asked: dict[Key, tuple[str, int]] = {}
 
     async def __call__(self, key: Key) -> float | None:

@@ -20,7 +20,7 @@ _NOTHING = ("0", "0m", "0.0")
 _COUNTED = ("cpu", "memory", "ephemeral-storage")
 _BINARY_SUFFIXES = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
 # The API server estimates what the rules below cost at most, takes every quantity for as long as a whole request, and
-# refuses a CRD above its limit. With 6 names the two `resources` of a model use half of it.
+# refuses a CRD above its limit. With 6 names the two `resources` of a model use nine tenths of it.
 _NAMES_AT_MOST = 6
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _DEVICE = rf"{_LABEL}(?:\.{_LABEL})+/[A-Za-z0-9](?:[A-Za-z0-9._-]{{0,61}}[A-Za-z0-9])?"

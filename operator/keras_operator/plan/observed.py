@@ -267,7 +267,7 @@ class Observed:
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
-    `asked_number` is that of a version whose creation was not answered: it may be there, and seen later (0: none is).
+    `asked_number` is the number of the newest version asked for, which may be there and not seen yet (0: none was).
     `store_holder` is the model, as `namespace/name`, that publishes in the same store and has the older right to it.
     `states` are the resourceVersions of the model (by kind name) and its versions (by name) as they were seen.
     """

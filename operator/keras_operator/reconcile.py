@@ -90,7 +90,8 @@ class Reconciler:
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
         self._accepted: dict[Ref, tuple[str, bytes]] = {}
-        # The newest version asked for, which may be there and not seen yet: its owner's uid and its number.
+        # The least number that a model's next version may have: the model's uid and the number of the newest version that
+        # was asked for, which may be there and not seen yet; once it was there, the number after it.
         self._asked: dict[Key, tuple[str, int]] = {}
 
     async def __call__(self, key: Key) -> float | None:
@@ -106,9 +107,7 @@ class Reconciler:
             return None
         if model.status.phase:
             self._phases.saw(key, model.status.phase)
-        owner, number = self._asked.get(key, ("", 0))
-        if owner == model.identity.uid:
-            observed = dataclasses.replace(observed, asked_number=number)
+        observed = dataclasses.replace(observed, least_number=self._least_number(key, observed, model))
         # One moment for both plans: a later one would judge what was seen by a clock that it knows nothing of.
         now = self._clock.now()
         todo = self._plan(observed, now)
@@ -140,6 +139,15 @@ class Reconciler:
 
     def _plan(self, observed: Observed, now: datetime) -> Plan:
         return plan(observed, self._installation, now.replace(microsecond=0))
+
+    def _least_number(self, key: Key, observed: Observed, model: Model) -> int:
+        owner, number = self._asked.get(key, ("", 0))
+        if owner != model.identity.uid:
+            return 0
+        if any(version.number == number for version in observed.versions):
+            number += 1
+            self._asked[key] = (owner, number)
+        return number
 
     def _forget(self, key: Key) -> None:
         self._phases.forget(key)

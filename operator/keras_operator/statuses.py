@@ -15,7 +15,7 @@ import msgspec
 from keras_operator.api import KerasModelStatus, KerasModelVersionStatus, VersionPhase
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.client import Client
-from keras_operator.cluster.failure import ApiFailure, NotFound
+from keras_operator.cluster.failure import ApiFailure, Conflict, NotFound
 from keras_operator.cluster.reference import Key, Ref
 from keras_operator.kinds import MODEL, VERSION
 from keras_operator.phases import PhaseCounter
@@ -99,7 +99,7 @@ class StatusWriter:
         """Write a status onto the state from which it follows, `seen`, and onto no other.
 
         What was said since the look, by this process or by one before it whose request was long on its way, is not
-        undone: that is a Conflict, and another look.
+        undone: that is a Conflict, and another look, at the state that was found instead: its watch may be silent.
 
         Returns:
             The resourceVersion of the new state; empty where the object was deleted since it was seen.
@@ -108,6 +108,10 @@ class StatusWriter:
             body = await self._client.apply_status(ref, uid, msgspec.to_builtins(status), seen)
         except NotFound:
             return ""  # its DELETED event is on its way
+        except Conflict as conflict:
+            if conflict.found is not None:
+                remember(self._cache, ref, key, conflict.found)
+            raise
         remember(self._cache, ref, key, body)
         return str(body["metadata"]["resourceVersion"])
 

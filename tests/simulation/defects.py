@@ -46,7 +46,7 @@ def _reuses_numbers() -> Iterator[None]:
     original = versions._new_version
 
     def counted(observed: Any, model: Any, spec: Any, wanted: str, _latest: int) -> Any:
-        forgetful = dataclasses.replace(observed, foreign_numbers=frozenset(), asked_number=0)
+        forgetful = dataclasses.replace(observed, foreign_numbers=frozenset(), least_number=0)
         return original(forgetful, model, spec, wanted, len(observed.versions))
 
     with mock.patch.object(versions, "_new_version", counted):

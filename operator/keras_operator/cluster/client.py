@@ -150,7 +150,7 @@ class Client:
             The object as it is after.
 
         Raises:
-            Conflict: it is another object or another state.
+            Conflict: it is another object or another state, which is `found`.
             NotFound: it is gone.
         """
         patch = [{"op": "test", "path": "/metadata/uid", "value": uid}]
@@ -172,7 +172,9 @@ class Client:
             found = (body or {}).get("metadata", {})
             if found.get("uid") == uid and resource_version in {None, found.get("resourceVersion")}:
                 raise
-            raise Conflict(409, "Conflict", f"{ref} is another one or has changed since it was read") from invalid
+            conflict = Conflict(409, "Conflict", f"{ref} is another one or has changed since it was read")
+            conflict.found = body
+            raise conflict from invalid
 
     async def create(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Create an object.

@@ -37,7 +37,13 @@ class NotFound(ApiFailure):
 
 
 class Conflict(ApiFailure):
-    """The object changed, or is another one of the same name (uid): read again, decide again."""
+    """The object changed, or is another one of the same name (uid): read again, decide again.
+
+    Attributes:
+        found: the object as it is instead, where that is known.
+    """
+
+    found: Mapping[str, Any] | None = None
 
 
 class AlreadyExists(Conflict):

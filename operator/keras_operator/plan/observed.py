@@ -267,7 +267,8 @@ class Observed:
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
-    `asked_number` is the number of the newest version asked for, which may be there and not seen yet (0: none was).
+    `least_number` is the least one that a next version may have, by what was asked for: such a version may be there and
+    not seen yet, or have been there and be deleted, which a status that is seen late does not say (0: none was).
     `store_holder` is the model, as `namespace/name`, that publishes in the same store and has the older right to it.
     `states` are the resourceVersions of the model (by kind name) and its versions (by name) as they were seen.
     """
@@ -289,7 +290,7 @@ class Observed:
     refusals: tuple[str, ...] = ()
     behind: bool = False
     foreign_numbers: frozenset[int] = frozenset()
-    asked_number: int = 0
+    least_number: int = 0
     store_holder: str = ""
     states: Mapping[str, str] = field(default_factory=dict)
 
@@ -303,7 +304,7 @@ class Observed:
         if self.start:
             return self.start.number
         # Somebody deleted the ConfigMap: it comes back with what serves.
-        return self.remembered
+        return self.remembered or self.answered
 
     @property
     def remembered(self) -> int:
@@ -315,6 +316,14 @@ class Observed:
         number = (self.model.status.serving_version if self.model else None) or 0
         published = any(v.number == number and v.status.phase is VersionPhase.PUBLISHED for v in self.versions)
         return number if published or any(self.owns(pod) and pod.number == number for pod in self.pods) else 0
+
+    @property
+    def answered(self) -> int:
+        """The version that the oldest ready pod of this Deployment has, by its agent's word or its label; 0 for none."""
+        ready = [pod for pod in self.serving_pods() if pod.ready and self.owns(pod)]
+        ready.sort(key=lambda pod: (pod.identity.created, pod.identity.name))
+        said = ((self.agent_reports.get(pod.identity.name), pod.number) for pod in ready)
+        return next((number for report, label in said if (number := (report and report.serving) or label)), 0)
 
     def owns(self, pod: Pod) -> bool:
         """Whether a pod may be one of the Deployment, rather than of that of a deleted namesake: it is no older."""

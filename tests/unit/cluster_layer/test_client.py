@@ -69,6 +69,20 @@ async def test_status_is_written_with_a_test_of_the_uid_and_if_asked_of_the_reso
     assert [json.loads(request.body) for request in server.received] == [[uid, change], [uid, version, change]]
 
 
+async def test_a_status_that_is_refused_for_its_state_says_which_one_is_there(client, server):
+    there = {"metadata": {"uid": "u1", "resourceVersion": "8"}}
+
+    async def answer(request):
+        if request.method == "GET":
+            return web.json_response(there)
+        return web.json_response(status(422, "Invalid", "the server rejected our request"), status=422)
+
+    server.answer = answer
+    with pytest.raises(Conflict, match="has changed since it was read") as raised:
+        await client.apply_status(WHEEL, "u1", {"phase": "Ready"}, resource_version="7")
+    assert raised.value.found == there
+
+
 async def test_create_is_a_post_to_the_collection(client, server):
     server.always({}, status=201)
     await client.create(manifest())

@@ -130,6 +130,13 @@ def test_pod_by_pod(spec, looks, written, begins):
     assert (values["number"], values["renewal"]) == (None, 0)
 
 
+def test_what_pods_serve_stays_although_nothing_but_they_tell_of_it():
+    """People took the ConfigMap and the versions away, and ask for one that there is not."""
+    looks = seen(pod("a"), pod("b"), begins=None, agent_reports=reports(a=7, b=7))
+    todo = decide(trained(epochs=20, rollout=HOT, version=9, suspend=True), **looks)
+    assert (marks(todo), starts_with(todo)) == ([("a", 7, 7), ("b", 7, 7)], 7)
+
+
 OLDER: dict[str, Any] = {"created": NOW - timedelta(hours=2)}
 LEFT = {
     "pods of a namesake": (seen(pod("a", 2), pod("old", 7, **OLDER), begins=None), 7, 2),

@@ -80,7 +80,9 @@ class MemoryApiServer:
             raise NotFound(404, "NotFound", f"{ref} not found")
         self._check_uid(ref, uid)
         if resource_version not in {None, self.objects[ref]["metadata"]["resourceVersion"]}:
-            raise Conflict(409, "Conflict", f"{ref} has changed since it was read")
+            conflict = Conflict(409, "Conflict", f"{ref} has changed since it was read")
+            conflict.found = copy.deepcopy(self.objects[ref])
+            raise conflict
         wanted: Body = {"status": msgspec.json.decode(msgspec.json.encode(status))}
         return self._done(request, self._merge(ref, FIELD_MANAGER, "status", wanted))
 

@@ -250,6 +250,8 @@ async def test_a_status_is_written_onto_the_state_that_was_seen_only(operator, s
     with pytest.raises(Conflict):
         await operator.look()
     assert server.objects[ref] == before
+    await operator.look()
+    assert server.objects[ref]["status"] != before.get("status"), "the watch is silent, and the state found is known"
 
 
 async def test_what_a_deleted_namesake_left_is_neither_used_nor_counted(serving, server, clock):
@@ -349,6 +351,22 @@ async def test_a_version_whose_creation_was_not_answered_keeps_its_number(operat
         "create KerasModelVersion dogs-1",
         "create KerasModelVersion dogs-4",
     ]
+
+
+async def test_a_number_is_not_used_again_although_no_status_tells_of_it(operator, server):
+
+    def refuse(request):
+        if request == "status KerasModel dogs":
+            raise ServerUnavailable(503, "ServiceUnavailable", "not now")
+
+    server.before = refuse
+    for _ in range(2):
+        with pytest.raises(ServerUnavailable):
+            await operator.look()
+    server.drop(server.ref("KerasModelVersion", "dogs-1"))
+    with pytest.raises(ServerUnavailable):
+        await operator.look()
+    assert server.names("KerasModelVersion") == ["dogs-2"]
 
 
 async def test_a_status_is_not_written_onto_a_state_that_nobody_looked_at(operator, server):

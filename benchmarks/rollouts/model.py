@@ -12,6 +12,7 @@ from typing import Any
 from benchmarks.demo.errors import DemoError
 from benchmarks.demo.kubectl import Kubectl
 from benchmarks.rollouts.errors import RolloutsError
+from benchmarks.rollouts.looks import Looks
 
 NAMESPACE, NAME = "rollouts", "network"
 BUCKET = "rollouts"
@@ -61,6 +62,7 @@ class Model:
 
     def __init__(self, kubectl: Kubectl) -> None:
         self.kubectl = kubectl
+        self._looks = Looks(kubectl.kubeconfig, NAMESPACE)
         self.document = copy.deepcopy(BASE)
 
     def apply(self, **serving: Any) -> None:
@@ -89,7 +91,7 @@ class Model:
 
     def seen(self) -> Object:
         """The model as the API server has it."""
-        return self.kubectl.get("kerasmodel", NAME, "-n", NAMESPACE)
+        return self._looks.model(NAME)
 
     def pods(self) -> list[Pod]:
         """All serving pods."""
@@ -100,7 +102,7 @@ class Model:
                 any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ())),
                 "deletionTimestamp" in pod["metadata"],
             )
-            for pod in self.kubectl.get("pods", "-n", NAMESPACE, "-l", _SELECTOR)["items"]
+            for pod in self._looks.pods(_SELECTOR)
         ]
 
     def serves(self, number: int, replicas: int = 2) -> bool:

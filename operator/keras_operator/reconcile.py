@@ -90,8 +90,8 @@ class Reconciler:
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.
         self._accepted: dict[Ref, tuple[str, bytes]] = {}
-        # The least number that a model's next version may have: the model's uid and the number of the newest version that
-        # was asked for, which may be there and not seen yet; once it was there, the number after it.
+        # The least number that a model's next version may have: the model's uid and the number of the newest version
+        # that was asked for, which may be there and not seen yet; once it was there, the number after it.
         self._asked: dict[Key, tuple[str, int]] = {}
 
     async def __call__(self, key: Key) -> float | None:

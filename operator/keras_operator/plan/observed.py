@@ -319,7 +319,7 @@ class Observed:
 
     @property
     def answered(self) -> int:
-        """The version that the oldest ready pod of this Deployment has, by its agent's word or its label; 0 for none."""
+        """The version that this Deployment's oldest ready pod has, by its agent's word or its label; 0 for none."""
         ready = [pod for pod in self.serving_pods() if pod.ready and self.owns(pod)]
         ready.sort(key=lambda pod: (pod.identity.created, pod.identity.name))
         said = ((self.agent_reports.get(pod.identity.name), pod.number) for pod in ready)

@@ -74,8 +74,8 @@ def says_nothing_of_its_inputs(version: Version) -> bool:
 
 def _new_version(observed: Observed, model: Model, spec: KerasModelSpec, wanted: str, latest: int) -> Desired:
     free = [version.status.next_number or 0 for version in observed.versions]
-    # An older number than one that was asked for would come after it, should that version be there; and a number that was
-    # used stays used, even if its version is gone and the status that tells of it has not been seen.
+    # An older number than one that was asked for would come after it, should that version be there; and a number that
+    # was used stays used, even if its version is gone and the status that tells of it has not been seen.
     number = max(latest + 1, *free, *(taken + 1 for taken in observed.foreign_numbers), observed.least_number, 1)
     name = f"{model.identity.name}-{number}"
     frozen = KerasModelVersionSpec(

@@ -130,5 +130,11 @@ PINS = (
         packages={"vegeta": "github.com/tsenart/vegeta/v12"},
         on_demand=True,
     ),
+    Pin(
+        name="s5cmd",
+        module="github.com/peak/s5cmd/v2",
+        packages={"s5cmd": "github.com/peak/s5cmd/v2"},
+        on_demand=True,
+    ),
     Pin(name="ghz", module="github.com/bojand/ghz", packages={"ghz": "github.com/bojand/ghz/cmd/ghz"}, on_demand=True),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 from keras_operator.api import Store
 
 from benchmarks.figures import Measured
-from benchmarks.training import by_hand, mnist
+from benchmarks.training import by_hand, fetching, mnist
 from benchmarks.training.child import measure
 from benchmarks.training.first_step import free_port, wait_for_first_step
 from benchmarks.training.minio import minio
@@ -130,6 +131,23 @@ def start(folder: Path) -> list[Measured]:
     ]
 
 
+def fetch(folder: Path) -> list[Measured]:
+    """The 60,000 images of MNIST as objects in MinIO, until they are files on the scratch volume."""
+    images = mnist.write_images(folder / "mnist") / "train"
+    count = sum(1 for _ in images.rglob("*.png"))
+    with minio() as store, tempfile.TemporaryDirectory(dir=folder, prefix="fetch-") as scratch:
+        fetching.fill(store, images)
+        seconds = {name: fetching.seconds(name, store, Path(scratch), count) for name in fetching.WAYS}
+    this, aws, s5cmd = (seconds[name] for name in ("this", "aws", "s5cmd"))
+    return [
+        Measured("60,000 objects: aws s3 cp --recursive", aws, "s"),
+        Measured("60,000 objects: s5cmd cp", s5cmd, "s"),
+        Measured("60,000 objects: this", this, "s"),
+        Measured("60,000 objects: aws s3 cp --recursive vs this", aws / this, "times", ">= 2"),
+        Measured("60,000 objects: this vs s5cmd", this / s5cmd, "times", "<= 2.5"),
+    ]
+
+
 def memory(folder: Path) -> list[Measured]:
     """Peak beyond what the same network needs on one batch, and beyond the decoded images that it says it keeps."""
     figures = []
@@ -158,6 +176,7 @@ ROWS: dict[str, Callable[[Path], list[Measured]]] = {
     "whole": whole,
     "script": by_usual_script,
     "start": start,
+    "fetch": fetch,
     "memory": memory,
     "mnist": mnist.row,
 }

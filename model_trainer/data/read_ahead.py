@@ -18,6 +18,8 @@ from pathlib import Path
 
 from model_store import Entry, Store, TooLarge, open_store
 from model_trainer.data.listing import is_image
+from model_trainer.data.quick_reads import quick_reads
+from model_trainer.data.stand_in import StandIn
 
 # The scratch volume holds as much at least; 2,000 photos of 100 kB. More cannot be read while TensorFlow is imported.
 MOST_BYTES = 256 * 1024 * 1024
@@ -70,12 +72,11 @@ def reading_ahead(uri: str | None, endpoint: str | None, folder: Path) -> Iterat
         ahead.stop()
 
 
-class _Ahead:
+class _Ahead(StandIn):
     """A store in whose place some objects lie on the scratch volume. The first reader ends the process."""
 
     def __init__(self, store: Store, folder: Path, ahead: ReadAhead) -> None:
-        self.uri = store.uri
-        self._store = store
+        super().__init__(store)
         self._folder = folder
         self._ahead = ahead
 
@@ -88,30 +89,6 @@ class _Ahead:
         if len(data) > limit:
             raise TooLarge(f"{self.uri}/{key} has {len(data):,} bytes, more than {limit:,}.")
         return data
-
-    def list(self, prefix: str = "") -> Iterator[Entry]:
-        return self._store.list(prefix)
-
-    def folders(self, prefix: str = "") -> Iterator[str]:
-        return self._store.folders(prefix)
-
-    def write(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
-        self._store.write(key, data, only_if_absent=only_if_absent)
-
-    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
-        return self._store.download(key, path, limit=limit)
-
-    def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
-        self._store.upload(path, key, sha256=sha256)
-
-    def holds(self, key: str, *, size: int, sha256: str) -> bool:
-        return self._store.holds(key, size=size, sha256=sha256)
-
-    def exists(self, key: str) -> bool:
-        return self._store.exists(key)
-
-    def delete(self, key: str) -> None:
-        self._store.delete(key)
 
 
 def _place(folder: Path, key: str) -> Path:
@@ -131,7 +108,7 @@ def _first(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 def read_ahead(uri: str, endpoint: str | None, folder: Path) -> None:
     """Read the first images under `uri` into `folder`: what the process does."""
-    store = open_store(uri, endpoint=endpoint)
+    store = quick_reads(open_store(uri, endpoint=endpoint), endpoint)
 
     def read(entry: Entry) -> None:
         data = store.read(entry.key, limit=entry.size)

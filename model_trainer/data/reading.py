@@ -17,6 +17,7 @@ from model_trainer.data.decoding import CHANNELS, Decoder
 from model_trainer.data.fetching import Resources, fetch_images, named
 from model_trainer.data.labels import in_labels
 from model_trainer.data.listing import TRAINING_DATA, Found, Listing, in_class_folders, in_classes
+from model_trainer.data.quick_reads import quick_reads
 from model_trainer.data.split import Part, Split
 from model_trainer.failure import BadData, NoImages
 
@@ -50,7 +51,7 @@ def open_data(uri: str, endpoint: str | None, context: Context, name: str, field
     if is_archive(uri):
         context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
         return open_archive(uri, endpoint, context, name, field)
-    return open_store(uri, endpoint=endpoint)
+    return quick_reads(open_store(uri, endpoint=endpoint), endpoint)
 
 
 def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Split]:

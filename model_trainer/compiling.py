@@ -29,5 +29,6 @@ def compile_for(
         optimizer=optimizer_of(optimizer, steps),
         loss=loss_of(training, target),
         metrics=["accuracy", *measures_of(training.metrics)] if target is None else of_number,
-        jit_compile="auto" if training.jit_compile is None else training.jit_compile,
+        # XLA cannot wait for other workers in the middle of what it compiled.
+        jit_compile=False if training.workers > 1 else "auto" if training.jit_compile is None else training.jit_compile,
     )

@@ -18,6 +18,8 @@ class Exit(IntEnum):
     # sysexits.h: EX_DATAERR, the inputs are wrong and stay wrong; EX_TEMPFAIL, the same may work later.
     PERMANENT = 65
     TEMPORARY = 75
+    # Another worker has ended first. Its own end is what counts, so the Job ignores this one.
+    WORKER_LOST = 76
 
 
 class RunFailure(Exception):  # noqa: N818 - the API has a RunError
@@ -150,6 +152,27 @@ class StoreUnreachable(RunFailure):
 
 class TakenOver(RunFailure):
     """Another pod goes on with this run: the node of this one was given up, and the pod lives on."""
+
+    reason: str = RunReason.INTERRUPTED
+    exit_code = Exit.TEMPORARY
+
+
+class WorkerLost(RunFailure):
+    """Another worker of this run has ended."""
+
+    reason: str = RunReason.INTERRUPTED
+    exit_code = Exit.WORKER_LOST
+
+
+class WorkerUnreachable(RunFailure):
+    """Another worker's machine does not answer, or what it sends makes no sense."""
+
+    reason: str = RunReason.INTERRUPTED
+    exit_code = Exit.TEMPORARY
+
+
+class WorkersDiffer(RunFailure):
+    """Two workers have read different data."""
 
     reason: str = RunReason.INTERRUPTED
     exit_code = Exit.TEMPORARY

@@ -39,12 +39,17 @@ from model_trainer.tables.samples import choose_rows
 from model_trainer.tables.table import Table
 from model_trainer.tensorboard_log import TensorBoardLog
 from model_trainer.training import train
+from model_trainer.workers.following import follow
+from model_trainer.workers.member import begin_together
+from model_trainer.workers.place import place_of
+from model_trainer.workers.world import meet
 
 
 def run_train(spec: RunSpec, context: Context) -> RunResult:
     """Train version `spec.number` and leave its files in `.runs/<number>/`.
 
-    A Job that is tried again after its training had finished goes straight to the result.
+    A Job that is tried again after its training had finished goes straight to the result. Of several workers only the
+    first one writes anything.
 
     Raises:
         RunFailure, StoreError: see `failure_of`.
@@ -52,10 +57,12 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     training = spec.training
     if training is None:
         raise BadRun("KERAS_RUN has no training, and the train stage needs one.")
-    board = context.board
+    board, place = context.board, place_of(training)
     folder = RunFolder(open_store(spec.store.uri, endpoint=spec.store.endpoint), spec.number, context.patience)
     folder.claim(spec.owner)
-    if (done := folder.record()) is not None:
+    if (done := folder.record()) is not None and place is not None and not place.is_chief:
+        return RunResult(stage=RunStage.TRAIN, ok=True)
+    if done is not None:
         board.enter(ProgressStage.SAVING, "the training had finished before; its result is used")
         left = Checkpoints(folder.store, spec.number, "", context.scratch)
         context.patience("removing the checkpoints", left.remove_all)
@@ -83,7 +90,11 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     else:
         network = network_of(spec, training, dataset.pixels.shape[1:], len(dataset.classes), folder, context)
     model = network.model
-    checkpoints = Checkpoints(folder.store, spec.number, fingerprint(training, dataset, split), context.scratch)
+    learned_from = fingerprint(training, dataset, split)
+    world = meet(place, spec.owner, learned_from, context.interruption.check) if place else None
+    if world is not None and not world.place.is_chief:
+        return follow(world, model, dataset, split, training, context)
+    checkpoints = Checkpoints(folder.store, spec.number, learned_from, context.scratch)
     # While a checkpoint waits for the store, training goes on: nobody has to be told that the run waits.
     patience = Patience(context.patience.seconds)
     board_log = TensorBoardLog(folder.store, spec.number, context.scratch / "tensorboard")
@@ -94,9 +105,19 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
             board.resumed(start.state.epoch, start.state.times)
         else:
             context.patience("removing an earlier log", board_log.remove_earlier)
+        if world is not None:
+            begin_together(world, model, start, context.scratch)
         tell = _teller(context, training.epochs, board_log)
         trained = train(
-            model, dataset, split, training, tell, keeper=keeper, start=start, interruption=context.interruption
+            model,
+            dataset,
+            split,
+            training,
+            tell,
+            keeper=keeper,
+            start=start,
+            interruption=context.interruption,
+            world=world,
         )
     history = trained.history
     context.patience("writing TensorBoard's log", board_log.send)
@@ -161,6 +182,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     )
     folder.write(run_folder.METRICS, record)
     context.patience("removing the checkpoints", checkpoints.remove_all)
+    if world is not None:
+        world.end()
     return _result(record)
 
 

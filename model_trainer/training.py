@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import msgspec
 import numpy as np
+import tensorflow as tf
 from keras_operator.api import ClassWeights, Training
 
 from model_trainer import variables
@@ -19,7 +20,7 @@ from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.checkpoints import History, Restored, State
 from model_trainer.data.pipeline import Shuffling
 from model_trainer.data.split import Indices, Split
-from model_trainer.failure import Diverged, Interrupted
+from model_trainer.failure import Diverged, Interrupted, WorkerLost, WorkerUnreachable
 from model_trainer.interruption import Interruption
 from model_trainer.keeping import Keeper
 from model_trainer.pace import Pace, Tick
@@ -28,6 +29,9 @@ from model_trainer.precision import compute_in_full
 from model_trainer.progress import with_epoch
 from model_trainer.stopping import judge
 from model_trainer.tables.table import Table
+from model_trainer.workers.member import Idle, draw_apart
+from model_trainer.workers.steps import share_steps
+from model_trainer.workers.world import Epoch, World
 
 # Of a batch whose loss is no number: enough to look at, few enough for a sentence.
 FILES_NAMED = 5
@@ -48,20 +52,28 @@ def train(
     training: Training,
     tell: Callable[[Tick], None],
     *,
-    keeper: Keeper,
+    keeper: Keeper | Idle,
     start: Restored | None = None,
     interruption: Interruption | None = None,
+    world: World | None = None,
 ) -> Trained:
-    """Train `model` in place on the train part, from `start` on.
+    """Train `model` in place on the train part, from `start` on; with all of `world`, where there is one.
 
     Raises:
         Diverged: the loss is no longer a number.
         Interrupted: SIGTERM came; what was done so far is kept.
         TakenOver: another pod goes on with this run.
+        WorkerLost, WorkerUnreachable: another worker has ended or is silent.
     """
     interruption = interruption or Interruption()
-    with interruption.held_back():
-        return _Fitting(model, dataset, split, training, tell, keeper, start, interruption).to_the_end()
+    try:
+        with interruption.held_back():
+            return _Fitting(model, dataset, split, training, tell, keeper, start, interruption, world).to_the_end()
+    except tf.errors.OpError:
+        if world is not None and world.lost is not None:
+            # What is raised within a step comes out of TensorFlow as an error of its own.
+            raise world.lost from None
+        raise
 
 
 class _Fitting:
@@ -74,16 +86,21 @@ class _Fitting:
         split: Split,
         training: Training,
         tell: Callable[[Tick], None],
-        keeper: Keeper,
+        keeper: Keeper | Idle,
         start: Restored | None,
         interruption: Interruption,
+        world: World | None,
     ) -> None:
         self.model = model
         self.keeper = keeper
         self.interruption = interruption
         self.start = start
+        self.world = world
+        self.follows = world is not None and not world.place.is_chief
         shuffling = Shuffling(training.seed, training.augmentation)
-        self.batches = batches_of(dataset, split.train, batch_size=training.batch_size, shuffling=shuffling)
+        shard = world.place.shard if world else None
+        batch_size = training.batch_size
+        self.batches = batches_of(dataset, split.train, batch_size=batch_size, shuffling=shuffling, shard=shard)
         self.began = time.monotonic() - (start.state.seconds if start else 0.0)
         state = start.state if start else State(epoch=0, step=0)
         done = state.epoch + state.step / self.batches.steps
@@ -110,6 +127,8 @@ class _Fitting:
             if state.step:
                 # Keras makes the variables of its metrics when it first measures something.
                 self.model.evaluate(self._validation.take(1), verbose=0)
+        if self.world is not None:
+            draw_apart(self.model, self.world.place.shard.index)
         while state.epoch < training.epochs and state.ended is None:
             state = self._epoch(state)
         if state.use_best:
@@ -120,12 +139,16 @@ class _Fitting:
 
     def _begin_phase(self, epoch: int) -> None:
         self._phases.begin(epoch)
+        if self.world is not None:
+            share_steps(self.model, self.world, self._chief_is_late)
         self.pace.begin_phase(self._phases.name)
 
     def _epoch(self, state: State) -> State:
         """The rest of an epoch, its validation, and what follows from both."""
         training = self._training
         metrics = self._steps(state) if state.metrics is None else state.metrics
+        if self.follows and self.world is not None:
+            return self._as_told(self.world, metrics)
         metrics = metrics | self._validated(self.so_far(state, self.batches.steps, metrics))
         if training.reduce_on_plateau is not None:
             metrics["learning_rate"] = float(self.model.optimizer.learning_rate)
@@ -138,6 +161,7 @@ class _Fitting:
         if verdict.reduce and training.reduce_on_plateau is not None:
             factor, least = training.reduce_on_plateau.factor, training.reduce_on_plateau.min_learning_rate
             self.model.optimizer.learning_rate = max(float(self.model.optimizer.learning_rate) * factor, least)
+        rate = None if training.reduce_on_plateau is None else float(self.model.optimizer.learning_rate)
         ended = verdict.end
         if ended is None and late and epoch < training.epochs:
             ended = f"maxDurationSeconds ({limit} s) were over, and the best epoch until then counts"
@@ -158,7 +182,19 @@ class _Fitting:
             self.keeper.keep(self.model, state)
         else:
             self.keeper.epoch_ended(self.model, state)
+        if self.world is not None:
+            self.world.tell(Epoch(state, rate))
         return state
+
+    def _as_told(self, world: World, metrics: dict[str, float]) -> State:
+        """What follows from an epoch, as the chief has judged it meanwhile."""
+        told = world.told(self.interruption.check)
+        if told.learning_rate is not None:
+            self.model.optimizer.learning_rate = told.learning_rate
+        self.pace.epoch_ended(told.state.epoch, metrics)
+        if self._phases.begins_after(told.state.epoch):
+            self._begin_phase(told.state.epoch)
+        return told.state
 
     def _steps(self, state: State) -> dict[str, float]:
         """The batches of an epoch after its first `state.step`; what the whole epoch measured on the train part."""
@@ -183,9 +219,9 @@ class _Fitting:
     def _validated(self, state: State) -> dict[str, float]:
         try:
             measured = self.model.evaluate(
-                self._validation, callbacks=[_Checks(self.interruption)], return_dict=True, verbose=0
+                self._validation, callbacks=[_Checks(self.interruption, self.world)], return_dict=True, verbose=0
             )
-        except Interrupted:
+        except (Interrupted, WorkerLost, WorkerUnreachable):
             self.keeper.keep(self.model, state)
             raise
         return {f"val_{name}": float(value) for name, value in measured.items()}
@@ -202,6 +238,13 @@ class _Fitting:
         """Whether the time for the training is over."""
         limit = self._training.max_duration_seconds
         return limit is not None and self.seconds() >= limit
+
+    def ends_now(self) -> bool:
+        """Whether the time is over in the middle of an epoch; for all workers it is when it is for the chief."""
+        return self.is_late() if self.world is None else self.world.late
+
+    def _chief_is_late(self) -> bool:
+        return not self.follows and self.is_late()
 
     def diverged(self, epoch: int, step: int) -> Diverged:
         """The loss became no number at batch `step` of an epoch, both 0 and up."""
@@ -231,15 +274,20 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc] # keras has no typ
             # The mean over an epoch goes on where it was; Keras has just set it to nothing.
             variables.read(start.variables, {"metrics": self.model.metrics_variables})
 
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        del logs
+        if self._fitting.world is not None:
+            self._fitting.world.begins(self._fitting.batches.size(self._state.step + batch))
+
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
         fitting, state = self._fitting, self._state
         step = state.step + batch + 1
-        if not math.isfinite(float(logs["loss"])):
+        if not fitting.follows and not math.isfinite(float(logs["loss"])):
             raise fitting.diverged(state.epoch, step - 1)
         if fitting.interruption.came:
             fitting.keeper.keep(self.model, fitting.so_far(state, step, self._if_all(step, logs)))
             fitting.interruption.check()
-        if fitting.is_late():
+        if fitting.ends_now():
             self.model.stop_training = True
         elif step < fitting.batches.steps:
             fitting.keeper.step_ended(self.model, lambda: fitting.so_far(state, step, None))
@@ -251,15 +299,18 @@ class _Steps(keras.callbacks.Callback):  # type: ignore[misc] # keras has no typ
 
 
 class _Checks(keras.callbacks.Callback):  # type: ignore[misc] # keras has no types
-    """Ends a validation when SIGTERM came."""
+    """Ends a validation when SIGTERM came, or when another worker has ended."""
 
-    def __init__(self, interruption: Interruption) -> None:
+    def __init__(self, interruption: Interruption, world: World | None) -> None:
         super().__init__()
         self._interruption = interruption
+        self._world = world
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
         del batch, logs
         self._interruption.check()
+        if self._world is not None:
+            self._world.check()
 
 
 def class_weights(dataset: AnyDataset, part: Indices, wanted: ClassWeights | None) -> dict[int, float] | None:

@@ -15,6 +15,7 @@ from model_trainer.augmentation import Drawn, augment, draw, is_off
 from model_trainer.data.dataset import Labels
 from model_trainer.data.decoding import Pixels, rescale
 from model_trainer.data.split import Indices
+from model_trainer.workers.place import Shard
 
 
 @dataclass(frozen=True)
@@ -35,13 +36,23 @@ class Batched(ABC):
         labels: its class index.
         batch_size: examples in a batch.
         shuffling: what makes training batches random; None for the order of `rows`.
+        shard: which part of each batch `dataset` gives; None for all of it.
     """
 
-    def __init__(self, rows: Indices, labels: Labels, *, batch_size: int, shuffling: Shuffling | None = None) -> None:
+    def __init__(
+        self,
+        rows: Indices,
+        labels: Labels,
+        *,
+        batch_size: int,
+        shuffling: Shuffling | None = None,
+        shard: Shard | None = None,
+    ) -> None:
         self._rows = rows
         self._labels = labels
         self._batch_size = batch_size
         self._shuffling = shuffling
+        self._shard = shard
         self._next = (0, 0)
 
     @property
@@ -59,6 +70,10 @@ class Batched(ABC):
     def batch(self, epoch: int, step: int) -> Indices:
         """The places in `rows` of the examples of one batch."""
         return self._in_batches(self._order(epoch))[step]
+
+    def size(self, step: int) -> int:
+        """Examples in the whole batch of this step of every epoch."""
+        return min(self._batch_size, len(self._rows) - step * self._batch_size)
 
     @abstractmethod
     def dataset(self, classes: int, loss: Loss) -> Any:
@@ -86,6 +101,10 @@ class Batched(ABC):
     def _in_batches(self, order: Indices) -> list[Indices]:
         return [order[start : start + self._batch_size] for start in range(0, len(order), self._batch_size)]
 
+    def _computed(self, count: int) -> slice:
+        """What `dataset` gives of a batch of so many examples."""
+        return self._shard.computed(count) if self._shard else slice(None)
+
     @property
     def _seed(self) -> int:
         return self._shuffling.seed if self._shuffling else 0
@@ -95,9 +114,16 @@ class Batches(Batched):
     """The images in `rows` of `pixels`, in batches."""
 
     def __init__(
-        self, pixels: Pixels, rows: Indices, labels: Labels, *, batch_size: int, shuffling: Shuffling | None = None
+        self,
+        pixels: Pixels,
+        rows: Indices,
+        labels: Labels,
+        *,
+        batch_size: int,
+        shuffling: Shuffling | None = None,
+        shard: Shard | None = None,
     ) -> None:
-        super().__init__(rows, labels, batch_size=batch_size, shuffling=shuffling)
+        super().__init__(rows, labels, batch_size=batch_size, shuffling=shuffling, shard=shard)
         self._pixels = pixels
 
     def dataset(self, classes: int, loss: Loss) -> Any:
@@ -111,7 +137,28 @@ class Batches(Batched):
             encoded = encode(labels, classes, loss)
             return (rescale(pixels), encoded) if drawn is None else augment(pixels, encoded, drawn, self._augmentation)
 
-        return batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+        prepared = batches.map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        if self._mixes:
+            prepared = prepared.map(self._part, num_parallel_calls=tf.data.AUTOTUNE)
+        return prepared.prefetch(2)
+
+    @property
+    def _mixes(self) -> bool:
+        """Whether what a worker computes with is mixed with images of other workers' parts, and so is cut out last."""
+        return self._shard is not None and bool(self._augmentation.mixup or self._augmentation.cutmix)
+
+    def _part(self, images: Any, labels: Any) -> tuple[Any, Any]:
+        """Graph operations: a worker's part of a whole batch."""
+
+        def part(images: Any, labels: Any) -> tuple[Any, Any]:
+            own = self._computed(len(labels))
+            return images[own], labels[own]
+
+        cut = tf.numpy_function(part, [images, labels], [images.dtype, labels.dtype], stateful=False)
+        shaped = [
+            tf.ensure_shape(one, [None, *whole.shape[1:]]) for one, whole in zip(cut, (images, labels), strict=True)
+        ]
+        return shaped[0], shaped[1]
 
     @property
     def _augmentation(self) -> Augmentation:
@@ -128,8 +175,10 @@ class Batches(Batched):
             return draw(self._augmentation, count, height, width, random)
 
         def read(epoch: int, step: int, chosen: Indices) -> list[Any]:
-            found = [self._pixels[self._rows[chosen]], self._labels[chosen]]
-            return found if off else found + tf.nest.flatten(drawn(epoch, step, len(chosen)))
+            # What is drawn is drawn for the whole batch: a worker gets what one that is alone would have.
+            own = slice(None) if self._mixes else self._computed(len(chosen))
+            found = [self._pixels[self._rows[chosen[own]]], self._labels[chosen[own]]]
+            return found if off else found + [one[own] for one in tf.nest.flatten(drawn(epoch, step, len(chosen)))]
 
         off = is_off(self._augmentation)
         first = drawn(0, 0, 1)

@@ -13,6 +13,7 @@ from model_trainer.data.split import Indices
 from model_trainer.tables.columns import Kind
 from model_trainer.tables.mlp import IDS, NUMBERS
 from model_trainer.tables.table import Table
+from model_trainer.workers.place import Shard
 
 
 class RowBatches(Batched):
@@ -22,9 +23,16 @@ class RowBatches(Batched):
     """
 
     def __init__(
-        self, table: Table, part: Indices, *, batch_size: int, shuffling: Shuffling | None = None, raw: bool = False
+        self,
+        table: Table,
+        part: Indices,
+        *,
+        batch_size: int,
+        shuffling: Shuffling | None = None,
+        shard: Shard | None = None,
+        raw: bool = False,
     ) -> None:
-        super().__init__(table.rows(part), table.labels(part), batch_size=batch_size, shuffling=shuffling)
+        super().__init__(table.rows(part), table.labels(part), batch_size=batch_size, shuffling=shuffling, shard=shard)
         self._table = table
         self._raw = raw
 
@@ -43,6 +51,7 @@ class RowBatches(Batched):
             kinds, shapes = [tf.float32, tf.int32], [[None, table.numbers.shape[1]], [None, table.codes.shape[1]]]
 
         def read(chosen: Indices) -> list[Any]:
+            chosen = chosen[self._computed(len(chosen))]
             places = rows[chosen]
             cells = table.raw(places) if self._raw else [table.numbers[places], table.ids[places]]
             return [*cells, labels[chosen]]

@@ -17,6 +17,7 @@ from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock
 from keras_operator.cluster.reference import Key, Kind, Ref
 from keras_operator.kinds import MODEL, VERSION
+from keras_operator.plan.causes import FOLLOWING_EXIT_CODE
 from keras_operator.plan.observed import (
     AppliedChild,
     Autoscaler,
@@ -30,6 +31,7 @@ from keras_operator.plan.observed import (
     Version,
 )
 from keras_operator.plan.tensorboard import board_name
+from keras_operator.plan.workers import workers_name
 from keras_operator.pod_answers import PodAnswers
 
 APPLIED_KINDS = (
@@ -157,6 +159,7 @@ class Observer:
             start=start if isinstance(start, Start) else None,
             children=children,
             board=board,
+            workers_service=self._own_child(reference.SERVICE, (key[0], workers_name(key[1])), identity.uid),
         )
 
     def _store_holder(self, model: Model) -> str:
@@ -209,7 +212,7 @@ class Observer:
         """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end."""
         running = {version.number for version in observed.versions if version.status.finished_at is None}
         # Of a Job that went well the pods of its earlier tries tell nothing.
-        codes = {(pod.job_uid, one.exit_code) for pod in observed.pods for one in pod.containers}
+        codes = {(pod.job_uid, pod.index, one.exit_code) for pod in observed.pods for one in pod.containers}
         now = self._clock.now()
         late = [
             job.identity.uid
@@ -231,11 +234,13 @@ class Observer:
                 self._cache.put(ref, key, pod, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
 
     async def _job_warnings(self, jobs: tuple[Job, ...], pods: tuple[Pod, ...]) -> dict[str, str]:
-        with_pods = {pod.job_uid for pod in pods}
+        # A worker that has no pod has all others wait.
+        with_pods = {(pod.job_uid, pod.index) for pod in pods}
         now = self._clock.now()
         warnings = {}
         for job in jobs:
-            podless = job.state is JobState.ACTIVE and not job.suspended and job.identity.uid not in with_pods
+            missing = any((job.identity.uid, index) not in with_pods for index in range(job.workers))
+            podless = job.state is JobState.ACTIVE and not job.suspended and missing
             if podless and now - job.identity.created > _PODLESS:
                 ref = Ref(reference.JOB, job.identity.namespace, job.identity.name)
                 self._requests += 1
@@ -245,11 +250,14 @@ class Observer:
         return warnings
 
 
-def _told(job: Job, codes: set[tuple[str, int | None]]) -> bool:
-    """Whether a pod was seen that ended as its Job did; `codes`: pairs of a Job's uid and a container's exit code."""
+def _told(job: Job, codes: set[tuple[str, int, int | None]]) -> bool:
+    """Whether a pod was seen that ended as its Job did; `codes`: a Job's uid, a worker and a container's exit code.
+
+    What a Job of several workers has to say, the first one says.
+    """
     if job.state is JobState.COMPLETE:
-        return (job.identity.uid, 0) in codes
-    return any(uid == job.identity.uid and code is not None for uid, code in codes)
+        return (job.identity.uid, 0, 0) in codes
+    return any(uid == job.identity.uid and code not in (None, FOLLOWING_EXIT_CODE) for uid, _, code in codes)
 
 
 def _remembered(times: OrderedDict[str, datetime], uid: str, otherwise: datetime) -> datetime:

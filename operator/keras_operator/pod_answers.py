@@ -47,7 +47,8 @@ class PodAnswers:
         """How far the run is that is under way."""
         active = {job.identity.uid for job in jobs if job.state is JobState.ACTIVE}
         for pod in reversed(pods):
-            if pod.job_uid in active and pod.ip and any(one.running for one in pod.containers):
+            # Of several workers the first one tells.
+            if pod.job_uid in active and not pod.index and pod.ip and any(one.running for one in pod.containers):
                 answer = await self._ask(pod, f"http://{_host(pod.ip)}:{PROGRESS_PORT}/progress")
                 return answer if isinstance(answer, Progress) else None
         return None

@@ -43,6 +43,8 @@ WISH_ANNOTATION = "keras-operator.dev/version"
 SWAPS_ANNOTATION = "keras-operator.dev/swaps"
 RENEWAL_ANNOTATION = "keras-operator.dev/renewal"
 COMPONENT_LABEL = "app.kubernetes.io/component"
+# Of Kubernetes, on the pods of an Indexed Job.
+INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 # Of Kueue, as its documentation asks for it on a Job.
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 FIELD_MANAGER = "keras-operator"
@@ -110,6 +112,7 @@ def _job(body: Body) -> Job | None:
         return None
     ended = {c["type"]: c for c in (body.get("status") or {}).get("conditions") or () if c.get("status") == "True"}
     failed, complete = ended.get("Failed"), ended.get("Complete")
+    spec = body.get("spec") or {}
     return Job(
         identity=identity(body),
         number=number,
@@ -117,8 +120,9 @@ def _job(body: Body) -> Job | None:
         state=JobState.FAILED if failed else JobState.COMPLETE if complete else JobState.ACTIVE,
         failure_reason=failed.get("reason", "") if failed else "",
         failure_message=failed.get("message", "") if failed else "",
-        suspended=bool((body.get("spec") or {}).get("suspend")),
+        suspended=bool(spec.get("suspend")),
         queue=labels.get(QUEUE_LABEL, ""),
+        workers=spec.get("completions", 1) if spec.get("completionMode") == "Indexed" else 1,
     )
 
 
@@ -145,6 +149,7 @@ def _pod(body: Body) -> Pod:
         gates=tuple(gate["name"] for gate in (body.get("spec") or {}).get("schedulingGates") or ()),
         containers=tuple(_container(one) for one in containers),
         job_uid=(who.owner_uid or "") if labels.get(COMPONENT_LABEL) != "serving" else "",
+        index=_number(labels, INDEX_LABEL),
         wish=_number(annotations, WISH_ANNOTATION),
         swaps=_number(annotations, SWAPS_ANNOTATION),
         renewal=_number(annotations, RENEWAL_ANNOTATION) if RENEWAL_ANNOTATION in annotations else None,

@@ -31,6 +31,7 @@ from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
 from keras_operator.plan.observed import AppliedChild, Model, Observed
 from keras_operator.plan.tensorboard import board_name
+from keras_operator.plan.workers import workers_name
 from keras_operator.projection import SWAPS_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION, identity, project
 from keras_operator.render import Renderer, TemplateError
 from keras_operator.settings import Settings
@@ -154,7 +155,7 @@ class Reconciler:
         self._asked.pop(key, None)
         namespace, name = key
         for kind in CHILDREN:
-            for child in (name, board_name(name)):
+            for child in (name, board_name(name), workers_name(name)):
                 self._accepted.pop(Ref(kind, namespace, child), None)
 
     async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> tuple[list[Outcome], bool]:
@@ -205,9 +206,7 @@ class Reconciler:
             return Outcome(refusal=str(error), again=_REFUSED_SECONDS)
         ref = self._client.kinds.ref(manifest)
         wanted = msgspec.json.encode(manifest, order="deterministic")
-        child = (observed.board if ref.name == board_name(model.identity.name) else observed.children).get(
-            ref.kind.kind
-        )
+        child = _known(observed, model.identity.name, ref)
         if child is not None and (child.identity.deleting or self._in_sync(ref, manifest, wanted, child)):
             return Outcome()
         try:
@@ -319,6 +318,13 @@ class Reconciler:
         except ApiFailure as failure:
             return _outcome(f"handing the replicas of Deployment {model.identity.name} to its autoscaler", failure)
         return Outcome()
+
+
+def _known(observed: Observed, model: str, ref: Ref) -> AppliedChild | None:
+    """What was seen of a model's child."""
+    if ref.name == workers_name(model):
+        return observed.workers_service
+    return (observed.board if ref.name == board_name(model) else observed.children).get(ref.kind.kind)
 
 
 def _outcome(what: str, failure: ApiFailure) -> Outcome:

@@ -421,6 +421,9 @@ def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
         training["maxDurationSeconds"] = rng.randint(1, 59)
     if "nvidia.com/gpu" in training.get("resources", {}).get("limits", {}):
         training.pop("gpusPerWorker", None)
+    if training.get("workers", 1) > 1:
+        training.pop("jitCompile", None)
+        training["batchSize"] = rng.randint(training["workers"], 64)
     for toleration in training.get("tolerations", ()):
         if toleration.get("operator") == "Exists":
             toleration.pop("value", None)

@@ -150,6 +150,7 @@ def test_server_writes_what_was_left_out(models):
             "tflite": False,
             "checkpoint": {"everySeconds": 300},
             "deterministic": False,
+            "workers": 1,
             "gpusPerWorker": 0,
             "epochs": 10,
             "batchSize": 32,

@@ -6,12 +6,12 @@ import json
 import os
 import signal
 from collections.abc import Callable
-from pathlib import Path
 
 from tests.e2e.api_server import MODEL, VERSION, ApiServer, Object
 from tests.e2e.conftest import Served
 from tests.e2e.models import is_ready, message, phase, quick_model, store_prefix
 from tests.e2e.object_store import ObjectStore
+from tests.e2e.work_processes import work_of
 
 EPOCHS = 400
 
@@ -34,7 +34,7 @@ def test_a_training_goes_on_where_it_was_killed(
 
     api.wait_for(MODEL, namespace, victim, _beyond(start + 3), "more epochs")
     # SIGKILL: the last checkpoint counts.
-    os.kill(_work_of(f"{namespace}/{victim}"), signal.SIGKILL)
+    os.kill(work_of(f"{namespace}/{victim}"), signal.SIGKILL)
     api.wait_for(MODEL, namespace, victim, is_ready, "a version that serves")
 
     (version,) = api.objects(VERSION, namespace, f"keras-operator.dev/model={victim}")
@@ -56,19 +56,3 @@ def _epoch(model: Object) -> int:
 
 def _beyond(epoch: int) -> Callable[[Object], bool]:
     return lambda model: _epoch(model) >= epoch
-
-
-def _work_of(model: str) -> int:
-    """The process id, on this machine, of the process that trains for a model: the child of its container's first."""
-    wanted = f'"model":"{model}"'.encode()
-    found = {}
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            trains = b"keras-trainer\0train" in (folder / "cmdline").read_bytes()
-            if trains and wanted in (folder / "environ").read_bytes():
-                parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
-                found[int(folder.name)] = int(parent)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    (work,) = [process for process, parent in found.items() if parent in found]
-    return work

@@ -125,6 +125,20 @@ GpusPerWorker = Annotated[
     ),
 ]
 
+LARGEST_WORLD = 16
+Workers = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=LARGEST_WORLD,
+        description=(
+            "Number of pods that train together, each on its part of every batch; resources and gpusPerWorker are of "
+            "each. Batch normalisation sees one part at a time."
+        ),
+        examples=[4],
+    ),
+]
+
 GPU = "nvidia.com/gpu"
 GPUS_ARE_WRITTEN_ONCE = Rule(
     cel=(
@@ -135,4 +149,17 @@ GPUS_ARE_WRITTEN_ONCE = Rule(
     message=f"resources.limits has {GPU} already: write the number of GPUs in one of the two places",
     holds=lambda training: not training.gpus_per_worker or GPU not in training.resources.limits,
     field=".gpusPerWorker",
+)
+EVERY_WORKER_HAS_WORK = Rule(
+    cel="!has(self.workers) || self.workers == 1 || self.workers <= (has(self.batchSize) ? self.batchSize : 32)",
+    message="there are more workers than images in a batch, and some would never have one: raise batchSize, or lower "
+    "workers",
+    holds=lambda training: training.workers == 1 or training.workers <= training.batch_size,
+    field=".workers",
+)
+WORKERS_ARE_NOT_COMPILED = Rule(
+    cel="!has(self.workers) || self.workers == 1 || !has(self.jitCompile) || !self.jitCompile",
+    message="XLA cannot compile a step that waits for other workers: remove jitCompile, or write workers: 1",
+    holds=lambda training: training.workers == 1 or not training.jit_compile,
+    field=".jitCompile",
 )

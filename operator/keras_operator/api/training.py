@@ -20,12 +20,15 @@ from .precision import MixedPrecision
 from .resources import Resources
 from .rules import Rule, ruled
 from .scheduling import (
+    EVERY_WORKER_HAS_WORK,
     GPUS_ARE_WRITTEN_ONCE,
+    WORKERS_ARE_NOT_COMPILED,
     GpusPerWorker,
     NodeSelector,
     PriorityClassName,
     QueueName,
     Tolerations,
+    Workers,
 )
 from .table import RULES_OF_TRAINING
 from .target import DEFAULT_LOSS, learns_number
@@ -419,6 +422,7 @@ class Training(Written, frozen=True, kw_only=True):
             examples=[{"requests": {"cpu": "2", "memory": "4Gi"}, "limits": {"memory": "8Gi"}}],
         ),
     ] = Resources()
+    workers: Workers = 1
     gpus_per_worker: GpusPerWorker = 0
     node_selector: NodeSelector = msgspec.field(default_factory=dict)
     tolerations: Tolerations = ()
@@ -453,6 +457,8 @@ class Training(Written, frozen=True, kw_only=True):
         *_images_are_large_enough(),
         *RULES_OF_COURSE,
         GPUS_ARE_WRITTEN_ONCE,
+        EVERY_WORKER_HAS_WORK,
+        WORKERS_ARE_NOT_COMPILED,
         *RULES_OF_TRAINING,
         _mixes_labels("mixup"),
         _mixes_labels("cutmix"),

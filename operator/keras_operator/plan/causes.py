@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keras_operator.api import Reason, RunReason
-from keras_operator.plan.observed import Autoscaler, Container, Job, Observed, Pod
+from keras_operator.plan.observed import Autoscaler, Container, Job, JobState, Observed, Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,12 @@ _METRICS_REMEDIES = (
 # The kubelet forgets its back-off for a container that ran for ten minutes: until then its last end is still news.
 _CRASH_IS_NEWS = timedelta(minutes=10)
 # The Job's podFailurePolicy ends it at these: see templates/_run-job.j2.
-FINAL_EXIT_CODES = (65, 137)
+WRONG_INPUTS_EXIT_CODE = 65
+FINAL_EXIT_CODES = (WRONG_INPUTS_EXIT_CODE, 137)
+# Of a worker that ended because another one did.
+FOLLOWING_EXIT_CODE = 76
+# In the last words of a run that was stopped: a Job that fails stops the workers that are left.
+_STOPPED = f'"reason":"{RunReason.INTERRUPTED}"'
 NAMESPACE_ENDS = "its namespace is being deleted; nothing is to be done"
 _TERMINATING = "because it is being terminated"
 _POD_SECURITY = re.compile(r'violates PodSecurity "([^":]+)[^"]*": (.*)$')
@@ -138,7 +143,7 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
 
 
 def job_cause(observed: Observed, job: Job) -> Cause | None:
-    """What keeps a Job that is not finished from getting on: its newest pod, for the others had their turn."""
+    """What keeps a Job that is not finished from getting on: its workers' newest pods; the others had their turn."""
     if job.suspended and job.queue:
         # Kueue starts it, and stops it for a Job that is more urgent: nobody has to do anything.
         return None
@@ -147,12 +152,49 @@ def job_cause(observed: Observed, job: Job) -> Cause | None:
             Reason.JOB_SUSPENDED,
             f"somebody suspended Job {job.identity.name}: set its spec.suspend to false for it to go on.",
         )
-    pods = [pod for pod in observed.job_pods(job) if not pod.identity.deleting]
-    if pods:
-        return pod_cause(pods[-1]) or _waiting_for_store(observed)
-    if warning := observed.job_warnings.get(job.identity.name):
+    newest = {pod.index: pod for pod in observed.job_pods(job) if not pod.identity.deleting}
+    if cause := _workers_cause(job, [newest[index] for index in sorted(newest)]):
+        return cause
+    if len(newest) < job.workers and (warning := observed.job_warnings.get(job.identity.name)):
         return _creation_cause(f"Job {job.identity.name}", warning)
-    return None
+    return _waiting_for_store(observed) if newest else None
+
+
+def _workers_cause(job: Job, pods: list[Pod]) -> Cause | None:
+    causes = [(pod, cause) for pod in pods if (cause := pod_cause(pod))]
+    if not causes:
+        return None
+    pod, cause = causes[0]
+    if job.workers > 1 and cause.reason == Reason.UNSCHEDULABLE:
+        count = sum(other.reason == cause.reason for _, other in causes)
+        return Cause(cause.reason, f"{count} of {job.workers} workers cannot be scheduled: {cause.message}")
+    return Cause(cause.reason, of_worker(job, pod, cause.message))
+
+
+def of_worker(job: Job, pod: Pod, sentence: str) -> str:
+    """What is said of a pod, with the worker that it is where there are several."""
+    return sentence if job.workers == 1 else f"worker {pod.index} of {job.workers}: {sentence}"
+
+
+def telling_pods(observed: Observed, job: Job) -> tuple[Pod, ...]:
+    """The pods of an ended Job, those first that tell why it ended so: the newest; of several workers, the right one.
+
+    The result is the first worker's. When one fails the others end because of it, or are stopped with their Job.
+    """
+    pods = tuple(reversed(observed.job_pods(job)))
+    if job.workers == 1:
+        return pods
+    if job.state is JobState.COMPLETE:
+        return tuple(pod for pod in pods if pod.index == 0)
+    return tuple(sorted(pods, key=_told_rank))
+
+
+def _told_rank(pod: Pod) -> tuple[int, int]:
+    codes = {container.exit_code for container in pod.containers}
+    if codes & set(FINAL_EXIT_CODES) and pod.reason != "Evicted":
+        return 0, pod.index
+    followed = FOLLOWING_EXIT_CODE in codes or any(_STOPPED in one.exit_message for one in pod.containers)
+    return (1 if codes - {None} and not followed else 2), pod.index
 
 
 def _waiting_for_store(observed: Observed) -> Cause | None:

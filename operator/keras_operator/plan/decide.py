@@ -15,6 +15,7 @@ from keras_operator.plan.serving import serving_children, wanted_number
 from keras_operator.plan.status import invalid_status, model_status
 from keras_operator.plan.tensorboard import board_children
 from keras_operator.plan.versions import lineage, says_nothing_of_its_inputs
+from keras_operator.plan.workers import workers_children
 
 # While pods are on their way their agents are asked what they wait for. Where there is no agent to ask, events tell of
 # every step: thousands of models that wait for nodes must not be looked at all the time.
@@ -53,6 +54,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
     way = None if wanted.number is None else course(seen, model, spec, wanted.number, now)
     serving = serving_children(seen, model, spec, way, installation)
     shown, unshown = board_children(observed, model, spec, installation)
+    together, alone = workers_children(observed, model, spec)
     status = model_status(
         seen,
         model,
@@ -69,11 +71,12 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         statuses[current.identity.name] = step.status
     creates = (due, step.create if step else None)
     return Plan(
-        keep=(*serving.keep, *shown),
+        keep=(*serving.keep, *shown, *together),
         create=tuple(one for one in creates if one is not None),
         remove=(
             *serving.remove,
             *unshown,
+            *alone,
             *(() if spec.suspend else _abandoned_jobs(observed, current)),
             *((step.remove,) if step and step.remove else ()),
         ),

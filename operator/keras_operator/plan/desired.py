@@ -20,6 +20,7 @@ class Template(Enum):
     DISRUPTION_BUDGET = "poddisruptionbudget"
     BOARD = "tensorboard-deployment"
     BOARD_SERVICE = "tensorboard-service"
+    WORKERS_SERVICE = "workers-service"
     VERSION = "kerasmodelversion"
     TRAIN_JOB = "train-job"
     EXPORT_JOB = "export-job"

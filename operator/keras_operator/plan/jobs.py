@@ -8,6 +8,7 @@ from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Training
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Version
+from keras_operator.plan.workers import PORT, workers_name
 
 # An export reads one trained model and writes one servable: an hour is a broken store, not a large model.
 _EXPORT_DEADLINE_SECONDS = 3600
@@ -72,8 +73,16 @@ def desired_job(
         "active_deadline_seconds": deadline_seconds(version, stage),
         "builder_ref": _builder_ref(version, stage),
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
+        **_world(identity.name, name, training, stage),
     }
     return Desired(_TEMPLATES[stage], name, values)
+
+
+def _world(model: str, job: str, training: Training | None, stage: RunStage) -> dict[str, Any]:
+    """How many pods work on it, and where the first one listens: Kubernetes calls it by its Job and its number."""
+    workers = training.workers if training and stage is RunStage.TRAIN else 1
+    service = workers_name(model)
+    return {"workers": workers, "workers_service": service, "chief": f"{job}-0.{service}:{PORT}"}
 
 
 def _where_and_when(training: Training | None, stage: RunStage) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class JobState(Enum):
 class Job:
     """A Job of a run. `finished` is when this operator first saw it ended: another machine's clock may be wrong.
 
-    `queue` is the LocalQueue of Kueue that starts it; empty: none.
+    `queue` is the LocalQueue of Kueue that starts it; empty: none. `workers` is how many pods it has at a time.
     """
 
     identity: Identity
@@ -92,6 +92,7 @@ class Job:
     finished: datetime | None = None
     suspended: bool = False
     queue: str = ""
+    workers: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,8 @@ class Pod:
     `gates` are the scheduling gates that hold it back; `unready` is what Kubernetes says of a pod that is not ready.
     Of a pod whose versions are swapped in place, `number` is the version that it was last seen to serve (0: none yet),
     `wish` the one that it was told to serve (0: it was told nothing yet), `swaps` how often its version was changed,
-    and `renewal` that of the template it was made from; of all others `renewal` is None.
+    and `renewal` that of the template it was made from; of all others `renewal` is None. Of a Job with several workers
+    `index` is which one it is; of all others 0.
     """
 
     identity: Identity
@@ -133,6 +135,7 @@ class Pod:
     unready: str = ""
     containers: tuple[Container, ...] = ()
     job_uid: str = ""
+    index: int = 0
     wish: int = 0
     swaps: int = 0
     renewal: int | None = None
@@ -260,7 +263,8 @@ class Observed:
     """One model and everything of it that was seen at one moment.
 
     `children` are all children named like the model and kept by server-side apply, keyed by kind name; `board` are
-    those that show its trainings (plan/tensorboard.py). `progress`, `agent_troubles` and
+    those that show its trainings (plan/tensorboard.py), `workers_service` is what its workers find each other by
+    (plan/workers.py). `progress`, `agent_troubles` and
     `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves; `job_warnings` holds
     the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) is asked for while a canary
     is watched.
@@ -282,6 +286,7 @@ class Observed:
     start: Start | None = None
     children: Mapping[str, AppliedChild] = field(default_factory=dict)
     board: Mapping[str, AppliedChild] = field(default_factory=dict)
+    workers_service: AppliedChild | None = None
     progress: Progress | None = None
     agent_troubles: tuple[AgentTrouble, ...] = ()
     agent_reports: Mapping[str, AgentReport] = field(default_factory=dict)

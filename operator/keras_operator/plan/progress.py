@@ -1,7 +1,7 @@
 """What is said of a run under way: what it says itself, or what its pods show of it."""
 
 from keras_operator.api import EpochProgress, KerasModelSpec, Progress, ProgressStage, RunStage
-from keras_operator.plan.causes import FINAL_EXIT_CODES, container_exit_cause
+from keras_operator.plan.causes import FINAL_EXIT_CODES, FOLLOWING_EXIT_CODE, container_exit_cause, of_worker
 from keras_operator.plan.observed import Observed, Pod
 from keras_operator.plan.run import parse_result
 
@@ -60,11 +60,15 @@ def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:
         return f"waits for its turn in queue {job.queue} (kubectl get workloads tells more)"
     pods = observed.job_pods(job) if job else ()
     failed = [pod for pod in pods if pod.phase == "Failed" or any(c.exit_code for c in pod.containers)]
-    if any(c.name == component.value and c.exit_code == 0 for pod in pods[-1:] for c in pod.containers):
+    first = [pod for pod in pods if pod.index == 0]
+    if any(c.name == component.value and c.exit_code == 0 for pod in first[-1:] for c in pod.containers):
         return "was exported; the result is on its way" if exporting else "was trained; the result is on its way"
     if not failed:
         return "is starting to be exported" if exporting else "is starting to train"
-    said = f": {words}" if (words := _last_words(failed[-1])) else ""
+    # Of workers that end because another one did, the other one's end is the failure.
+    failed = [pod for pod in failed if not any(c.exit_code == FOLLOWING_EXIT_CODE for c in pod.containers)] or failed
+    words = _last_words(failed[-1])
+    said = f": {of_worker(job, failed[-1], words)}" if job and words else ""
     if any(c.name == component.value and c.exit_code in FINAL_EXIT_CODES for c in failed[-1].containers):
         return f"failed in its {component.value} Job{said}"
     often = f"{len(failed)} failure{'s' * (len(failed) > 1)}"

@@ -23,7 +23,15 @@ from keras_operator.api import (
     compared,
     measured_text,
 )
-from keras_operator.plan.causes import Cause, container_exit_cause, job_cause
+from keras_operator.plan.causes import (
+    FOLLOWING_EXIT_CODE,
+    WRONG_INPUTS_EXIT_CODE,
+    Cause,
+    container_exit_cause,
+    job_cause,
+    of_worker,
+    telling_pods,
+)
 from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.desired import Desired, Removal
 from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
@@ -193,7 +201,7 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
         )
         limit = deadline_seconds(version, job.stage)
         return Cause(Reason.DEADLINE_EXCEEDED, f"Job {job.identity.name} did not end within {limit} s: {remedy}")
-    for pod in reversed(observed.job_pods(job)):
+    for pod in telling_pods(observed, job):
         for container in pod.containers:
             answer = parse_result(container.exit_message)
             if job.state is JobState.COMPLETE and container.exit_code == 0 and answer and answer.ok:
@@ -203,9 +211,14 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
                 return answer
             # All that an evicted run can say is that it was interrupted; the kubelet knows why.
             if job.state is JobState.FAILED and answer and answer.error and pod.reason != "Evicted":
-                return Cause(answer.error.reason, answer.error.message)
+                # What is wrong with the inputs is wrong for every worker.
+                said = answer.error.message
+                return Cause(
+                    answer.error.reason,
+                    said if container.exit_code == WRONG_INPUTS_EXIT_CODE else of_worker(job, pod, said),
+                )
             if job.state is JobState.FAILED and (cause := container_exit_cause(pod, container)):
-                return cause
+                return Cause(cause.reason, of_worker(job, pod, cause.message))
     if job.state is JobState.COMPLETE:
         return Cause(Reason.RESULT_LOST, f"Job {job.identity.name} succeeded, but its pod and so its result is gone")
     return Cause(Reason.RUN_FAILED, job.failure_message or f"Job {job.identity.name} failed")
@@ -213,9 +226,9 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
 
 def _awaits_last_pod(observed: Observed, job: Job) -> bool:
     """Whether the pod that ended a Job has not been seen to end: what it said decides what becomes of the version."""
-    pods = observed.job_pods(job)
+    codes = {container.exit_code for pod in telling_pods(observed, job)[:1] for container in pod.containers}
     told_elsewhere = job.failure_reason == "DeadlineExceeded"
-    return not told_elsewhere and not any(c.exit_code is not None for pod in pods[-1:] for c in pod.containers)
+    return not told_elsewhere and not codes - {None, FOLLOWING_EXIT_CODE}
 
 
 def parse_result(message: str) -> RunResult | None:

@@ -19,6 +19,7 @@ from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Version
 from keras_operator.plan.rollout import Course
 from keras_operator.plan.rollout.signatures import changed_input
+from keras_operator.plan.workers import train_together
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,8 @@ def serving_children(
     name = model.identity.name
     shared = _shared_values(model, installation)
     keep = [Desired(t, name, shared) for t in (Template.SERVICE_ACCOUNT, Template.SERVICE)]
-    keep.append(Desired(Template.NETWORK_POLICY, name, shared | {"tensorboard": spec.shows_trainings}))
+    open_ports = {"tensorboard": spec.shows_trainings, "workers": train_together(observed, spec)}
+    keep.append(Desired(Template.NETWORK_POLICY, name, shared | open_ports))
     if way is None:
         return ServingChildren(tuple(keep), (), None)
     keep.append(Desired(Template.DEPLOYMENT, name, shared | _deployment_values(spec, way, installation, name)))

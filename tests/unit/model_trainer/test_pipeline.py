@@ -5,6 +5,7 @@ import pytest
 from keras_operator.api import Augmentation, Loss
 
 from model_trainer.data.pipeline import Batches, Shuffling
+from model_trainer.workers.place import Shard
 
 COUNT = 23
 
@@ -66,6 +67,33 @@ def test_an_epoch_can_be_taken_up_in_its_middle():
     assert [one.tolist() for one in taken_up] == [one.tolist() for one in second[3:]]
     assert [one.tolist() for one in next_epoch] == [one.tolist() for one in third]
     assert first[3].tolist() != second[3].tolist()
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [Augmentation(), Augmentation(rotation=40), Augmentation(rotation=40, mixup=0.4, cutmix=1.0)],
+    ids=["as they are", "changed one by one", "mixed with each other"],
+)
+def test_what_the_workers_get_is_together_what_one_alone_would_get(augmentation: Augmentation):
+    noise = np.random.default_rng(0).integers(0, 255, (COUNT + 1, 8, 8, 1), dtype=np.uint8)
+    rows = np.arange(1, COUNT + 1)
+
+    def epoch(shard: Shard | None) -> list[tuple[Any, Any]]:
+        of = Batches(noise, rows, rows % 4, batch_size=5, shuffling=Shuffling(3, augmentation), shard=shard)
+        return [(images.numpy(), labels.numpy()) for images, labels in of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY)]
+
+    alone, workers = epoch(None), [epoch(Shard(index, 3)) for index in range(3)]
+    for whole, *parts in zip(alone, *workers, strict=True):
+        for kind in (0, 1):
+            np.testing.assert_allclose(np.concatenate([part[kind] for part in parts]), whole[kind], atol=1e-6)
+
+
+def test_who_has_no_image_of_a_batch_computes_with_one_that_counts_for_nothing(pixels: Any):
+    rows = np.arange(1, COUNT + 1)
+    of = Batches(pixels, rows, rows % 4, batch_size=11, shard=Shard(0, 3))
+    assert [of.size(step) for step in range(of.steps)] == [11, 11, 1]
+    assert [len(images) for images, _ in of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY)] == [3, 3, 1]
+    assert Shard(0, 3).of(1) == (0, 0)
 
 
 def test_a_batch_says_whose_images_it_has(pixels: Any):

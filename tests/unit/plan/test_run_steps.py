@@ -120,6 +120,9 @@ def test_the_training_job_is_told_everything_about_its_run():
             "active_deadline_seconds": 600,
             "builder_ref": None,
             "secret_name": "minio",
+            "workers": 1,
+            "workers_service": "dogs-workers",
+            "chief": "dogs-3-train-0.dogs-workers:8503",
         },
     )
 

@@ -108,6 +108,30 @@ async def test_a_job_without_pods_is_explained_by_its_events_after_a_moment(trai
     assert server.reads == []
 
 
+def worker_pod(server: Any, index: int, **status: Any) -> None:
+    job = server.body("Job", "dogs-1-train")
+    name = f"dogs-1-train-{index}-x"
+    start_pod(server, Ref(POD, "vision", name), job, **status)
+    metadata = server.body("Pod", name)["metadata"]
+    labels = {**metadata["labels"], "batch.kubernetes.io/job-completion-index": str(index)}
+    server.change(Ref(POD, "vision", name), metadata={**metadata, "labels": labels})
+
+
+async def test_of_two_workers_the_first_is_asked_and_one_that_is_missing_is_explained(training, server, clock):
+    job = server.body("Job", "dogs-1-train")
+    indexed = {**job["spec"], "completionMode": "Indexed", "completions": 2}
+    server.change(server.ref("Job", "dogs-1-train"), spec=indexed)
+    server.warnings["dogs-1-train"] = "exceeded quota: team"
+    server.pods_say[URL] = PROGRESS
+    worker_pod(server, 0, podIP="10.0.0.7", containerStatuses=RUNNING)
+    clock.advance(6)
+    assert (await observed(training)).job_warnings == {"dogs-1-train": "exceeded quota: team"}
+    worker_pod(server, 1, podIP="10.0.0.8", containerStatuses=RUNNING)
+    seen = await observed(training)
+    assert (seen.job_warnings, seen.progress.epoch) == ({}, 1)
+    assert not [read for read in server.reads if "10.0.0.8" in read]
+
+
 async def test_a_job_with_calm_events_has_no_warning(training, clock):
     clock.advance(6)
     assert (await observed(training)).job_warnings == {}
@@ -190,6 +214,16 @@ async def test_what_shows_trainings_is_seen_apart_from_what_serves(serving, serv
     server.put(server.ref("Service", "dogs-tensorboard"), body)
     seen = await observed(serving)
     assert {kind: one.identity.name for kind, one in seen.board.items()} == {"Service": "dogs-tensorboard"}
+    assert seen.children["Service"].identity.name == "dogs"
+
+
+async def test_what_workers_find_each_other_by_is_seen_apart(serving, server, clock):
+    body = server.body("Service")
+    body["metadata"] |= {"name": "dogs-workers"}
+    server.put(server.ref("Service", "dogs-workers"), body)
+    seen = await observed(serving)
+    assert seen.workers_service is not None
+    assert seen.workers_service.identity.name == "dogs-workers"
     assert seen.children["Service"].identity.name == "dogs"
 
 

@@ -118,6 +118,14 @@ def test_a_pod_that_was_just_created():
     assert project(reference.POD, body(labels=RUN)) == Pod(WHO, 3, "train", "", job_uid="uid-owner")
 
 
+def test_workers_are_told_apart_by_their_index():
+    job: Any = project(reference.JOB, body(labels=RUN, spec={"completionMode": "Indexed", "completions": 3}))
+    assert job.workers == 3
+    assert project(reference.JOB, body(labels=RUN, spec={"completions": 1})).workers == 1  # type: ignore[attr-defined]
+    pod: Any = project(reference.POD, body(labels=RUN | {"batch.kubernetes.io/job-completion-index": "2"}))
+    assert pod.index == 2
+
+
 SERVING = {"app.kubernetes.io/component": "serving", "keras-operator.dev/version": "3"}
 
 

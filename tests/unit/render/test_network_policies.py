@@ -50,6 +50,11 @@ def _from(rule: Mapping[str, Any], source: Peer) -> bool:
         return True
     for peer in rule["from"]:
         assert set(peer) <= {"namespaceSelector", "podSelector"}
+        if "namespaceSelector" not in peer:
+            # Pods of the policy's own namespace, which is the models' here.
+            if source.namespace == "vision" and selects(peer["podSelector"], source.labels or {}):
+                return True
+            continue
         labels = {"kubernetes.io/metadata.name": source.namespace} if source.namespace else {}
         if (
             labels
@@ -106,6 +111,27 @@ def test_predictions_are_open_and_what_pods_say_is_for_the_operator_alone(source
 def test_tensorboard_is_open_where_there_is_one(source, board, may):
     labels = {MODEL: "dogs", "app.kubernetes.io/component": "tensorboard"}
     assert admits(model_policy(tensorboard=board), source, labels, 6006, {}) is may
+
+
+OTHER_WORKER = Peer("vision", TRAINING)
+
+
+@pytest.mark.parametrize(
+    ("source", "may"),
+    [
+        (OTHER_WORKER, True),
+        (Peer("vision", {**TRAINING, MODEL: "cats"}), False),
+        (Peer("audio", TRAINING), False),
+        (Peer("vision", SERVING), False),
+        (OPERATOR, False),
+        (OUTSIDE, False),
+    ],
+    ids=["worker", "another model's", "another namespace's", "serving", "operator", "outside"],
+)
+def test_workers_are_reached_by_workers_alone(source, may):
+    assert admits(model_policy(workers=2), source, TRAINING, 8503, {}) is may
+    assert not admits(model_policy(), source, TRAINING, 8503, {})
+    assert not admits(model_policy(workers=2), source, TRAINING, 22, {})
 
 
 def test_a_models_policy_is_about_its_own_pods_only():

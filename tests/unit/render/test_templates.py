@@ -54,6 +54,7 @@ FULL = trained(
     training_resources=Resources(requests={"cpu": 2}, limits={"memory": "4Gi", "nvidia.com/gpu": 1}),
     serving_resources=Resources(requests={"cpu": "500m"}),
     tensorboard=TensorBoard(enabled=True),
+    workers=3,
 )
 HOT = brought(rollout=Rollout(strategy=Strategy.HOT), batching=Batching(max_batch_size=8))
 WRITTEN_ONCE = {Template.VERSION, Template.TRAIN_JOB, Template.EXPORT_JOB}
@@ -86,6 +87,7 @@ KINDS = {
     Template.EXPORT_JOB: ("batch/v1", "Job", "dogs-7-export"),
     Template.BOARD: ("apps/v1", "Deployment", "dogs-tensorboard"),
     Template.BOARD_SERVICE: ("v1", "Service", "dogs-tensorboard"),
+    Template.WORKERS_SERVICE: ("v1", "Service", "dogs-workers"),
 }
 
 
@@ -496,3 +498,28 @@ def test_the_builders_source_is_a_variable_that_waits_for_its_config_map():
     assert {"name": "KERAS_BUILDER", "valueFrom": reference} in container["env"]
     (plain,) = manifests(PLAIN)[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"]
     assert "KERAS_BUILDER" not in [variable["name"] for variable in plain["env"]]
+
+
+def test_workers_are_one_indexed_job_and_find_the_first_by_its_name():
+    job = manifests(FULL)[Template.TRAIN_JOB]["spec"]
+    counts = {name: job[name] for name in ("completionMode", "completions", "parallelism")}
+    assert counts == {"completionMode": "Indexed", "completions": 3, "parallelism": 3}
+    assert (job["backoffLimitPerIndex"], job["maxFailedIndexes"], "backoffLimit" in job) == (4, 0, False)
+    assert job["successPolicy"] == {"rules": [{"succeededIndexes": "0"}]}
+    last = job["podFailurePolicy"]["rules"][-1]
+    assert (last["action"], last["onExitCodes"]["values"]) == ("Ignore", [76])
+    pod = job["template"]["spec"]
+    container = pod["containers"][0]
+    service = manifests(FULL)[Template.WORKERS_SERVICE]["spec"]
+    assert pod["subdomain"] == "dogs-workers"
+    assert {"name": "KERAS_CHIEF", "value": "dogs-7-train-0.dogs-workers:8503"} in container["env"]
+    assert {"name": "workers", "containerPort": 8503, "protocol": "TCP"} in container["ports"]
+    assert (service["clusterIP"], service["publishNotReadyAddresses"]) == ("None", True)
+    assert service["selector"].items() <= job["template"]["metadata"]["labels"].items()
+
+
+def test_a_training_of_one_worker_says_nothing_of_workers():
+    job = manifests(PLAIN)[Template.TRAIN_JOB]
+    assert (job["spec"]["backoffLimit"], len(job["spec"]["podFailurePolicy"]["rules"])) == (4, 2)
+    text = str(job) + str(manifests(PLAIN)[Template.NETWORK_POLICY])
+    assert not [word for word in ("orkers", "Index", "8503", "CHIEF", "subdomain", "successPolicy") if word in text]

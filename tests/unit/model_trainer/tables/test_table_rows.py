@@ -12,6 +12,7 @@ from model_trainer.data.pipeline import Shuffling
 from model_trainer.tables.batches import RowBatches
 from model_trainer.tables.columns import Kind
 from model_trainer.tables.mlp import IDS, NUMBERS
+from model_trainer.workers.place import Shard
 
 PEOPLE = Table(target="at home", ignored=("number",))
 
@@ -146,6 +147,22 @@ def test_batches_go_on_in_the_middle_of_an_epoch_and_are_the_same_rows_raw(
         assert np.array_equal(one[NUMBERS][:, 0], age)
         numbers = {word.encode(): number for number, word in enumerate(table.encoding.vocabularies[0], 1)}
         assert [numbers[word] for word in town] == one[IDS][:, 0].tolist()
+
+
+def test_workers_get_together_the_rows_that_one_alone_would_get(
+    tmp_path: Path, read: Any, write_table: Any, of_people: Any
+):
+    table, split = read(write_table(tmp_path / "people.csv", of_people(60)), PEOPLE)
+
+    def epoch(shard: Shard | None) -> list[Any]:
+        shuffling = Shuffling(7, Augmentation())
+        batches = RowBatches(table, split.train, batch_size=8, shuffling=shuffling, shard=shard)
+        return [inputs for inputs, _ in batches.dataset(4, Loss.CATEGORICAL_CROSSENTROPY).as_numpy_iterator()]
+
+    alone, first, second = epoch(None), epoch(Shard(0, 2)), epoch(Shard(1, 2))
+    for whole, one, other in zip(alone, first, second, strict=True):
+        assert np.array_equal(np.concatenate([one[NUMBERS], other[NUMBERS]]), whole[NUMBERS])
+        assert np.array_equal(np.concatenate([one[IDS], other[IDS]]), whole[IDS])
 
 
 def test_nothing_of_a_table_stays_on_the_scratch_volume(iris: Path, read: Any, context: Any):

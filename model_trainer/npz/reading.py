@@ -22,19 +22,18 @@ from model_trainer.context import Context
 from model_trainer.data.cache import MEMORY_SHARE, allocate
 from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.decoding import Pixels
-from model_trainer.data.split import Part, Split, split_with_own_parts
+from model_trainer.data.split import Part, Split
 from model_trainer.failure import BadData, OneClass
 from model_trainer.npz.arrays import Header, NpzFile, opened
 from model_trainer.tables.columns import MOST_WORDS, Column, Kind
 from model_trainer.tables.encoding import learn_encoding
+from model_trainer.tables.rows import BYTES_OF_A_ROW, split_rows
 from model_trainer.tables.table import Table
 
 log = logging.getLogger(__name__)
 
 FEATURES = "features"
 _PARTS: dict[str, Part | None] = {"train": None, "val": Part.VALIDATION, "test": Part.TEST}
-# What is known of a row: an Example with its key and hash, and its places in the split's sets.
-_BYTES_OF_A_ROW = 1200
 _ROW_SHAPE, _IMAGE_SHAPES = 2, (3, 4)
 _CHANNELS = (1, 3)
 _NAMED = 5
@@ -109,8 +108,8 @@ class _Reader:
             Example(place, key, label, sha256, size, part)
             for place, (key, label, sha256, part) in enumerate(zip(keys, indices.tolist(), hashes, parts, strict=True))
         )
-        split = self._split(examples, classes)
         names = tuple(str(label) for label in classes)
+        split = split_rows(examples, names, self._training.data)
         sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
         log.info("the arrays are read", extra={"classes": len(names), "rows": sizes, "arrays": list(self._file.names)})
         if rows.dtype == np.uint8:
@@ -189,7 +188,7 @@ class _Reader:
     def _check_memory(self, pairs: list[_Pair]) -> None:
         room = machine.memory_bytes() * MEMORY_SHARE
         count = sum(pair.x.shape[0] for pair in pairs)
-        needed = count * _BYTES_OF_A_ROW + sum(pair.y.bytes for pair in pairs)
+        needed = count * BYTES_OF_A_ROW + sum(pair.y.bytes for pair in pairs)
         # Of an array by columns no row is there before the last column is: it is read as a whole, and turned.
         needed += 3 * max((pair.x.bytes for pair in pairs if pair.x.fortran), default=0)
         if len(pairs[0].x.shape) == _ROW_SHAPE:
@@ -272,29 +271,6 @@ class _Reader:
                 "holds. Scale it, or leave the row out."
             )
         return block.astype(np.float32)
-
-    def _split(self, examples: tuple[Example, ...], classes: list[int]) -> Split:
-        data = self._training.data
-        split = split_with_own_parts(
-            [example.sha256 for example in examples],
-            [example.label for example in examples],
-            [example.part for example in examples],
-            validation_fraction=data.validation_fraction,
-            test_fraction=data.test_fraction,
-        )
-        learned = {examples[index].label for index in split.train}
-        for label, name in enumerate(classes):
-            if label not in learned:
-                raise BadData(
-                    f"Every row of the class {name} in x_train of {self._address} is also in a part that was split "
-                    "off, so none is left to learn from. Add other rows of it."
-                )
-        if not len(split.test) or not len(split.validation):
-            raise BadData(
-                f"{self._address} has {len({example.sha256 for example in examples})} different rows, too few for a "
-                "train, a validation and a test part. Add rows: each class needs one, and two more are needed in all."
-            )
-        return split
 
 
 def _table(names: tuple[str, ...], rows: npt.NDArray[Any], examples: tuple[Example, ...], split: Split) -> Table:

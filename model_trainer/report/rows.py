@@ -12,15 +12,14 @@ _CELLS_SHOWN = 8
 def in_words(table: Table, row: int) -> str:
     """A row as far as it can be taken in: `age 39, town x`."""
     cells = [cells[0] for cells in table.raw(np.array([row]))]
-    (first, *_) = table.columns
-    if first.size is not None:
-        numbers = ", ".join(f"{number:g}" for number in np.asarray(cells[0], np.float64)[:_CELLS_SHOWN])
-        return f"{first.name} {numbers}" + (
-            f" and {first.size - _CELLS_SHOWN} more" if first.size > _CELLS_SHOWN else ""
-        )
-    said = [
-        f"{column.name} {cell.decode() if isinstance(cell, bytes) else f'{cell:g}'}"
-        for column, cell in zip(table.columns[:_CELLS_SHOWN], cells, strict=False)
-    ]
+    said = [f"{column.name} {_cell(cell)}" for column, cell in zip(table.columns[:_CELLS_SHOWN], cells, strict=False)]
     more = len(table.columns) - len(said)
     return ", ".join(said) + (f" and {more} more" if more > 0 else "")
+
+
+def _cell(cell: object) -> str:
+    if isinstance(cell, bytes):
+        return cell.decode()
+    numbers = np.atleast_1d(np.asarray(cell, np.float64))
+    more = len(numbers) - _CELLS_SHOWN
+    return ", ".join(f"{number:g}" for number in numbers[:_CELLS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -142,21 +142,8 @@ def _target(table: Table, target: Target, split: Split) -> TargetCard:
 def _columns(table: Table, split: Split) -> tuple[ColumnCard, ...]:
     numbers, codes = table.numbers[split.train], table.codes[split.train]
     cards = {}
-    (first, *_) = table.columns
-    if first.size is not None:
-        cells = numbers.astype(np.float64)
-        return (
-            ColumnCard(
-                first.name,
-                first.kind,
-                float(cells.min()),
-                float(cells.mean()),
-                float(cells.max()),
-                float(cells.std()),
-            ),
-        )
-    for place, name in enumerate(table.named(Kind.NUMERIC)):
-        cells = numbers[:, place].astype(np.float64)
+    for places, name in zip(table.places, table.named(Kind.NUMERIC), strict=True):
+        cells = numbers[:, places].astype(np.float64)
         least, mean, greatest, deviation = cells.min(), cells.mean(), cells.max(), cells.std()
         cards[name] = ColumnCard(name, Kind.NUMERIC, float(least), float(mean), float(greatest), float(deviation))
     for place, name in enumerate(table.named(Kind.CATEGORICAL)):

@@ -46,7 +46,7 @@ class Encoding:
 
 
 def learn_encoding(numbers: npt.NDArray[np.float32], codes: Integers, words: Sequence[Sequence[str]]) -> Encoding:
-    """The encoding of the train part: its `numbers` [rows, numeric] and its `codes` [rows, categorical]."""
+    """The encoding of the train part: its `numbers` [rows, numbers] and its `codes` [rows, categorical]."""
     variances = numbers.var(axis=0, dtype=np.float64)
     return Encoding(
         means=tuple(numbers.mean(axis=0, dtype=np.float64).tolist()),

@@ -6,15 +6,13 @@ import csv
 import gzip
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from keras_operator.api import is_table_file
 
-from model_store import NotFound, Store, open_store
 from model_trainer.context import Context
-from model_trainer.data.archive import is_archive, open_archive
+from model_trainer.data.files import DataFile, FileKind, fetched
 from model_trainer.failure import BadData
 
 # Of a line in bytes; a table of 1,000 columns has lines of some 10 kB.
@@ -23,43 +21,10 @@ LONGEST_LINE = 1024 * 1024
 _NAMED = 5
 
 
-@dataclass(frozen=True)
-class TableFile:
-    """One file of a table: its `key` in `store`, and its whole `address`, for whoever has to repair it."""
-
-    store: Store
-    key: str
-    address: str
+TABLES = FileKind(is_table_file, "table", ".csv or .csv.gz")
 
 
-def files_of(uri: str, endpoint: str | None, context: Context, name: str) -> tuple[TableFile, ...]:
-    """The .csv and .csv.gz files at `uri`: one file, a folder, or an archive that is unpacked as `name`.
-
-    Raises:
-        BadData: there is none.
-        StoreError: the store failed.
-    """
-    if is_table_file(uri):
-        folder, _, key = uri.rpartition("/")
-        return (TableFile(open_store(folder, endpoint=endpoint), key, uri),)
-    store = open_archive(uri, endpoint, context, name) if is_archive(uri) else open_store(uri, endpoint=endpoint)
-    keys = context.patience(f"listing {uri}", lambda: [entry.key for entry in store.list()])
-    root = uri.rstrip("/")
-    found = tuple(
-        TableFile(store, key, f"{root}/{key}")
-        for key in keys
-        if is_table_file(key) and not any(part.startswith(".") for part in PurePosixPath(key).parts)
-    )
-    if not found:
-        there = f"{len(keys)} other files, such as {keys[0]!r}" if keys else "nothing at all"
-        raise BadData(
-            f"There is no table under {uri}: {there}. Put .csv or .csv.gz files there, or correct "
-            "spec.training.data.uri."
-        )
-    return found
-
-
-def rows_of(file: TableFile, path: Path, context: Context) -> Iterator[tuple[int, list[str]]]:
+def rows_of(file: DataFile, path: Path, context: Context) -> Iterator[tuple[int, list[str]]]:
     """(number of its last line, cells without blanks around them) of each row, the header line first.
 
     The file is kept at `path` while it is read. Lines without a letter are passed over.
@@ -69,17 +34,11 @@ def rows_of(file: TableFile, path: Path, context: Context) -> Iterator[tuple[int
         StoreError: the store failed.
     """
     try:
-        context.patience(f"downloading {file.address}", lambda: file.store.download(file.key, path))
-    except NotFound as error:
-        raise BadData(f"There is no {file.address}. Put the table there, or correct spec.training.data.") from error
-    try:
-        with path.open("rb") as opened:
+        with fetched(file, TABLES, path, context), path.open("rb") as opened:
             unpacked = gzip.GzipFile(fileobj=opened) if file.key.endswith(".gz") else opened
             yield from _rows(unpacked, file.address)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise BadData(f"{file.address} is damaged or no gzip file ({error}). Upload it again.") from error
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _rows(opened: gzip.GzipFile | BinaryIO, address: str) -> Iterator[tuple[int, list[str]]]:

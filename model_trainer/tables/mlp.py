@@ -19,7 +19,7 @@ _HIDDEN_UNITS = (64, 64)
 
 
 def build_mlp(architecture: Architecture, encoding: Encoding, classes: int, target: Target | None = None) -> Any:
-    """What is trained: `numbers` float32 [batch, numeric] and `ids` int32 [batch, categorical] -> probabilities.
+    """What is trained: `numbers` float32 [batch, numbers] and `ids` int32 [batch, categorical] -> probabilities.
 
     Numbers are brought to mean 0 and variance 1. Each word has a vector, as long as the first layer is wide, and those
     of a row are added up: what a dense layer makes of one-hot codes, without multiplying their zeros.
@@ -68,17 +68,14 @@ def with_raw_columns(model: Any, table: Table) -> Any:
     """
     # The same layers without what they were compiled for: a file that names a loss of ours could be read by us alone.
     plain = keras.Model(model.input, model.output, name=model.name)
-    if table.columns[0].size is not None:
-        arrays = keras.Input((table.columns[0].size,), dtype="float32", name="column_0")
-        return keras.Model([arrays], plain({NUMBERS: arrays}), name="MLP_with_arrays")
     encoding = table.encoding
     inputs: list[Any] = []
     numbers: list[Any] = []
     ids: list[Any] = []
     for place, column in enumerate(table.columns):
         if column.kind is Kind.NUMERIC:
-            inputs.append(keras.Input((), dtype="float32", name=f"column_{place}"))
-            numbers.append(keras.layers.Reshape((1,))(inputs[-1]))
+            inputs.append(keras.Input(column.shape, dtype="float32", name=f"column_{place}"))
+            numbers.append(inputs[-1] if column.size is not None else keras.layers.Reshape((1,))(inputs[-1]))
             continue
         inputs.append(keras.Input((), dtype="string", name=f"column_{place}"))
         lookup = keras.layers.StringLookup(

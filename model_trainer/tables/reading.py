@@ -6,12 +6,8 @@ stand in and whatever else does, and also where two rows give them different tar
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import logging
 from array import array
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from keras_operator.api import Data, ProgressStage, TargetKind
@@ -19,33 +15,20 @@ from keras_operator.api import Table as Wanted
 
 from model_trainer import machine
 from model_trainer.context import Context
-from model_trainer.data.dataset import Example
-from model_trainer.data.split import Part, Split, split_with_own_parts
-from model_trainer.failure import BadData, OneClass
-from model_trainer.tables.columns import MOST_WORDS, Cells, Column, Kind, number_of
-from model_trainer.tables.encoding import learn_encoding
-from model_trainer.tables.lines import TableFile, files_of, named, rows_of
+from model_trainer.data.files import DataFile, files_at
+from model_trainer.data.split import Part, Split
+from model_trainer.failure import BadData
+from model_trainer.tables.columns import Cells, Column, Kind, number_of
+from model_trainer.tables.lines import TABLES, named, rows_of
+from model_trainer.tables.rows import BYTES_OF_A_ROW, Row, RowsRead, no_such_column, table_of
 from model_trainer.tables.table import Table
-from model_trainer.tables.target import learn_target
 
-log = logging.getLogger(__name__)
-
-# Of memory while rows are read and split: an Example with its key and hash, and its places in the split's sets.
-_BYTES_OF_A_ROW = 1200
 _BYTES_OF_A_CELL = 16
 # The rest is for TensorFlow, see `data.cache`.
 _MEMORY_SHARE = 0.5
 _ROWS_BETWEEN_LOOKS = 10_000
 # Of a cell in a sentence.
 _SHOWN = 60
-
-
-@dataclass(frozen=True)
-class _Row:
-    key: str
-    target: str
-    sha256: str
-    part: Part | None
 
 
 def read_table(data: Data, endpoint: str | None, context: Context) -> tuple[Table, Split]:
@@ -64,7 +47,7 @@ def read_table(data: Data, endpoint: str | None, context: Context) -> tuple[Tabl
             continue
         context.board.enter(ProgressStage.FETCHING, f"looking for tables under {uri}")
         before = len(reader.rows)
-        for file in files_of(uri, endpoint, context, "data" if part is None else part.name.lower()):
+        for file in files_at(uri, TABLES, endpoint, context, "data" if part is None else part.name.lower()):
             reader.read(file, part)
         if len(reader.rows) == before:
             raise BadData(f"{uri} has a header line and nothing below it. Each row is an example to learn from.")
@@ -82,9 +65,9 @@ class _Reader:
         self._files = 0
         self._values = array("d") if wanted.target_kind is TargetKind.NUMERIC else None
         self.features: list[Cells] = []
-        self.rows: list[_Row] = []
+        self.rows: list[Row] = []
 
-    def read(self, file: TableFile, part: Part | None) -> None:
+    def read(self, file: DataFile, part: Part | None) -> None:
         rows = rows_of(file, self._context.scratch / "table", self._context)
         line, header = next(rows)
         self._take_header(header, f"The header in line {line} of {file.address}")
@@ -102,7 +85,7 @@ class _Reader:
             known = [cells.add(row[place], where) for cells, place in places]
             text = "\0".join(f"{self.features[place].name}\0{known[place]}" for place in in_order)
             sha256 = hashlib.sha256(text.encode()).hexdigest()
-            self.rows.append(_Row(f"{file.key}:{line}", row[target], sha256, part))
+            self.rows.append(Row(f"{file.key}:{line}", row[target], sha256, part))
             if len(self.rows) % _ROWS_BETWEEN_LOOKS == 0:
                 self._look()
 
@@ -118,7 +101,7 @@ class _Reader:
     def _look(self) -> None:
         self._context.interruption.check()
         self._context.board.say(f"read {len(self.rows):,} rows")
-        needed = len(self.rows) * (_BYTES_OF_A_ROW + _BYTES_OF_A_CELL * len(self.features))
+        needed = len(self.rows) * (BYTES_OF_A_ROW + _BYTES_OF_A_CELL * len(self.features))
         if needed > self._memory:
             raise BadData(
                 f"The table does not fit into memory: its first {len(self.rows):,} rows take half of it. Raise "
@@ -139,12 +122,7 @@ class _Reader:
         asked += [(kind, name) for kind in ("numeric", "categorical", "ignored") for name in getattr(wanted, kind)]
         for field, name in asked:
             if name not in header:
-                near = difflib.get_close_matches(name, header, n=1)
-                hint = f"; the nearest is {near[0]!r}" if near else ""
-                raise BadData(
-                    f"{where} has no column {name!r}; its columns are {named(header)}{hint}. Correct "
-                    f"spec.training.data.table.{field}."
-                )
+                raise BadData(f"{where} has no column {no_such_column(name, field, header)}")
         kinds = dict.fromkeys(wanted.numeric, Kind.NUMERIC) | dict.fromkeys(wanted.categorical, Kind.CATEGORICAL)
         features = [name for name in header if name != wanted.target and name not in wanted.ignored]
         if not features:
@@ -163,82 +141,13 @@ class _Reader:
             for kind in (Kind.NUMERIC, Kind.CATEGORICAL)
         )
         empty = np.empty((len(self.rows), 0))
-        numbers = np.column_stack([empty, *(cells.numbers for cells in numeric)]).astype(np.float32)
-        codes = np.column_stack([empty, *(cells.codes for cells in categorical)]).astype(np.int32)
-        words = tuple(cells.words for cells in categorical)
-        classes = self._classes() if self._values is None else ()
-        labels = {name: label for label, name in enumerate(classes)}
-        # The one label of all rows whose target is a number: there is no class of which some must be learned from.
-        examples = tuple(
-            Example(place, row.key, labels.get(row.target, 0), row.sha256, part=row.part)
-            for place, row in enumerate(self.rows)
-        )
-        split = split_with_own_parts(
-            [example.sha256 for example in examples],
-            [example.label for example in examples],
-            [example.part for example in examples],
-            validation_fraction=data.validation_fraction,
-            test_fraction=data.test_fraction,
-        )
-        _check_parts(data, examples, classes, split)
-        values = np.array(self._values or (), dtype=np.float64)
-        table = Table(
-            classes=classes,
+        read = RowsRead(
+            rows=self.rows,
             columns=columns,
-            numbers=numbers,
-            codes=codes,
-            words=words,
-            examples=examples,
-            encoding=learn_encoding(numbers[split.train], codes[split.train], words),
-            ignored=self._wanted.ignored,
+            numbers=np.column_stack([empty, *(cells.numbers for cells in numeric)]).astype(np.float32),
+            codes=np.column_stack([empty, *(cells.codes for cells in categorical)]).astype(np.int32),
+            words=tuple(cells.words for cells in categorical),
+            values=None if self._values is None else np.array(self._values, dtype=np.float64),
             files=self._files,
-            target=learn_target(self._wanted.target, values, values[split.train]) if len(values) else None,
-            values=values,
         )
-        _log(table, split)
-        return table, split
-
-    def _classes(self) -> tuple[str, ...]:
-        """The classes of the rows that are to be split, in the order of their code points."""
-        target = self._wanted.target
-        found = {row.target for row in self.rows if row.part is None}
-        for row in self.rows:
-            if row.target not in found:
-                raise BadData(
-                    f"{row.key} has the class {row.target!r} in the target {target!r}, which no row under "
-                    "spec.training.data.uri has, so no model could ever get it right. Name the classes alike, or "
-                    "remove the row."
-                )
-        if len(found) == 1:
-            raise OneClass(
-                f"All {len(self.rows)} rows have {next(iter(found))!r} in the target {target!r}; a classifier needs at "
-                "least two classes. Add rows of another class, or correct spec.training.data.table.target."
-            )
-        if len(found) > MOST_WORDS:
-            raise BadData(
-                f"The target {target!r} has {len(found):,} different values, and {MOST_WORDS:,} classes are the most. "
-                "Correct spec.training.data.table.target, or write targetKind: numeric to learn a number."
-            )
-        return tuple(sorted(found))
-
-
-def _check_parts(data: Data, examples: Sequence[Example], classes: tuple[str, ...], split: Split) -> None:
-    learned = {examples[index].label for index in split.train}
-    for label, name in enumerate(classes):
-        if label not in learned:
-            raise BadData(
-                f"Every row of the class {name!r} under {data.uri} is also in the part that was split off, so none is "
-                "left to learn from. Add other rows of it."
-            )
-    if not len(split.test) or not len(split.validation):
-        needed = "each class needs one, and two more are needed in all" if classes else "at least three are needed"
-        raise BadData(
-            f"{data.uri} has {len({example.sha256 for example in examples})} different rows, too few for a train, a "
-            f"validation and a test part. Add rows: {needed}."
-        )
-
-
-def _log(table: Table, split: Split) -> None:
-    sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
-    kinds = {kind.value: list(table.named(kind)) for kind in Kind}
-    log.info("the table is read", extra={"classes": len(table.classes), "rows": sizes, "columns": kinds})
+        return table_of(read, self._wanted, data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -23,8 +24,8 @@ class Table:
 
     Attributes:
         classes: names; a label is an index into them. None where the target is a number.
-        columns: the features, in the order of the first file's header line; or one that has all `numbers` of a row.
-        numbers: float32 [rows, numeric columns].
+        columns: the features, in the order of the first file's header line, or of their names.
+        numbers: float32 [rows, numbers of the numeric columns, in their order].
         codes: int32 [rows, categorical columns]: places in `words`.
         words: of each categorical column the different words.
         examples: the rows in the order of the files; an example's key is `<file>:<line>`.
@@ -64,18 +65,24 @@ class Table:
         """The columns of one kind, in their order."""
         return tuple(column.name for column in self.columns if column.kind is kind)
 
+    @property
+    def places(self) -> tuple[slice, ...]:
+        """Where in `numbers` each numeric column is."""
+        widths = [column.size or 1 for column in self.columns if column.kind is Kind.NUMERIC]
+        ends = list(itertools.accumulate(widths))
+        return tuple(slice(end - width, end) for end, width in zip(ends, widths, strict=True))
+
     def raw(self, rows: Indices) -> list[npt.NDArray[np.generic]]:
         """The cells of these rows as a client sends them, an array [rows] for each column: float32, or UTF-8 bytes.
 
         Of a column of arrays [rows, size].
         """
-        if self.columns[0].size is not None:
-            return [self.numbers[rows]]
-        numeric, categorical = iter(range(self.numbers.shape[1])), iter(range(self.codes.shape[1]))
+        numeric, categorical = iter(self.places), iter(range(self.codes.shape[1]))
         cells: list[npt.NDArray[np.generic]] = []
         for column in self.columns:
             if column.kind is Kind.NUMERIC:
-                cells.append(self.numbers[rows, next(numeric)])
+                of_column = self.numbers[rows, next(numeric)]
+                cells.append(of_column[:, 0] if column.size is None else of_column)
             else:
                 place = next(categorical)
                 words = self.words[place]

@@ -16,7 +16,7 @@ from model_store import NotFound, TooLarge
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.decoding import Pixels, served_form
 from model_trainer.data.formats import MOST_BYTES
-from model_trainer.data.reading import Places
+from model_trainer.data.reading import Origin
 from model_trainer.data.split import Indices
 from model_trainer.failure import NoImages
 
@@ -73,7 +73,7 @@ class Samples:
             return cls(files, saved["pixels"], saved["probabilities"])
 
 
-def choose(model: Any, dataset: Dataset, part: Indices, places: Places | None) -> Samples:
+def choose(model: Any, dataset: Dataset, part: Indices, places: Origin | None) -> Samples:
     """Up to 256 images of `part`, spread evenly over it, read from the store again.
 
     A file that has changed since it was decoded, or that cannot be read now, is left out. Raises NoImages if none is.

@@ -15,7 +15,7 @@ from model_trainer.batching import AnyDataset
 from model_trainer.checkpoints import Checkpoints
 from model_trainer.context import Context
 from model_trainer.data.data_card import data_card
-from model_trainer.data.reading import places_of, read_data
+from model_trainer.data.reading import Origin, places_of, read_data
 from model_trainer.data.split import Indices, Split
 from model_trainer.evaluation.measuring import answers_of, of_validation, record_of
 from model_trainer.evaluation.serving_version import measure_serving
@@ -38,6 +38,8 @@ from model_trainer.tables.reading import read_table
 from model_trainer.tables.samples import choose_rows
 from model_trainer.tables.table import Table
 from model_trainer.tensorboard_log import TensorBoardLog
+from model_trainer.tfrecord.images import read_record_images
+from model_trainer.tfrecord.rows import read_record_rows
 from model_trainer.training import train
 from model_trainer.workers.following import follow
 from model_trainer.workers.member import begin_together
@@ -69,14 +71,19 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         return _result(done)
 
     dataset: AnyDataset
-    places = None
+    places: Origin | None = None
     if training.data.format is DataFormat.CSV:
         dataset, split = read_table(training.data, spec.store.endpoint, context)
     elif training.data.format is DataFormat.NPZ:
         dataset, split = read_npz(training, spec.store.endpoint, context)
+    elif training.data.format is DataFormat.TFRECORD and training.data.table is not None:
+        dataset, split = read_record_rows(training.data, spec.store.endpoint, context)
+    elif training.data.format is DataFormat.TFRECORD:
+        dataset, split, places = read_record_images(training.data, spec.store.endpoint, context)
     else:
-        places = places_of(training.data, spec.store.endpoint, context)
-        dataset, split = read_data(training.data, places, context)
+        in_folders = places_of(training.data, spec.store.endpoint, context)
+        dataset, split = read_data(training.data, in_folders, context)
+        places = in_folders
     things = "rows" if isinstance(dataset, Table) else "images"
     board.happened("dataReady")
 

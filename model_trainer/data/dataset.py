@@ -32,6 +32,16 @@ class Example:
     part: Part | None = None
 
 
+class ImageFiles(Protocol):
+    """Where images are that are files, or were when somebody packed them: a store, or part of one."""
+
+    uri: str
+
+    def read(self, key: str, *, limit: int) -> bytes:
+        """The file's bytes. Raises NotFound, and TooLarge above `limit` bytes."""
+        ...
+
+
 class Labelled(Protocol):
     """What has classes, and examples of them: images or rows."""
 

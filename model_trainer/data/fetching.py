@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from model_store import NotFound, Store, TooLarge
+from model_store import NotFound, TooLarge
 from model_trainer.data.cache import allocate
-from model_trainer.data.dataset import Dataset, Example
+from model_trainer.data.dataset import Dataset, Example, ImageFiles
 from model_trainer.data.decoding import Decoder, Pixels
 from model_trainer.data.formats import MOST_BYTES, BadImage
 from model_trainer.data.listing import TRAINING_DATA, BadFile, ImageFile, Listing
@@ -68,14 +68,14 @@ class _ByteBudget:
 
 
 def fetch_images(
-    store: Store,
+    store: ImageFiles,
     listing: Listing,
     decoder: Decoder,
     *,
     max_bad_files: int,
     patience: Patience,
     resources: Resources,
-    own: Mapping[Part, Store] = MappingProxyType({}),
+    own: Mapping[Part, ImageFiles] = MappingProxyType({}),
     on_progress: Callable[[int, int], None] = lambda done, total: None,
     field: str = TRAINING_DATA,
 ) -> Dataset:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 from model_store import Entry
 from model_trainer.data.split import Part
@@ -46,7 +47,8 @@ class ImageFile:
 class Found:
     """The images under one uri: `images` as (key, class, bytes), files that cannot be used, and what else there was.
 
-    `table` is the address of the table that says the classes, empty where folders do.
+    `table` is the address of the table that says the classes, empty where folders do; `one_class` is the whole sentence
+    about images that are all of one class, where neither does.
     """
 
     uri: str
@@ -54,6 +56,7 @@ class Found:
     bad: tuple[BadFile, ...]
     ignored: Counter[str]
     table: str = ""
+    one_class: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +64,9 @@ class Listing:
     """What lies under the data's uris.
 
     Attributes:
-        classes: names of the classes in the order of their code points; a label is an index into them.
-        files: images in the order of their keys, those to be split first, then the validation part's and the test
-            part's own.
+        classes: names of the classes; a label is an index into them.
+        files: images in the order of their keys, or of the records that hold them: those to be split first, then the
+            validation part's and the test part's own.
         ignored: how many other files there were, by what was found, e.g. {"hidden": 1, ".txt": 3}.
         bad: files that are known to be unusable before any is read.
     """
@@ -97,15 +100,19 @@ def in_class_folders(uri: str, entries: Iterable[Entry], field: str = TRAINING_D
     return Found(uri, tuple(sorted(images)), (), ignored)
 
 
-def in_classes(found: Found, own: Mapping[Part, Found] | None = None) -> Listing:
+def in_classes(
+    found: Found, own: Mapping[Part, Found] | None = None, order: Callable[[str], Any] | None = None
+) -> Listing:
     """Number the classes of the images to be split, and of the parts that have their own uri.
+
+    They are in the `order`, where none is given that of their code points.
 
     Raises:
         OneClass: all images are of one class.
         BadData: a part of its own has a class that is not among those to train on.
     """
     own = own or {}
-    classes = tuple(sorted({name for _, name, _ in found.images}))
+    classes = tuple(sorted({name for _, name, _ in found.images}, key=order))
     if len(classes) == 1:
         raise OneClass(_one_class(found, classes[0]))
     labels = {name: label for label, name in enumerate(classes)}
@@ -162,6 +169,8 @@ def kind_of(key: str) -> str:
 
 
 def _one_class(found: Found, name: str) -> str:
+    if found.one_class:
+        return found.one_class
     has = f"{len(found.images)} images; a classifier needs at least two"
     if found.table:
         return f"{found.table} gives one class, {name!r}, to all {has}. Name another class, or another classColumn."

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from keras_operator.api import Data, Labels, ProgressStage
 
@@ -12,7 +13,7 @@ from model_store import Store, open_store
 from model_trainer import machine
 from model_trainer.context import Context
 from model_trainer.data.archive import is_archive, open_archive
-from model_trainer.data.dataset import Dataset
+from model_trainer.data.dataset import Dataset, ImageFiles
 from model_trainer.data.decoding import CHANNELS, Decoder
 from model_trainer.data.fetching import Resources, fetch_images, named
 from model_trainer.data.labels import in_labels
@@ -22,6 +23,19 @@ from model_trainer.data.split import Part, Split
 from model_trainer.failure import BadData, NoImages
 
 log = logging.getLogger(__name__)
+
+
+class Origin(Protocol):
+    """Where each image can be read again."""
+
+    @property
+    def main(self) -> ImageFiles:
+        """The data's uri."""
+        ...
+
+    def of(self, part: Part | None) -> ImageFiles:
+        """What holds the images of `part`, None for those that were split here."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -62,19 +76,31 @@ def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Sp
     """
     context.board.enter(ProgressStage.FETCHING, f"looking for images under {data.uri}")
     listing = context.patience(f"listing {data.uri}", lambda: list_data(data, places))
+    dataset, split = read_listed(data, listing, places.main, places.own, context)
+    if context.ahead is not None:
+        context.ahead.forget()
+    return dataset, split
+
+
+def read_listed(
+    data: Data, listing: Listing, main: ImageFiles, own: Mapping[Part, ImageFiles], context: Context
+) -> tuple[Dataset, Split]:
+    """Fetch and split the images of `listing`, which are in `main` and, of parts with a uri of their own, in `own`.
+
+    Raises:
+        NoImages, BadData, TooManyBadFiles, StoreError.
+    """
     height, width = data.image_size
     dataset = fetch_images(
-        places.main,
+        main,
         listing,
         Decoder(height, width, CHANNELS[data.color_mode.value], machine.processors()),
         max_bad_files=data.max_bad_files,
         patience=context.patience,
         resources=Resources(machine.memory_bytes(), context.scratch),
-        own=places.own,
+        own=own,
         on_progress=lambda done, total: context.board.say(f"read {done} of {total} images"),
     )
-    if context.ahead is not None:
-        context.ahead.forget()
     split = dataset.split(validation_fraction=data.validation_fraction, test_fraction=data.test_fraction)
     _check_parts(data, dataset, split)
     _log_data(dataset, split)

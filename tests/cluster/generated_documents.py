@@ -139,6 +139,8 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "kind": (["Ingress", "Service"], ["", "a/b", "..", "%"]),
     "matchLabels": (["dogs", "", "a_b.c-d"], ["-a", "a b", "ü", "v" * 64]),
     "classes": (["beagle", "7", *_NASTY], _BROKEN_TEXT),
+    "image": (["image/encoded", "image", *_NASTY], ["", "f" * 129]),
+    "label": (["image/class/label", "label", "ü"], ["", "f" * 129]),
     "class": (["beagle", "Pembroke Welsh corgi"], ["", "x" * 65]),
 }
 _WRONG_TYPES: list[Json] = [None, True, 0, -1, 1.5, 2**40, "text", "", [], ["text"], {}, {"text": 1}]
@@ -360,7 +362,16 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
     data = training["data"]
     if data.get("format") == "NPZ" and rng.random() < 0.9:
         data["uri"] = data["uri"].removesuffix("/") + ".npz"
-        for field in ("table", "labels", "imageSize", "colorMode", "maxBadFiles", "validationUri", "testUri"):
+        for field in (
+            "table",
+            "records",
+            "labels",
+            "imageSize",
+            "colorMode",
+            "maxBadFiles",
+            "validationUri",
+            "testUri",
+        ):
             data.pop(field, None)
         if training.get("loss") in _LOSSES_OF_NUMBERS[1:]:
             training.pop("loss")
@@ -375,9 +386,18 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
         if network:
             network["name"] = "SmallCNN"
         return
-    if data.get("format") != "CSV" and rng.random() < 0.9:
+    records = data.get("format") == "TFRecord"
+    if records:
+        data["uri"] = data["uri"].removesuffix("/") + rng.choice(["/", ".tfrecord", ".tfrecords.gz"])
+        data.pop("labels", None)
+    if "records" in data:
+        data["records"] |= {"image": "image", "label": "label"}
+        data.pop(rng.choice(["records", "table"]), None)
+    if (not records or "table" not in data) and data.get("format") != "CSV" and rng.random() < 0.9:
         data.pop("table", None)
-        data.pop("format", None)
+        if not records:
+            data.pop("format", None)
+            data.pop("records", None)
         network = training.get("architecture", {})
         for field in ("hiddenUnits", "dropout"):
             network.pop(field, None)
@@ -386,7 +406,8 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
         if training.get("loss") in _LOSSES_OF_NUMBERS[1:]:
             training.pop("loss")
         return
-    data |= {"format": "CSV", "table": data.get("table", {}) | {"target": "income"}}
+    data |= {"format": "TFRecord" if records else "CSV", "table": data.get("table", {}) | {"target": "income"}}
+    data.pop("records", None)
     data["table"].pop("numeric", None)
     for field in ("labels", "imageSize", "colorMode", "maxBadFiles"):
         data.pop(field, None)

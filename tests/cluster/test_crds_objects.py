@@ -198,6 +198,13 @@ def test_optional_parts_have_defaults_of_their_own(models):
     }
     assert stored["serving"]["autoscaling"] == {"minReplicas": 1, "maxReplicas": 5}
     assert stored["serving"]["batching"] == {"maxBatchSize": 64, "timeoutMicros": 2000}
+    data = RIGHT["training"]["training"]["data"] | {"format": "TFRecord", "records": {"classes": ["beagle"]}}
+    of_records = RIGHT["training"] | {"training": RIGHT["training"]["training"] | {"data": data}}
+    assert models.apply("records", of_records, dryRun="All")["spec"]["training"]["data"]["records"] == {
+        "image": "image/encoded",
+        "label": "image/class/label",
+        "classes": ["beagle"],
+    }
     source = RIGHT["source"]["source"] | {"testData": {"uri": "s3://datasets/dogs", "labels": {}}}
     brought = models.apply("brought", RIGHT["source"] | {"source": source}, dryRun="All")["spec"]
     assert brought["source"]["testData"] == {

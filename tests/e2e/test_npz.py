@@ -1,4 +1,4 @@
-"""Arrays of NumPy become a model that is asked with images, or with rows."""
+"""Arrays of NumPy, and records of TensorFlow, become a model that is asked with images, or with rows."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,64 @@ def test_images_and_rows_are_learned_and_asked(
         assert version is not None
         assert inputs in version["status"]["servable"]["inputs"]
         assert (version["status"]["classes"], version["status"]["images"]["test"]) == (10, len(labels))
+
+
+def records(path: Path, examples: list[dict[str, Any]], packed: str = "") -> bytes:
+    """A TFRecord file of features that are bytes, whole numbers, or floats."""
+    # Importing TensorFlow takes seconds: other tests need not wait for it.
+    import tensorflow as tf
+
+    lists = {
+        bytes: lambda value: tf.train.Feature(bytes_list=tf.train.BytesList(value=[value])),
+        int: lambda value: tf.train.Feature(int64_list=tf.train.Int64List(value=[value])),
+        list: lambda value: tf.train.Feature(float_list=tf.train.FloatList(value=value)),
+    }
+    with tf.io.TFRecordWriter(str(path), packed) as writer:
+        for example in examples:
+            features = {name: lists[type(value)](value) for name, value in example.items()}
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+    return path.read_bytes()
+
+
+def test_records_are_learned_and_asked(
+    api: ApiServer, make_namespace: MakeNamespace, digits: tuple[Any, Any], s3: ObjectStore, tmp_path: Path
+) -> None:
+    data = load_digits()
+    known = list(zip((data.images * 255 / 16).round().astype(np.uint8)[:1500], data.target[:1500], strict=True))
+    files = [
+        {"image/encoded": base64.b64decode(png(image)["b64"]), "image/class/label": int(label)}
+        for image, label in known
+    ]
+    for shard in range(2):
+        key = f"digit-records/digits-{shard:05}-of-00002"
+        s3.put("datasets", key, records(tmp_path / "shard", files[shard::2], "GZIP" if shard else ""))
+    rows = [{"pixels": (image.reshape(-1) / 255).tolist(), "digit": int(label)} for image, label in known]
+    s3.put("datasets", "digit-rows.tfrecord", records(tmp_path / "rows", rows))
+    namespace = make_namespace("records")
+    of_images = {"uri": "s3://datasets/digit-records", "format": "TFRecord"}
+    api.apply(quick_model(namespace, "images", {"training": {"data": of_images}}))
+    of_rows = {"uri": "s3://datasets/digit-rows.tfrecord", "format": "TFRecord", "table": {"target": "digit"}}
+    rows_alone = {"data": of_rows | {"imageSize": None, "colorMode": None}, "architecture": {"name": "MLP"}}
+    api.apply(quick_model(namespace, "rows", {"training": rows_alone}))
+
+    held_out, labels = digits
+    api.wait_for(MODEL, namespace, "images", is_ready, "a model of images in TFRecord files that serves")
+    url = model_url(api, namespace, "images")
+    answers = predictions(
+        url, {"signature_name": "serving_bytes", "instances": [png(image) for image in held_out[:50]]}
+    )
+    assert (answers.argmax(axis=1) == labels[:50]).mean() >= 0.6
+
+    api.wait_for(MODEL, namespace, "rows", is_ready, "a model of rows in a TFRecord file that serves")
+    url = model_url(api, namespace, "rows")
+    asked = [{"pixels": (image.reshape(-1) / 255).tolist()} for image in held_out]
+    assert (predictions(url, {"instances": asked}).argmax(axis=1) == labels).mean() >= 0.8
+    for name, inputs in (("images", "serving_default images float32 [-1,8,8,1]"),
+                         ("rows", "serving_default pixels float32 [-1,64]")):  # fmt: skip
+        version = api.get(VERSION, namespace, f"{name}-1")
+        assert version is not None
+        assert inputs in version["status"]["servable"]["inputs"]
+        assert version["status"]["classes"] == 10
 
 
 def test_objects_are_not_unpickled(api: ApiServer, make_namespace: MakeNamespace, digits: tuple[Any, Any]) -> None:

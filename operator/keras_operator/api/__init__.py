@@ -31,6 +31,7 @@ from .metrics import Average, Curve, MetricName, TrainingMetric
 from .optimizer import Optimizer, OptimizerName
 from .precision import MixedPrecision
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
+from .records import RECORD_FILES, Records
 from .resources import Quantity, Resources, parse_quantity
 from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
@@ -68,6 +69,7 @@ __all__ = [
     "KERAS_MODEL",
     "KERAS_MODEL_VERSION",
     "KINDS",
+    "RECORD_FILES",
     "VERSION",
     "Analysis",
     "ApiError",
@@ -131,6 +133,7 @@ __all__ = [
     "Quantity",
     "RandAugment",
     "Reason",
+    "Records",
     "ReduceOnPlateau",
     "ResourceTarget",
     "ResourceTargetType",

@@ -7,6 +7,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from .addresses import S3_FOLDER
+from .records import RECORD_FILES, Records
+from .records import RULES_OF_DATA as RULES_OF_RECORDS
 from .rules import Rule, ruled
 from .table import RULES_OF_DATA, Table
 from .target import RULE_OF_DATA as NUMBERS_HAVE_NO_CLASSES
@@ -19,6 +21,7 @@ class DataFormat(StrEnum):
     IMAGE_FOLDER = "ImageFolder"
     CSV = "CSV"
     NPZ = "NPZ"
+    TFRECORD = "TFRecord"
 
 
 class ColorMode(StrEnum):
@@ -48,8 +51,8 @@ _TWO_SIDES = Rule(
     message="must be two numbers, the height and the width in pixels: such as [180, 180]",
 )
 
-_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".h5", ".tfrecord", ".jpg", ".jpeg", ".png")
-_GZIPPED = (".tar.gz", ".csv.gz")
+_FILES = (".gz", ".bz2", ".xz", ".7z", ".rar", ".h5", ".jpg", ".jpeg", ".png")
+_GZIPPED = (".tar.gz", ".csv.gz", *(ending for ending in RECORD_FILES if ending.endswith(".gz")))
 FOLDER_OR_ARCHIVE = Rule(
     cel=f"{[*_GZIPPED]}.exists(ending, self.endsWith(ending)) || !{[*_FILES]}.exists(ending, self.endsWith(ending))",
     message=(
@@ -152,7 +155,8 @@ class Data(Written, frozen=True, kw_only=True):
                 "How the data lies there; ImageFolder is one folder of images for each class, CSV a table with a "
                 "header line (UTF-8, columns parted by commas), in one file or in several with the same columns, NPZ "
                 "arrays of NumPy: x_train and y_train, and x_val, y_val, x_test and y_test where those parts are split "
-                "off; images of any size, or rows of features."
+                "off; images of any size, or rows of features. TFRecord is files of tf.train.Example, packed by gzip "
+                "or not: images, as records says, or rows, as table says."
             ),
             examples=["ImageFolder"],
         ),
@@ -161,8 +165,24 @@ class Data(Written, frozen=True, kw_only=True):
         Annotated[
             Table,
             Meta(
-                description="The columns of a table, for format CSV. Left out: the data is images.",
+                description=(
+                    "The columns of a table, for format CSV, or the features of records that hold no images, for "
+                    "format TFRecord. Left out: the data is images."
+                ),
                 examples=[{"target": "species", "ignored": ["id"]}],
+            ),
+        ]
+        | None
+    ) = None
+    records: (
+        Annotated[
+            Records,
+            Meta(
+                description=(
+                    "Which features of a record are the image and its class, for format TFRecord. Left out: "
+                    "image/encoded and image/class/label, where there is no table."
+                ),
+                examples=[{"image": "image", "label": "label", "classes": ["cat", "dog"]}],
             ),
         ]
         | None
@@ -289,5 +309,6 @@ class Data(Written, frozen=True, kw_only=True):
         _apart("uri", "test_uri"),
         _apart("validation_uri", "test_uri"),
         *RULES_OF_DATA,
+        *RULES_OF_RECORDS,
         NUMBERS_HAVE_NO_CLASSES,
     )

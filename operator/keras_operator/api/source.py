@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from .addresses import S3_FOLDER, does_not_end_in
 from .data import FOLDER_OR_ARCHIVE, Labels
+from .records import RECORD_FILES
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -25,6 +26,11 @@ _NO_TABLE = does_not_end_in(
     "is a table, and a source is tested on images: name the folder that holds one folder of images for each class; "
     "where a table says the classes, name it in labels.file",
 )
+_NO_RECORDS = does_not_end_in(
+    RECORD_FILES,
+    "is a file of records, and a source is tested on images in files of their own: name the folder that holds one "
+    "folder of images for each class",
+)
 
 
 class EvaluationData(Written, frozen=True, kw_only=True):
@@ -40,7 +46,7 @@ class EvaluationData(Written, frozen=True, kw_only=True):
                 "are the model's outputs in their order. Images are resized to what the model takes."
             ),
             examples=["s3://datasets/dogs-test"],
-            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE, _NO_TABLE),
+            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE, _NO_TABLE, _NO_RECORDS),
         ),
     ]
     labels: (

@@ -105,31 +105,54 @@ def is_table_file(uri: str) -> bool:
     return uri.endswith(_TABLE_FILES)
 
 
+# An .npz is a sentence of its own.
+_NAME_TABLES = ("CSV", "NPZ")
+
+
 def _needs_the_format(name: str, written: str) -> Rule:
     def holds(data: "Data") -> bool:
         uri: str | None = getattr(data, name)
-        return data.format != "ImageFolder" or uri is None or not is_table_file(uri)
+        return data.format in _NAME_TABLES or uri is None or not is_table_file(uri)
 
     given = "" if name == "uri" else f"!has(self.{written}) || "
     return Rule(
         cel=(
-            f"{given}self.format != 'ImageFolder' || !{[*_TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))"
+            f"{given}self.format in {[*_NAME_TABLES]} || "
+            f"!{[*_TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))"
         ),
         message=(
-            "is a table, and format is ImageFolder: write format: CSV and table: {target: …} to learn from it, or name "
-            "the folder that holds one folder of images for each class"
+            "is a table, and format is not CSV: write format: CSV and table: {target: …} to learn from it, or name "
+            "data of the format"
         ),
         holds=holds,
         field=f".{written}",
     )
 
 
+def _has_image_files(data: "Data") -> bool:
+    """Whether what is learned from are the bytes of images' files, wherever they stand."""
+    return data.format == "ImageFolder" or (data.format == "TFRecord" and data.table is None)
+
+
+def _has_rows(data: "Data") -> bool:
+    """Whether what is learned from are the columns that `table` names."""
+    return data.format == "CSV" or (data.format == "TFRecord" and data.table is not None)
+
+
+def _image_files(data: str) -> str:
+    return f"({data}.format == 'ImageFolder' || ({data}.format == 'TFRecord' && !has({data}.table)))"
+
+
+def _rows(data: str) -> str:
+    return f"({data}.format == 'CSV' || ({data}.format == 'TFRecord' && has({data}.table)))"
+
+
 def _of_images(cel: str, what: str, field: str, holds: Callable[[Any], bool]) -> Rule:
-    """A field of `data` that says something of images, at what it is where nobody writes it."""
+    """A field of `data` that says something of images' files, at what it is where nobody writes it."""
     return Rule(
-        cel=f"self.format == 'ImageFolder' || {cel}",
-        message=f"{what}, and format is not ImageFolder: leave it out",
-        holds=lambda data: data.format == "ImageFolder" or holds(data),
+        cel=f"{_image_files('self')} || {cel}",
+        message=f"{what}, and the data is no files of images: leave it out",
+        holds=lambda data: _has_image_files(data) or holds(data),
         field=field,
     )
 
@@ -172,9 +195,9 @@ RULES_OF_DATA = (
         field=".table",
     ),
     Rule(
-        cel="self.format == 'CSV' || !has(self.table)",
-        message="is for tables: write format: CSV, or remove table to learn from images",
-        holds=lambda data: data.format == "CSV" or data.table is None,
+        cel="self.format in ['CSV', 'TFRecord'] || !has(self.table)",
+        message="is for tables: write format: CSV or TFRecord, or remove table to learn from images",
+        holds=lambda data: data.format in {"CSV", "TFRecord"} or data.table is None,
         field=".table",
     ),
     _needs_the_format("uri", "uri"),
@@ -191,7 +214,12 @@ RULES_OF_DATA = (
     _no_arrays("test_uri", "testUri"),
     _of_arrays("val", "validationUri"),
     _of_arrays("test", "testUri"),
-    _of_images("!has(self.labels)", "says of which class images are", ".labels", lambda data: data.labels is None),
+    Rule(
+        cel="self.format == 'ImageFolder' || !has(self.labels)",
+        message="says of which class images are, and format is not ImageFolder: leave it out",
+        holds=lambda data: data.format == "ImageFolder" or data.labels is None,
+        field=".labels",
+    ),
     _of_images(
         "self.imageSize == [224, 224]",
         "is the size of images",
@@ -228,26 +256,26 @@ _OFF = " && ".join(
 
 RULES_OF_TRAINING = (
     Rule(
-        cel="self.data.format != 'CSV' || self.architecture.name == 'MLP' || has(self.builder)",
+        cel=f"!{_rows('self.data')} || self.architecture.name == 'MLP' || has(self.builder)",
         message="cannot learn from a table: write architecture: {name: MLP}",
         holds=lambda training: (
-            training.data.format != "CSV" or training.architecture.name == "MLP" or training.builder is not None
+            not _has_rows(training.data) or training.architecture.name == "MLP" or training.builder is not None
         ),
         field=".architecture.name",
     ),
     Rule(
-        cel="self.data.format != 'ImageFolder' || self.architecture.name != 'MLP'",
+        cel=f"!{_image_files('self.data')} || self.architecture.name != 'MLP'",
         message=(
             "MLP learns from tables: write data.format: CSV and data.table, or another name for images, such as "
             "SmallCNN"
         ),
-        holds=lambda training: training.data.format != "ImageFolder" or training.architecture.name != "MLP",
+        holds=lambda training: not _has_image_files(training.data) or training.architecture.name != "MLP",
         field=".architecture.name",
     ),
     Rule(
-        cel="self.data.format != 'CSV' || !has(self.builder)",
-        message=("builds a network for images, and data.format is CSV: remove it, and write architecture: {name: MLP}"),
-        holds=lambda training: training.data.format != "CSV" or training.builder is None,
+        cel=f"!{_rows('self.data')} || !has(self.builder)",
+        message="builds a network for images, and the data is a table: remove it, and write architecture: {name: MLP}",
+        holds=lambda training: not _has_rows(training.data) or training.builder is None,
         field=".builder",
     ),
     Rule(

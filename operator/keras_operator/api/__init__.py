@@ -17,7 +17,7 @@ from .autoscaling_metrics import (
 from .builder import Builder, ConfigMapKey
 from .canary import Analysis, Canary, CanaryStep, PredictionDrift, hold_seconds, pods_of
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
-from .data import ClassWeights, ColorMode, Data, DataFormat, Labels
+from .data import ClassWeights, ColorMode, Data, DataFormat
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fine_tuning import FineTuning
@@ -26,6 +26,7 @@ from .initial_weights import InitialWeights
 from .judging import Verdict, compared, judge, measured_text
 from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
+from .labels import Labels
 from .loss_parameters import LossParameters
 from .metrics import Average, Curve, MetricName, TrainingMetric
 from .optimizer import Optimizer, OptimizerName

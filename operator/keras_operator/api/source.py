@@ -5,7 +5,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from .addresses import S3_FOLDER, does_not_end_in
-from .data import FOLDER_OR_ARCHIVE, Labels
+from .data import FOLDER_OR_ARCHIVE
+from .labels import Labels
 from .records import RECORD_FILES
 from .rules import Rule, ruled
 from .wire import Written

@@ -19,7 +19,7 @@ from keras_operator.api import Augmentation, Checkpoint, Monitor, Optimizer, Red
 
 from tests.unit.model_trainer.conftest import Ended, free_port
 
-EPOCHS = 12
+EPOCHS = 20
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -86,7 +86,7 @@ def run_spec(few_digits: Path, tmp_path: Path, spec: Callable[..., RunSpec]) -> 
             tmp_path / name,
             workers=workers,
             epochs=EPOCHS,
-            batch_size=9,
+            batch_size=5,
             augmentation=Augmentation(rotation=10, zoom=0.1),
             optimizer=Optimizer(learning_rate=0.003, clipnorm=1.0),
             reduce_on_plateau=ReduceOnPlateau(monitor=Monitor.VAL_LOSS, factor=0.5, patience=1),
@@ -109,7 +109,7 @@ def test_workers_train_what_one_alone_would_also_when_one_is_killed(
     assert alone.code == 0
 
     with world(run_spec("together", 2), tmp_path / "first") as (chief, other):
-        chief.until_epoch(4)
+        chief.until_epoch(2)
         other.process.send_signal(signal.SIGKILL)
         code, result = chief.end()
         assert code == 76, "its end is the consequence of another's"
@@ -129,6 +129,6 @@ def test_workers_train_what_one_alone_would_also_when_one_is_killed(
     assert one.keys() == two.keys()
     assert len(set(one["learning_rate"])) > 1, "the plateau that the others have to be told of"
     for name, values in one.items():
-        np.testing.assert_allclose(two[name], values, atol=2e-3, err_msg=name)
+        np.testing.assert_allclose(two[name], values, atol=1e-3, err_msg=name)
     for name, value in alone.result.metrics.items():
-        assert result.metrics[name] == pytest.approx(value, abs=2e-3), name
+        assert result.metrics[name] == pytest.approx(value, abs=1e-3), name

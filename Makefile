@@ -115,8 +115,8 @@ bench-control-plane: setup ## Measure the operator with 500 models and with 500 
 	@$(RUN)python -m benchmarks.control_plane --runs $(or $(RUNS),1) $(foreach N,$(or $(MODELS),500),--models $(N)) $(if $(LIFECYCLES),--lifecycles $(LIFECYCLES))
 
 .PHONY: bench-serving
-bench-serving: setup ## Measure the runtime: start, memory, requests a second, JSON (a minute)
-	@$(RUN)python -m benchmarks.serving
+bench-serving: setup ## Measure the runtime beside other servers and the limit (ROW=rest for one row, RUNS=3)
+	@UV=$(UV) $(RUN)python -m benchmarks.serving --runs $(or $(RUNS),1) $(foreach ROW,$(ROW),--row $(ROW))
 
 .PHONY: bench-rollouts
 bench-rollouts: setup cluster images ## Change a served model in every way under vegeta and ghz, and count what fails (half an hour)

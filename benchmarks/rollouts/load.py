@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
-from google.protobuf import descriptor, descriptor_pb2
 from tensorflow import make_tensor_proto
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2
 
+from benchmarks.protosets import protoset
 from benchmarks.rollouts.answers import Answer, of_ghz, of_vegeta
 from benchmarks.rollouts.errors import RolloutsError
 from devcluster.build import binary
@@ -70,13 +70,13 @@ class Load:
         targets.write_text("".join(_target(rest, model, image) for image in images()))
         predict = folder / "predict.bin"
         predict.write_bytes(_grpc_request(model))
-        protoset = folder / "prediction_service.protoset"
-        protoset.write_bytes(_protoset())
+        services = folder / "prediction_service.protoset"
+        services.write_bytes(protoset(prediction_service_pb2.DESCRIPTOR))
         self._commands = {
             name: _vegeta(targets, rate, seconds, folder / name, keeps=keeps)
             for name, rate, keeps in (("kept", rates.kept, True), ("fresh", rates.fresh, False))
         }
-        self._commands["grpc"] = _ghz(grpc, predict, protoset, rates.grpc, seconds, folder / "grpc")
+        self._commands["grpc"] = _ghz(grpc, predict, services, rates.grpc, seconds, folder / "grpc")
         self._exits = ExitStack()
         self._ends_within = seconds + SECONDS_TO_ANSWER + _END_SECONDS
 
@@ -150,20 +150,3 @@ def _grpc_request(model: str) -> bytes:
     request.model_spec.name = model
     request.inputs["images"].CopyFrom(make_tensor_proto(images()[1:2], dtype="float32"))
     return bytes(request.SerializeToString())
-
-
-def _protoset() -> bytes:
-    """prediction_service.proto and all that it imports, as ghz reads it: each file after those that it needs."""
-    files = descriptor_pb2.FileDescriptorSet()
-    seen: set[str] = set()
-
-    def add(file: descriptor.FileDescriptor) -> None:
-        if file.name in seen:
-            return
-        seen.add(file.name)
-        for needed in file.dependencies:
-            add(needed)
-        file.CopyToProto(files.file.add())
-
-    add(prediction_service_pb2.DESCRIPTOR)
-    return bytes(files.SerializeToString())

@@ -1,148 +1,101 @@
-"""Measures the runtime against its bars: `python -m benchmarks.serving`, about a minute."""
+"""`python -m benchmarks.serving`: how fast, how soon and how small the runtime is, beside others and the limit.
+
+    --row NAME             only this row; may be given several times (all of them)
+    --runs N               everything so often (1)
+    --seconds N            how long clients ask each server (8)
+    --swaps N              how many hot swaps (1000)
+    --overload-seconds N   how long there is too much to do (300)
+    --folder PATH          where networks are kept for another call (a folder that is removed)
+    --no-record            print the figures and do not write them down
+
+Servers run on processor 0; their clients, and this program, on processor 1. The other servers are installed into the
+cache on the first call. Figures go to `benchmarks/results/serving.json`; those of rows that were not run stay there.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import json
-import os
-import socket
-import subprocess
+import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-import numpy as np
-
+from benchmarks.control_plane.bars import table
 from benchmarks.demo.surroundings import machine
 from benchmarks.figures import Measured, record
-from benchmarks.serving.load import PATH, Outcome
-from model_server.runtime.dtypes import DataType
-from model_server.runtime.json_codec import decode_inputs, parse_predict
-from model_server.runtime.savedmodel import TensorSpec
+from benchmarks.serving import against_the_limit, beside_others, over_time
+from benchmarks.serving.errors import BenchmarkError
+from benchmarks.serving.installed import install_all
+from benchmarks.serving.load import PINS
+from benchmarks.serving.processes import stay_on_the_clients_core
+from devcluster.build import build_all
+from devcluster.errors import DevclusterError
+from devcluster.places import here
 
-_RESULTS = Path(__file__).parent.parent / "results" / "serving.json"
-_COMMAND = "python -m benchmarks.serving"
-_SECONDS = 8.0
-_CLIENTS = 8
-_STARTS = 3
-
-
-def main() -> None:
-    """Measure, print and record."""
-    measured = [_json_ratio()]
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, "-m", "benchmarks.serving.model", folder], check=True, capture_output=True)
-        measured += _served(Path(folder))
-    for figure in record(_RESULTS, machine(), _COMMAND, measured).figures:
-        verdict = {True: "holds", False: "MISSED", None: ""}[figure.holds]
-        print(f"{figure.name:62} {figure.value:10,.2f} {figure.unit:12} {figure.bar or '':8} {verdict}")
-
-
-def _best(work: Callable[[], object], times: int) -> float:
-    """The shortest of some runs in seconds: what the work takes when nothing else disturbs it."""
-    found = []
-    for _ in range(times):
-        start = time.perf_counter()
-        work()
-        found.append(time.perf_counter() - start)
-    return min(found)
+RESULTS = Path(__file__).parent.parent / "results" / "serving.json"
+COMMAND = "make bench-serving"
+_Row = Callable[[Path, argparse.Namespace], list[Measured]]
+_ROWS: dict[str, _Row] = {
+    "tensor": lambda folder, options: against_the_limit.tensor(folder, options.seconds),
+    "picture": lambda folder, options: against_the_limit.picture(folder, options.seconds),
+    "json": lambda folder, options: against_the_limit.parsing(folder, options.seconds),
+    "batching": lambda folder, options: against_the_limit.batching(folder, options.seconds),
+    "swaps": lambda folder, options: over_time.swaps(folder, options.swaps),
+    "overload": lambda folder, options: over_time.overload_pictures(folder, options.overload_seconds, options.seconds),
+    "overload-small": lambda folder, options: over_time.overload_small(
+        folder, options.overload_seconds, options.seconds
+    ),
+}
 
 
-def _json_ratio() -> Measured:
-    image = np.random.default_rng(1).random((1, 224, 224, 3), np.float32)
-    body = json.dumps({"instances": image.tolist()}).encode()
-    specs = {"x": TensorSpec("x", "x:0", DataType.FLOAT, (None, 224, 224, 3))}
-    decoded = decode_inputs(parse_predict(body), specs)["x"][0]
-    if not np.array_equal(decoded, image):
-        sys.exit("the tensor that was read is not the one that was written")
-    lists = _best(lambda: np.array(json.loads(body)["instances"], np.float32), 7)
-    own = _best(lambda: decode_inputs(parse_predict(body), specs), 15)
-    return Measured("JSON to a 224x224x3 tensor, against json.loads + numpy.array", lists / own, "times", ">= 10")
-
-
-def _served(folder: Path) -> list[Measured]:
-    image = np.random.default_rng(2).random((1, 28, 28, 1), np.float32)
-    body = json.dumps({"instances": image.tolist()}).encode()
-    starts = []
-    for _ in range(_STARTS):
-        with _server(folder, body) as (_, _, seconds):
-            starts.append(seconds)
-    with _server(folder, body) as (process, port, _):
-        _drive(port, body, 1.0)
-        outcome = _drive(port, body, _SECONDS)
-        resident = _resident(process.pid)
-    if outcome.failed:
-        sys.exit(f"{outcome.failed} requests failed")
-    command = ["taskset", "-c", "0", sys.executable, "-m", "benchmarks.serving.bare_loop", str(folder / "1"), "4"]
-    bare = float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    rate = outcome.answered / outcome.seconds
-    return [
-        Measured("process start to first answer", sorted(starts)[len(starts) // 2], "s", "<= 1.0"),
-        Measured("resident memory, one small model, REST and gRPC on", resident / 1e6, "MB", "<= 400"),
-        Measured("REST, batch 1, 28x28: requests a second on one core", rate, "1/s"),
-        Measured("REST, batch 1, 28x28: 99th percentile", outcome.p99_ms, "ms", "<= 20"),
-        Measured("bare loop of TF_SessionRun on one core", bare, "1/s"),
-        Measured("REST, batch 1, 28x28: share of the bare loop", rate / bare, "", ">= 0.4"),
-    ]
-
-
-@contextlib.contextmanager
-def _server(folder: Path, body: bytes) -> Iterator[tuple[subprocess.Popen[bytes], int, float]]:
-    """The runtime on CPU 0: its process, its REST port, and the seconds until it answered `body`."""
-    with socket.socket() as rest, socket.socket() as grpc:
-        rest.bind(("127.0.0.1", 0))
-        grpc.bind(("127.0.0.1", 0))
-        port, grpc_port = rest.getsockname()[1], grpc.getsockname()[1]
-    program = str(Path(sys.executable).with_name("tensorflow_model_server"))
-    flags = [f"--rest_api_port={port}", f"--port={grpc_port}", f"--model_base_path={folder}"]
-    start = time.perf_counter()
-    process = subprocess.Popen(["taskset", "-c", "0", program, *flags], stderr=subprocess.DEVNULL)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the benchmark; 0 if it went through, whatever it found."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.serving", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    names = [*beside_others.ROWS, *_ROWS]
+    parser.add_argument("--row", action="append", choices=names, metavar="NAME", help=", ".join(names))
+    parser.add_argument("--runs", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--swaps", type=int, default=1000)
+    parser.add_argument("--overload-seconds", type=float, default=300.0)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--no-record", action="store_true")
+    options = parser.parse_args(arguments)
+    if options.swaps <= over_time.FEW_SWAPS:
+        parser.error(f"--swaps must be more than the {over_time.FEW_SWAPS} that they are held against")
     try:
-        while not _answers(port, body):
-            if process.poll() is not None or time.perf_counter() - start > 60:
-                sys.exit("the server did not answer within 60 s")
-            time.sleep(0.005)
-        yield process, port, time.perf_counter() - start
-    finally:
-        process.kill()
-        process.wait()
+        build_all(here(), PINS)
+        if not options.row or set(options.row) & set(beside_others.ROWS):
+            install_all()
+        stay_on_the_clients_core()
+        with tempfile.TemporaryDirectory(prefix="bench-serving-") as temporary:
+            folder = (options.folder or Path(temporary)).resolve()
+            for run in range(1, options.runs + 1):
+                _run(folder, options, f"run {run} of {options.runs}")
+    except (BenchmarkError, DevclusterError) as error:
+        print(f"\nThe benchmark stopped: {error}", file=sys.stderr)
+        return 1
+    return 0
 
 
-def _answers(port: int, body: bytes) -> bool:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-    try:
-        connection.request("POST", PATH, body)
-        return connection.getresponse().status == 200
-    except OSError:
-        return False
-    finally:
-        connection.close()
+def _run(folder: Path, options: argparse.Namespace, run: str) -> None:
+    wanted = set(options.row or [*beside_others.ROWS, *_ROWS])
+    beside = wanted & set(beside_others.ROWS)
+    if beside:
+        _show(" ".join(sorted(beside)), run, beside_others.measure(beside, folder, options.seconds), options)
+    for name, row in _ROWS.items():
+        if name in wanted:
+            _show(name, run, row(folder, options), options)
 
 
-def _drive(port: int, body: bytes, seconds: float) -> Outcome:
-    command = [
-        "taskset",
-        "-c",
-        "1",
-        sys.executable,
-        "-m",
-        "benchmarks.serving.load",
-        str(port),
-        str(_CLIENTS),
-        str(seconds),
-    ]
-    done = subprocess.run(command, input=body, check=True, capture_output=True)
-    return msgspec.json.decode(done.stdout, type=Outcome)
-
-
-def _resident(pid: int) -> int:
-    pages = Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+def _show(row: str, run: str, figures: Sequence[Measured], options: argparse.Namespace) -> None:
+    print(f"\n{row}, {run}, {time.strftime('%H:%M:%S')}")
+    print(table(figures), flush=True)
+    if not options.no_record:
+        record(RESULTS, machine(), COMMAND, figures, keep_others=True)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,97 +1,134 @@
-"""A closed loop of clients: each sends its next request when the last one is answered. A program of its own."""
+"""The clients, in Go: vegeta over REST and ghz over gRPC; and what they write down as an outcome."""
 
 from __future__ import annotations
 
-import asyncio
-import sys
-import time
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
-import httptools
 import msgspec
-import uvloop
 
-PATH = "/v1/models/default:predict"
+from benchmarks.serving.errors import BenchmarkError
+from benchmarks.serving.processes import CLIENT_CORE, on_core
+from devcluster.build import binary
+from devcluster.places import here
+
+PINS = ("vegeta", "ghz")
+_SECONDS_TO_ANSWER = 30
+_SECONDS_TO_END = 60.0
 
 
-class Outcome(msgspec.Struct, frozen=True):
-    """What was seen in `seconds`: answers of status 200, others, and the 99th percentile of their times."""
+@dataclass(frozen=True)
+class Outcome:
+    """What clients saw: good answers, what became of others, seconds, and the 99th percentile of all in ms."""
 
     answered: int
-    failed: int
+    faults: Mapping[str, int]
     seconds: float
     p99_ms: float
 
+    @property
+    def rate(self) -> float:
+        """Good answers a second."""
+        return self.answered / self.seconds
 
-class Client(asyncio.Protocol):
-    """One keep-alive connection."""
-
-    def __init__(self, request: bytes, end: float) -> None:
-        """Send `request` again and again until `end`, by `time.perf_counter`."""
-        self.times: list[float] = []
-        self.failed = 0
-        self.done = asyncio.get_running_loop().create_future()
-        self._request, self._end = request, end
-        self._parser = httptools.HttpResponseParser(self)
-        self._sent = 0.0
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin."""
-        self._transport: asyncio.Transport = transport  # type: ignore[assignment]  # connections are full-duplex
-        self._send()
-
-    def _send(self) -> None:
-        self._sent = time.perf_counter()
-        self._transport.write(self._request)
-
-    def data_received(self, data: bytes) -> None:
-        """A part of an answer."""
-        self._parser.feed_data(data)
-
-    def on_message_complete(self) -> None:
-        """A whole answer."""
-        now = time.perf_counter()
-        if self._parser.get_status_code() == 200:
-            self.times.append(now - self._sent)
-        else:
-            self.failed += 1
-        if now < self._end:
-            self._parser = httptools.HttpResponseParser(self)
-            self._send()
-        else:
-            self._transport.close()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The end, asked for or not."""
-        self.failed += exc is not None
-        self.done.set_result(None)
+    def all_good(self) -> Outcome:
+        """Itself. Raises BenchmarkError when a request failed, or none was answered."""
+        if self.faults or not self.answered:
+            raise BenchmarkError(f"{self.answered} requests were answered, and others not: {dict(self.faults)}")
+        return self
 
 
-def request_of(body: bytes) -> bytes:
-    """The bytes of a predict request."""
-    return b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s" % (PATH.encode(), len(body), body)
+class _Latencies(msgspec.Struct):
+    p99: int = msgspec.field(name="99th", default=0)
 
 
-async def drive(port: int, body: bytes, clients: int, seconds: float) -> Outcome:
-    """Let `clients` ask for so many seconds."""
-    loop = asyncio.get_running_loop()
-    start = time.perf_counter()
-    made = [Client(request_of(body), start + seconds) for _ in range(clients)]
-    for client in made:
-        await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
-    await asyncio.gather(*(client.done for client in made))
-    took = time.perf_counter() - start
-    times = sorted(one for client in made for one in client.times)
-    p99 = times[int(0.99 * len(times))] * 1e3 if times else 0.0
-    return Outcome(len(times), sum(client.failed for client in made), took, p99)
+class _VegetaReport(msgspec.Struct):
+    latencies: _Latencies
+    duration: int
+    wait: int
+    status_codes: dict[str, int] = {}
+    errors: list[str] | None = None
 
 
-def main() -> None:
-    """`python -m benchmarks.serving.load PORT CLIENTS SECONDS < BODY`: prints the Outcome as JSON."""
-    port, clients, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        outcome = runner.run(drive(port, sys.stdin.buffer.read(), clients, seconds))
-    sys.stdout.buffer.write(msgspec.json.encode(outcome))
+class _Percentile(msgspec.Struct):
+    percentage: float
+    latency: int
 
 
-if __name__ == "__main__":
-    main()
+class _GhzReport(msgspec.Struct):
+    total: int
+    status: dict[str, int] = msgspec.field(name="statusCodeDistribution", default_factory=dict)
+    latencies: list[_Percentile] | None = msgspec.field(name="latencyDistribution", default=None)
+    errors: dict[str, int] = msgspec.field(name="errorDistribution", default_factory=dict)
+
+
+def of_vegeta(report: bytes) -> Outcome:
+    """What `vegeta report -type=json` says; status 0 is a request that got no answer."""
+    found = msgspec.json.decode(report, type=_VegetaReport)
+    why = "; ".join(found.errors or [])[:300]
+    faults = {f"HTTP {code} {why}".strip(): count for code, count in found.status_codes.items() if code != "200"}
+    seconds = (found.duration + found.wait) / 1e9
+    return Outcome(found.status_codes.get("200", 0), faults, seconds, found.latencies.p99 / 1e6)
+
+
+def of_ghz(report: bytes) -> Outcome:
+    """What `ghz --format=json` says."""
+    found = msgspec.json.decode(report, type=_GhzReport)
+    why = "; ".join(found.errors)[:300]
+    faults = {f"{code} {why}".strip(): count for code, count in found.status.items() if code != "OK"}
+    p99 = next((one.latency for one in found.latencies or [] if one.percentage == 99), 0)
+    return Outcome(found.status.get("OK", 0), faults, found.total / 1e9, p99 / 1e6)
+
+
+def rest(url: str, body: Path, content_type: str, *, clients: int, seconds: float) -> Outcome:
+    """Clients on kept connections, each of which asks again when it is answered. Raises BenchmarkError."""
+    closed = ("-rate=0", f"-workers={clients}", f"-max-workers={clients}", f"-connections={clients}")
+    return of_vegeta(_report(attack(url, body, content_type, closed, seconds)))
+
+
+def attack(url: str, body: Path, content_type: str, pace: Sequence[str], seconds: float) -> Path:
+    """Have vegeta ask for so long; the file of its results, which the next call overwrites. Raises BenchmarkError."""
+    targets, results = body.with_suffix(".targets"), body.with_suffix(".results")
+    targets.write_text(f"POST {url}\nContent-Type: {content_type}\n@{body}\n")
+    command = [
+        *(str(binary(here(), "vegeta")), "attack", f"-targets={targets}", f"-output={results}", *pace),
+        *(f"-duration={seconds}s", f"-timeout={_SECONDS_TO_ANSWER}s", "-max-body=0", "-redirects=-1"),
+    ]
+    _output(command, seconds + _SECONDS_TO_ANSWER + _SECONDS_TO_END)
+    return results
+
+
+def _report(results: Path) -> bytes:
+    return _output([str(binary(here(), "vegeta")), "report", "-type=json", str(results)], _SECONDS_TO_END)
+
+
+def grpc(address: str, call: str, protoset: Path, request: Path, *, clients: int, seconds: float) -> Outcome:
+    """Clients with a connection each, which ask again when they are answered. Raises BenchmarkError."""
+    report = request.with_suffix(".report")
+    command = [
+        *(str(binary(here(), "ghz")), "--insecure", f"--protoset={protoset}", f"--call={call}"),
+        *(f"--binary-file={request}", f"--concurrency={clients}", f"--connections={clients}", f"--duration={seconds}s"),
+        *(
+            "--duration-stop=wait",
+            f"--timeout={_SECONDS_TO_ANSWER}s",
+            "--format=json",
+            f"--output={report}",
+            address,
+        ),
+    ]
+    _output(command, seconds + _SECONDS_TO_ANSWER + _SECONDS_TO_END)
+    return of_ghz(report.read_bytes())
+
+
+def _output(command: Sequence[str], most_seconds: float) -> bytes:
+    words = on_core(CLIENT_CORE, command)
+    try:
+        done = subprocess.run(words, capture_output=True, timeout=most_seconds, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"`{command[0]} {command[1]}` did not end within {most_seconds:.0f} s") from error
+    if done.returncode:
+        said = done.stderr.decode(errors="replace").strip()[-500:]
+        raise BenchmarkError(f"`{command[0]} {command[1]}` ended with status {done.returncode}: {said}")
+    return done.stdout

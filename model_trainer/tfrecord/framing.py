@@ -162,8 +162,8 @@ def unpack(packed: Path, target: Path, address: str) -> None:
     try:
         with packed.open("rb") as source, target.open("wb") as file:
             while chunk := source.read(CHUNK):
-                more = True
-                while more:
+                # A checksum follows what is packed, and is not taken before all of that has come out.
+                while chunk:
                     # Several files after each other, as `cat` makes them, are one.
                     unpacking = zlib.decompressobj(_EITHER) if unpacking.eof else unpacking
                     out = unpacking.decompress(chunk, CHUNK)
@@ -177,8 +177,6 @@ def unpack(packed: Path, target: Path, address: str) -> None:
                         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(target))
                     file.write(out)
                     chunk = unpacking.unused_data if unpacking.eof else unpacking.unconsumed_tail
-                    # Of what came in, some may have been taken without coming out.
-                    more = bool(chunk) or (len(out) == CHUNK and not unpacking.eof)
     except zlib.error as error:
         raise BadData(f"{address} is damaged or no packed file ({error}). Upload it again.") from error
     if not unpacking.eof:

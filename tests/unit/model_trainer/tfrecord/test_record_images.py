@@ -1,6 +1,9 @@
 """Images in records: every form of file, and what is known of each image."""
 
+import gzip
 import hashlib
+import random
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from keras_operator.api import Records
 
 from model_trainer.data.split import Part
 from model_trainer.failure import TooManyBadFiles
+from model_trainer.tfrecord import framing
 from tests.unit.model_trainer.conftest import encode
 from tests.unit.model_trainer.tfrecord.conftest import image, images, write
 
@@ -32,6 +36,17 @@ def test_the_content_of_a_file_says_how_it_is_packed(tmp_path: Path, read_images
         assert dataset.examples[7].sha256 == hashlib.sha256(data).hexdigest()
         for left in (tmp_path / "scratch").iterdir():
             left.unlink()
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zlib.compress], ids=["gzip", "zlib"])
+def test_what_is_packed_comes_out_whole_in_whatever_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, pack: Any):
+    monkeypatch.setattr(framing, "CHUNK", 7)
+    for size in (0, 1, 7, 8, 300):
+        for data in (bytes(size), random.Random(size).randbytes(size)):
+            # One file after the other, as `cat` makes it.
+            (tmp_path / "packed").write_bytes(pack(data) + pack(data))
+            framing.unpack(tmp_path / "packed", tmp_path / "plain", "s3://datasets/a.tfrecord")
+            assert (tmp_path / "plain").read_bytes() == 2 * data
 
 
 def test_a_plain_file_may_begin_as_a_packed_one(tmp_path: Path, read_images: Any):

@@ -2,9 +2,9 @@
 
     --scenario NAME   only this one; may be given several times
     --requests N      at least so many in each scenario (100000)
-    --kept N          requests a second over REST on kept connections (500)
-    --fresh N         requests a second over REST with a new connection each (50)
-    --grpc N          requests a second over gRPC (300)
+    --kept N          requests a second over REST on kept connections (250)
+    --fresh N         requests a second over REST with a new connection each (25)
+    --grpc N          requests a second over gRPC (150)
     --no-record       print the figures and do not write them down
 
 Needs the dev cluster with its images (`make cluster images`). Figures go to `benchmarks/results/rollouts.json`; those
@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [one.name for one in scenarios.SCENARIOS]
     parser.add_argument("--scenario", action="append", choices=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--kept", type=int, default=500)
-    parser.add_argument("--fresh", type=int, default=50)
-    parser.add_argument("--grpc", type=int, default=300)
+    parser.add_argument("--kept", type=int, default=250)
+    parser.add_argument("--fresh", type=int, default=25)
+    parser.add_argument("--grpc", type=int, default=150)
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args(arguments)
     try:

@@ -15,6 +15,7 @@ cache on the first call. Figures go to `benchmarks/results/serving.json`; those 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
@@ -65,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.swaps <= over_time.FEW_SWAPS:
         parser.error(f"--swaps must be more than the {over_time.FEW_SWAPS} that they are held against")
+    # So that servers are ended where the benchmark is told to end, too.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         build_all(here(), PINS)
         if not options.row or set(options.row) & set(beside_others.ROWS):

@@ -84,9 +84,9 @@ def _bentoml(network: Network, ports: Ports, folder: Path) -> Start:
 
 
 def _gunicorn(module: str, network: Network, ports: Ports) -> Start:
-    """One worker, whose threads keep connections open: a second would need TensorFlow's memory once more."""
+    """One worker of the default kind: one with eight threads, and kept connections, answers fewer requests here."""
     program = str(environment("flask") / "gunicorn")
-    flags = ["--workers=1", "--threads=8", "--timeout=120", f"--bind=127.0.0.1:{ports.rest}", f"--chdir={PEERS}"]
+    flags = ["--workers=1", "--timeout=120", f"--bind=127.0.0.1:{ports.rest}", f"--chdir={PEERS}"]
     return [program, *flags, f"{module}:app"], {"MODEL": str(network.folder)}
 
 

@@ -20,5 +20,5 @@ class Network:
     @bentoml.api  # type: ignore[untyped-decorator]
     def predict(self, instances: np.ndarray) -> np.ndarray:  # BentoML reads these types
         """The only output."""
-        (outputs,) = self._signature(self._tensor(instances.astype(np.float32))).values()
+        (outputs,) = self._signature(images=self._tensor(instances.astype(np.float32))).values()
         return np.asarray(outputs)

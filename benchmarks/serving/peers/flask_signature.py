@@ -17,5 +17,5 @@ signature = tf.saved_model.load(f"{os.environ['MODEL']}/servable/1").signatures[
 def predict() -> Any:
     """Takes `{"instances": …}`, answers `{"predictions": …}`."""
     images = np.array(request.get_json()["instances"], np.float32)
-    (outputs,) = signature(tf.constant(images)).values()
+    (outputs,) = signature(images=tf.constant(images)).values()
     return jsonify(predictions=outputs.numpy().tolist())

@@ -25,7 +25,7 @@ class Network(kserve.Model):  # type: ignore[misc]  # KServe is not installed wh
             images = np.array(payload["instances"], np.float32)
         else:
             images = payload.inputs[0].as_numpy()
-        (outputs,) = self._signature(tf.constant(images)).values()
+        (outputs,) = self._signature(images=tf.constant(images)).values()
         return get_predict_response(payload, outputs.numpy(), self.name)
 
 

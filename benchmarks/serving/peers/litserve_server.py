@@ -25,7 +25,7 @@ class Network(litserve.LitAPI):  # type: ignore[misc]  # LitServe is not install
 
     def predict(self, x: Any) -> Any:
         """The only output."""
-        (outputs,) = self._signature(self._tensor(x)).values()
+        (outputs,) = self._signature(images=self._tensor(x)).values()
         return outputs.numpy()
 
     def encode_response(self, output: Any) -> Any:

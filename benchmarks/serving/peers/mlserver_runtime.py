@@ -21,5 +21,5 @@ class Network(MLModel):  # type: ignore[misc]  # MLServer is not installed where
     async def predict(self, payload: InferenceRequest) -> InferenceResponse:
         """The first output for the first input."""
         images = self.decode(payload.inputs[0], default_codec=NumpyCodec)
-        (outputs,) = self._signature(tf.constant(images)).values()
+        (outputs,) = self._signature(images=tf.constant(images)).values()
         return InferenceResponse(model_name=self.name, outputs=[NumpyCodec.encode_output("output", outputs.numpy())])

@@ -119,7 +119,7 @@ bench-serving: setup ## Measure the runtime beside other servers and the limit (
 	@UV=$(UV) $(RUN)python -m benchmarks.serving --runs $(or $(RUNS),1) $(foreach ROW,$(ROW),--row $(ROW))
 
 .PHONY: bench-rollouts
-bench-rollouts: setup cluster images ## Change a served model in every way under vegeta and ghz, and count what fails (an hour)
+bench-rollouts: setup cluster images ## Change a served model in every way under vegeta and ghz, and count what fails (an hour and a quarter)
 	@$(RUN)python -m benchmarks.rollouts $(if $(REQUESTS),--requests $(REQUESTS))
 
 .PHONY: bench-training

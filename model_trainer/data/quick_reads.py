@@ -28,8 +28,10 @@ MOST_FAILURES = 3
 def quick_reads(store: Store, endpoint: str | None) -> Store:
     """`store`, of which small objects are read quicker where it is S3; `endpoint` is what it was opened with."""
     parts = urlsplit(store.uri)
+    if parts.scheme != "s3":
+        return store
     session = boto3.Session()
-    if parts.scheme != "s3" or session.get_credentials() is None:
+    if session.get_credentials() is None:
         return store
     client = S3Store(
         parts.netloc,

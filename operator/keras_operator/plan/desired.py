@@ -6,6 +6,7 @@ from enum import Enum
 from typing import Any
 
 from keras_operator.api import KerasModelStatus, KerasModelVersionStatus
+from keras_operator.plan.observed import Model
 
 
 class Template(Enum):
@@ -87,3 +88,16 @@ class Plan:
     version_statuses: Mapping[str, KerasModelVersionStatus] = field(default_factory=dict)
     notices: tuple[Notice, ...] = ()
     requeue_after: float | None = None
+
+
+def values_of(model: Model, name: str) -> dict[str, object]:
+    """What the template of every object takes that belongs to a model and is called `name`."""
+    identity = model.identity
+    return {
+        "model": identity.name,
+        "namespace": identity.namespace,
+        "name": name,
+        "owner_kind": "KerasModel",
+        "owner_name": identity.name,
+        "owner_uid": identity.uid,
+    }

@@ -14,7 +14,7 @@ from keras_operator.api import (
     VersionPhase,
 )
 from keras_operator.plan.causes import Cause
-from keras_operator.plan.desired import Desired, Removal, Seed, Template
+from keras_operator.plan.desired import Desired, Removal, Seed, Template, values_of
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Version
 from keras_operator.plan.rollout import Course
@@ -156,16 +156,7 @@ def _seed(observed: Observed, spec: KerasModelSpec) -> Seed | None:
 
 
 def _shared_values(model: Model, installation: Installation) -> dict[str, object]:
-    identity = model.identity
-    return {
-        "model": identity.name,
-        "namespace": identity.namespace,
-        "name": identity.name,
-        "owner_kind": "KerasModel",
-        "owner_name": identity.name,
-        "owner_uid": identity.uid,
-        "operator_namespace": installation.namespace,
-    }
+    return values_of(model, model.identity.name) | {"operator_namespace": installation.namespace}
 
 
 def _deployment_values(spec: KerasModelSpec, way: Course, installation: Installation, name: str) -> dict[str, object]:

@@ -1,7 +1,7 @@
 """The children that show a model's trainings: a TensorBoard and the Service in front of it."""
 
 from keras_operator.api import KerasModelSpec
-from keras_operator.plan.desired import Desired, Removal, Template
+from keras_operator.plan.desired import Desired, Removal, Template, values_of
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed
 
@@ -21,13 +21,7 @@ def board_children(
     if not spec.shows_trainings:
         left = [(kind, child.identity) for kind, child in observed.board.items() if not child.identity.deleting]
         return (), tuple(Removal(kind, name, identity.uid) for kind, identity in left)
-    values = {
-        "model": model.identity.name,
-        "namespace": model.identity.namespace,
-        "name": name,
-        "owner_kind": "KerasModel",
-        "owner_name": model.identity.name,
-        "owner_uid": model.identity.uid,
+    values = values_of(model, name) | {
         "service_account": model.identity.name,
         "image": installation.images.trainer,
         "store_uri": spec.store.uri,

@@ -15,7 +15,7 @@ from keras_operator.api import (
     inputs_hash,
 )
 from keras_operator.plan.conditions import condition
-from keras_operator.plan.desired import Desired, Template
+from keras_operator.plan.desired import Desired, Template, values_of
 from keras_operator.plan.observed import Model, Observed, Version
 
 # A version that ended for one of these reasons says nothing about its inputs: they may be tried again.
@@ -87,13 +87,7 @@ def _new_version(observed: Observed, model: Model, spec: KerasModelSpec, wanted:
         source=spec.source,
         store=spec.store,
     )
-    values = {
-        "model": model.identity.name,
-        "namespace": model.identity.namespace,
-        "name": name,
-        "owner_kind": "KerasModel",
-        "owner_name": model.identity.name,
-        "owner_uid": model.identity.uid,
+    values = values_of(model, name) | {
         "number": number,
         "spec": msgspec.to_builtins(frozen),
     }

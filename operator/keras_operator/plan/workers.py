@@ -1,7 +1,7 @@
 """The child by which the workers of one training find each other."""
 
 from keras_operator.api import KerasModelSpec
-from keras_operator.plan.desired import Desired, Removal, Template
+from keras_operator.plan.desired import Desired, Removal, Template, values_of
 from keras_operator.plan.observed import JobState, Model, Observed
 
 PORT = 8503
@@ -27,12 +27,4 @@ def workers_children(
     if not train_together(observed, spec):
         left = () if there is None or there.identity.deleting else (Removal("Service", name, there.identity.uid),)
         return (), left
-    values = {
-        "model": model.identity.name,
-        "namespace": model.identity.namespace,
-        "name": name,
-        "owner_kind": "KerasModel",
-        "owner_name": model.identity.name,
-        "owner_uid": model.identity.uid,
-    }
-    return (Desired(Template.WORKERS_SERVICE, name, values),), ()
+    return (Desired(Template.WORKERS_SERVICE, name, values_of(model, name)),), ()

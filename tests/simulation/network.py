@@ -190,7 +190,7 @@ class Session:
         url: str,
         *,
         params: Mapping[str, str] | None,
-        data: bytes | None,
+        data: aiohttp.BytesPayload | None,
         headers: Mapping[str, str],
         allow_redirects: bool,
     ) -> _Exchange:
@@ -199,7 +199,8 @@ class Session:
         path = url.removeprefix(SERVER)
         content_type = headers.get("Content-Type", "")
         metadata_only = "PartialObjectMetadataList" in headers["Accept"]
-        request = Request(self._sender, method, path, dict(params or {}), data, content_type, metadata_only)
+        body = None if data is None else data.decode().encode()
+        request = Request(self._sender, method, path, dict(params or {}), body, content_type, metadata_only)
         return _Exchange(self, request)
 
     async def send(self, request: Request) -> Answer:

@@ -14,7 +14,8 @@ import aiohttp
 import msgspec
 
 from keras_operator.cluster.connection import Connection
-from keras_operator.cluster.failure import ApiFailure, NotLeading, ServerUnavailable, TimedOut, failure_of
+from keras_operator.cluster.failure import ApiFailure, ServerUnavailable, TimedOut, failure_of
+from keras_operator.cluster.fenced_body import FencedBody
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.reference import SERVICE, Kind
 
@@ -138,16 +139,18 @@ class Transport:
         Raises:
             ApiFailure: as the class of the failure says.
         """
-        data = None if body is None else msgspec.json.encode(body)
-        headers = {"Accept": accept} if data is None else {"Accept": accept, "Content-Type": content_type}
         seconds = timeout or self._timeout
+        data: FencedBody | None = None
+        headers = {"Accept": accept}
+        if method != "GET":
+            # Every write has a body, for it is there that it is stopped.
+            data = FencedBody(msgspec.json.encode(body), self._may_write, f"{method} {path}")
+            headers["Content-Type"] = content_type
         async with self._slot(kind):
             started = time.perf_counter()
             code = "none"
-            if method != "GET":
-                seconds = min(seconds, self._may_write())
-                if seconds <= 0:
-                    raise NotLeading(0, "NotLeading", f"{method} {path} was not sent: this replica does not lead")
+            if data is not None:
+                seconds = min(seconds, data.time_left())
             try:
                 async with (
                     asyncio.timeout(seconds),
@@ -166,6 +169,8 @@ class Transport:
                 self._outage.failed(f"{method} {path} got no answer within {seconds:g} s")
                 raise TimedOut(0, "TimedOut", f"{method} {path} got no answer within {seconds:g} s") from error
             except (aiohttp.ClientError, OSError) as error:
+                if data is not None and data.refused is not None:
+                    raise data.refused from None
                 raise ServerUnavailable(
                     0, "Unreachable", f"{method} {path}: {str(error) or type(error).__name__}"
                 ) from error

@@ -415,7 +415,7 @@ async def test_requests_are_counted_by_verb_kind_and_code(client, server, metric
     assert count("keras_operator_api_requests_waiting") == 0
 
 
-@pytest.mark.parametrize(
+EVERY_WRITE = pytest.mark.parametrize(
     "write",
     [
         lambda client: client.apply(manifest()),
@@ -426,6 +426,9 @@ async def test_requests_are_counted_by_verb_kind_and_code(client, server, metric
         lambda client: client.event(WHEEL, "u1", reason="Made", note="made", action="Make"),
     ],
 )
+
+
+@EVERY_WRITE
 async def test_who_does_not_lead_any_more_sends_no_write(connection, metrics, server, write):
     server.always({"metadata": {"uid": "u1"}})
     left = 5.0
@@ -437,6 +440,28 @@ async def test_who_does_not_lead_any_more_sends_no_write(connection, metrics, se
         await write(client)
     await client.get(WHEEL)
     assert [request.method for request in server.received[1:]] == ["GET"]
+    await client.close()
+
+
+@EVERY_WRITE
+async def test_who_is_frozen_between_the_decision_and_the_bytes_sends_no_write(connection, metrics, server, write):
+    server.always({"metadata": {"uid": "u1"}})
+    asked = 0
+
+    def may_write() -> float:
+        # The first question is that before the request; then comes the freeze, of which only the clock tells.
+        nonlocal asked
+        asked += 1
+        return 5.0 if asked % 2 else -3.0
+
+    client = Client(connection, [WIDGET], metrics, may_write=may_write)
+    for _ in range(2):
+        with pytest.raises(NotLeading, match="was not sent"):
+            await write(client)
+    assert asked == 4
+    assert server.received == []
+    await client.get(WHEEL)
+    assert [request.method for request in server.received] == ["GET"]
     await client.close()
 
 

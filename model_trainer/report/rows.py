@@ -7,6 +7,7 @@ import numpy as np
 from model_trainer.tables.table import Table
 
 _CELLS_SHOWN = 8
+_LETTERS_SHOWN = 200
 
 
 def in_words(table: Table, row: int) -> str:
@@ -19,7 +20,8 @@ def in_words(table: Table, row: int) -> str:
 
 def _cell(cell: object) -> str:
     if isinstance(cell, bytes):
-        return cell.decode()
+        text = cell.decode()
+        return f"{text[:_LETTERS_SHOWN]}…" if len(text) > _LETTERS_SHOWN else text
     numbers = np.atleast_1d(np.asarray(cell, np.float64))
     more = len(numbers) - _CELLS_SHOWN
     return ", ".join(f"{number:g}" for number in numbers[:_CELLS_SHOWN]) + (f" and {more} more" if more > 0 else "")

@@ -11,7 +11,7 @@ from keras_operator.api import Loss
 from model_trainer.data.pipeline import Batched, Shuffling, encode
 from model_trainer.data.split import Indices
 from model_trainer.tables.columns import Kind
-from model_trainer.tables.mlp import IDS, NUMBERS
+from model_trainer.tables.mlp import IDS, NUMBERS, text_input
 from model_trainer.tables.table import Table
 from model_trainer.workers.place import Shard
 
@@ -48,12 +48,14 @@ class RowBatches(Batched):
             kinds = [tf.float32 if column.kind is Kind.NUMERIC else tf.string for column in table.columns]
             shapes: list[list[int | None]] = [[None, *column.shape] for column in table.columns]
         else:
-            kinds, shapes = [tf.float32, tf.int32], [[None, table.numbers.shape[1]], [None, table.codes.shape[1]]]
+            kinds = [tf.float32, tf.int32, *(tf.int32 for _ in table.read)]
+            shapes = [[None, table.numbers.shape[1]], [None, table.codes.shape[1]]]
+            shapes += [[None, None] for _ in table.read]
 
         def read(chosen: Indices) -> list[Any]:
             chosen = chosen[self._computed(len(chosen))]
             places = rows[chosen]
-            cells = table.raw(places) if self._raw else [table.numbers[places], table.ids[places]]
+            cells = table.raw(places) if self._raw else _encoded(table, places)
             return [*cells, labels[chosen]]
 
         @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator] # tensorflow has no types
@@ -68,11 +70,16 @@ class RowBatches(Batched):
         return self._chosen().map(prepare, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
 
 
-def inputs_of(numbers: Any, ids: Any) -> dict[str, Any]:
+def _encoded(table: Table, rows: Indices) -> list[Any]:
+    return [table.numbers[rows], np.ascontiguousarray(table.ids[rows]), *table.padded(rows)]
+
+
+def inputs_of(numbers: Any, ids: Any, *texts: Any) -> dict[str, Any]:
     """The inputs of the network by name; without those of a kind that the table does not have."""
-    return {name: cells for name, cells in ((NUMBERS, numbers), (IDS, ids)) if cells.shape[1]}
+    inputs = {name: cells for name, cells in ((NUMBERS, numbers), (IDS, ids)) if cells.shape[1]}
+    return inputs | {text_input(place): tokens for place, tokens in enumerate(texts)}
 
 
 def encoded_inputs(table: Table, rows: Indices) -> dict[str, Any]:
     """The network's inputs for these rows."""
-    return inputs_of(table.numbers[rows], np.ascontiguousarray(table.ids[rows]))
+    return inputs_of(*_encoded(table, rows))

@@ -13,16 +13,40 @@ from model_trainer.data.split import Split
 from model_trainer.tables.columns import Kind
 from model_trainer.tables.table import Table
 from model_trainer.tables.target import Target
+from model_trainer.tables.vocabulary import FIRST_WORD, UNKNOWN, Integers
 
 # Of copies and of words: enough to find the cause, few enough to be read.
 _NAMED = 100
 _COMMON = 10
 # Of a histogram: enough to see two humps, few enough for a test part of twenty rows.
 _BINS = 20
+# Of the texts' lengths.
+_PERCENTILES = (0, 25, 50, 75, 95, 100)
+
+
+class TextCard(msgspec.Struct, frozen=True, rename="camel"):
+    """The texts of a column.
+
+    Attributes:
+        lengths: words of a text of the train part: the least, the quartiles, the 95th percentile, and the most.
+        empty: texts of the train part without a word.
+        cut: those of which not all words are read.
+        unknown: part of the words read in the train part that are not in the vocabulary, from 0 to 1.
+        unknown_elsewhere: the same of the validation and the test part.
+    """
+
+    lengths: tuple[int, ...]
+    empty: int
+    cut: int
+    unknown: float
+    unknown_elsewhere: float
 
 
 class ColumnCard(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
-    """One feature over the train part: least, mean, greatest and standard deviation, or words and the commonest."""
+    """One feature over the train part: least, mean, greatest and standard deviation, or words and the commonest.
+
+    The `words` of a `text` are those of its vocabulary.
+    """
 
     name: str
     kind: Kind
@@ -32,6 +56,7 @@ class ColumnCard(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     deviation: float | None = None
     words: int | None = None
     common: dict[str, int] = {}
+    text: TextCard | None = None
 
 
 class NumberBin(msgspec.Struct, frozen=True, rename="camel"):
@@ -150,4 +175,28 @@ def _columns(table: Table, split: Split) -> tuple[ColumnCard, ...]:
         counts = Counter(codes[:, place].tolist())
         common = {table.words[place][code]: count for code, count in counts.most_common(_COMMON)}
         cards[name] = ColumnCard(name, Kind.CATEGORICAL, words=len(counts), common=common)
+    for place, name in enumerate(table.named(Kind.TEXT)):
+        cards[name] = _text(table, place, name, split)
     return tuple(cards[column.name] for column in table.columns)
+
+
+def _text(table: Table, place: int, name: str, split: Split) -> ColumnCard:
+    vocabulary, words, tokens = table.encoding.texts[place], table.read[place], table.tokens[place]
+    read = words.of(split.train, tokens)
+    counts = np.bincount(read, minlength=vocabulary.size).tolist()
+    # The vocabulary has the commonest first.
+    common = dict(zip(vocabulary.words[:_COMMON], counts[FIRST_WORD:], strict=False))
+    elsewhere = words.of(np.concatenate([split.validation, split.test]), tokens)
+    lengths = words.lengths[split.train]
+    text = TextCard(
+        lengths=tuple(np.percentile(lengths, _PERCENTILES, method="lower").tolist()),
+        empty=int((lengths == 0).sum()),
+        cut=int((lengths > vocabulary.length).sum()),
+        unknown=_unknown(read),
+        unknown_elsewhere=_unknown(elsewhere),
+    )
+    return ColumnCard(name, Kind.TEXT, words=len(vocabulary.words), common=common, text=text)
+
+
+def _unknown(tokens: Integers) -> float:
+    return float((tokens == UNKNOWN).mean()) if len(tokens) else 0.0

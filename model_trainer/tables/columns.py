@@ -1,4 +1,4 @@
-"""What a column of a table holds: numbers or words, as it is asked for or as its cells show."""
+"""What a column of a table holds: numbers, words or texts, as it is asked for or as its cells show."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ MOST_WORDS = 10_000
 # Of the filled cells: a column with so few words among its numbers has mistakes in it, not categories.
 _FEW_WORDS = 0.1
 _FLOAT_MAX = float(np.finfo(np.float32).max)
+# Of a text in bytes: some 20,000 words.
+LONGEST_TEXT = 128 * 1024
 # Of a cell in a sentence.
 _SHOWN = 60
 
@@ -26,12 +28,13 @@ class Kind(StrEnum):
 
     NUMERIC = "numeric"
     CATEGORICAL = "categorical"
+    TEXT = "text"
 
 
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     """A feature: the column's name in the header line, and its kind.
 
-    `size` is of a column that has an array of so many numbers in each row; None: one number or word.
+    `size` is of a column that has an array of so many numbers in each row; None: one number, word or text.
     """
 
     name: str
@@ -55,7 +58,7 @@ def number_of(text: str) -> float | None:
 
 
 class Cells:
-    """The cells of one feature as they are read: 12 bytes each, and each different word once.
+    """The cells of one feature as they are read: 12 bytes each, and each different word once; each text as it is.
 
     Args:
         name: of the column.
@@ -68,6 +71,8 @@ class Cells:
         self._numbers = array("f")
         self._codes = array("i")
         self._words: dict[str, int] | None = {} if wanted is not Kind.NUMERIC else None
+        self._bytes: list[bytes] = []
+        self.bytes = 0
         self._no_number: tuple[str, str] | None = None
         self._empty: str | None = None
         self._texts = 0
@@ -79,6 +84,9 @@ class Cells:
         Raises:
             BadData: it cannot be in a column of the kind that was asked for.
         """
+        if self._wanted is Kind.TEXT:
+            self._take_text(text, where)
+            return text
         if self._wanted is Kind.CATEGORICAL:
             self._take_word(text, where)
             return text
@@ -108,6 +116,16 @@ class Cells:
             # So many different numbers before this one: no list of words.
             raise BadData(_mistake(self.name, text, where))
 
+    def _take_text(self, text: str, where: str) -> None:
+        encoded = text.encode()
+        if len(encoded) > LONGEST_TEXT:
+            raise BadData(
+                f"{where} has a text of {len(encoded):,} bytes in the text column {self.name!r}, and {LONGEST_TEXT:,} "
+                "are the most. Shorten it; only its first spec.training.data.table.sequenceLength words are read."
+            )
+        self._bytes.append(encoded)
+        self.bytes += len(encoded)
+
     def _take_word(self, text: str, where: str) -> None:
         if self._words is None:
             return
@@ -117,7 +135,8 @@ class Cells:
         if self._wanted is Kind.CATEGORICAL or self._texts:
             raise BadData(
                 f"The column {self.name!r} has more than {MOST_WORDS:,} different words, the last one in "
-                f"{where[0].lower()}{where[1:]}, too many to learn from. Name it in spec.training.data.table.ignored."
+                f"{where[0].lower()}{where[1:]}, too many to learn from. Name it in spec.training.data.table.text if "
+                "it holds texts, else in ignored."
             )
         self._words, self._codes = None, array("i")
 
@@ -153,6 +172,11 @@ class Cells:
     def words(self) -> tuple[str, ...]:
         """The different words of a categorical column, in the order in which they came."""
         return tuple(self._words or ())
+
+    @property
+    def texts(self) -> npt.NDArray[np.object_]:
+        """Bytes [rows] of a text column: UTF-8."""
+        return np.array(self._bytes, dtype=object)
 
 
 def _mistake(name: str, text: str, where: str) -> str:

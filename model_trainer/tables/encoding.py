@@ -8,21 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from model_trainer.tables.vocabulary import Vocabulary
+
 Integers = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """Means and variances of the numeric columns, and the words of the categorical ones.
+    """Means and variances of the numeric columns, the words of the categorical ones, and those of the text columns.
 
     All words of all categorical columns are numbered through. A column's first number is for words that training never
     saw, and its words follow, in the order of their code points; `offsets` are those first numbers, `size` how many
-    numbers there are in all.
+    numbers there are in all. Each text column has a vocabulary of its own.
     """
 
     means: tuple[float, ...]
     variances: tuple[float, ...]
     vocabularies: tuple[tuple[str, ...], ...]
+    texts: tuple[Vocabulary, ...] = ()
 
     @property
     def offsets(self) -> tuple[int, ...]:
@@ -45,8 +48,13 @@ class Encoding:
         return found
 
 
-def learn_encoding(numbers: npt.NDArray[np.float32], codes: Integers, words: Sequence[Sequence[str]]) -> Encoding:
-    """The encoding of the train part: its `numbers` [rows, numbers] and its `codes` [rows, categorical]."""
+def learn_encoding(
+    numbers: npt.NDArray[np.float32],
+    codes: Integers,
+    words: Sequence[Sequence[str]],
+    texts: tuple[Vocabulary, ...] = (),
+) -> Encoding:
+    """The encoding of the train part: its `numbers` [rows, numbers], `codes` [rows, categorical], and `texts`."""
     variances = numbers.var(axis=0, dtype=np.float64)
     return Encoding(
         means=tuple(numbers.mean(axis=0, dtype=np.float64).tolist()),
@@ -55,4 +63,5 @@ def learn_encoding(numbers: npt.NDArray[np.float32], codes: Integers, words: Seq
         vocabularies=tuple(
             tuple(sorted(words[place][code] for code in np.unique(codes[:, place]))) for place in range(codes.shape[1])
         ),
+        texts=texts,
     )

@@ -59,6 +59,11 @@ def _rows(opened: gzip.GzipFile | BinaryIO, address: str) -> Iterator[tuple[int,
                 )
             yield rows.line_num, cells
     except csv.Error as error:
+        if "field limit" in str(error):
+            raise BadData(
+                f"Line {rows.line_num} of {address} has a cell of more than {csv.field_size_limit():,} letters. "
+                "Shorten it, or end the double quotes that it begins with."
+            ) from error
         raise BadData(f"Line {rows.line_num} of {address} is no CSV: {error}. Save it as CSV again.") from error
     if not header:
         raise BadData(f"{address} is empty. A table needs a header line with the columns' names, and rows below it.")

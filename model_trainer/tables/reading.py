@@ -20,13 +20,14 @@ from model_trainer.data.split import Part, Split
 from model_trainer.failure import BadData
 from model_trainer.tables.columns import Cells, Column, Kind, number_of
 from model_trainer.tables.lines import TABLES, named, rows_of
-from model_trainer.tables.rows import BYTES_OF_A_ROW, Row, RowsRead, no_such_column, table_of
+from model_trainer.tables.rows import BYTES_OF_A_BYTE, BYTES_OF_A_ROW, Row, RowsRead, no_such_column, table_of
 from model_trainer.tables.table import Table
 
 _BYTES_OF_A_CELL = 16
 # The rest is for TensorFlow, see `data.cache`.
 _MEMORY_SHARE = 0.5
 _ROWS_BETWEEN_LOOKS = 10_000
+_TEXT_BETWEEN_LOOKS = 16 * 1024 * 1024
 # Of a cell in a sentence.
 _SHOWN = 60
 
@@ -65,6 +66,8 @@ class _Reader:
         self._files = 0
         self._values = array("d") if wanted.target_kind is TargetKind.NUMERIC else None
         self.features: list[Cells] = []
+        self._texts: list[Cells] = []
+        self._text_seen = 0
         self.rows: list[Row] = []
 
     def read(self, file: DataFile, part: Part | None) -> None:
@@ -86,7 +89,7 @@ class _Reader:
             text = "\0".join(f"{self.features[place].name}\0{known[place]}" for place in in_order)
             sha256 = hashlib.sha256(text.encode()).hexdigest()
             self.rows.append(Row(f"{file.key}:{line}", row[target], sha256, part))
-            if len(self.rows) % _ROWS_BETWEEN_LOOKS == 0:
+            if len(self.rows) % _ROWS_BETWEEN_LOOKS == 0 or self._text - self._text_seen > _TEXT_BETWEEN_LOOKS:
                 self._look()
 
     def _number(self, text: str, where: str) -> float:
@@ -98,10 +101,17 @@ class _Reader:
             )
         return number
 
+    @property
+    def _text(self) -> int:
+        """Bytes of all texts."""
+        return sum(cells.bytes for cells in self._texts)
+
     def _look(self) -> None:
         self._context.interruption.check()
         self._context.board.say(f"read {len(self.rows):,} rows")
+        self._text_seen = self._text
         needed = len(self.rows) * (BYTES_OF_A_ROW + _BYTES_OF_A_CELL * len(self.features))
+        needed += BYTES_OF_A_BYTE * self._text_seen
         if needed > self._memory:
             raise BadData(
                 f"The table does not fit into memory: its first {len(self.rows):,} rows take half of it. Raise "
@@ -119,11 +129,11 @@ class _Reader:
                 raise BadData(f"{where} {what}, unlike {other}. All files need the same columns.")
             return
         asked = [("target", wanted.target)]
-        asked += [(kind, name) for kind in ("numeric", "categorical", "ignored") for name in getattr(wanted, kind)]
+        asked += [(kind, name) for kind in (*Kind, "ignored") for name in getattr(wanted, kind)]
         for field, name in asked:
             if name not in header:
                 raise BadData(f"{where} has no column {no_such_column(name, field, header)}")
-        kinds = dict.fromkeys(wanted.numeric, Kind.NUMERIC) | dict.fromkeys(wanted.categorical, Kind.CATEGORICAL)
+        kinds = {name: kind for kind in Kind for name in getattr(wanted, kind)}
         features = [name for name in header if name != wanted.target and name not in wanted.ignored]
         if not features:
             raise BadData(
@@ -132,13 +142,14 @@ class _Reader:
             )
         self._first = (where[0].lower() + where[1:], features)
         self.features = [Cells(name, kinds.get(name)) for name in features]
+        self._texts = [cells for cells in self.features if kinds.get(cells.name) is Kind.TEXT]
 
     def split(self, data: Data) -> tuple[Table, Split]:
         """The table, and which of its rows are in which part."""
         columns = tuple(Column(cells.name, cells.kind) for cells in self.features)
-        numeric, categorical = (
+        numeric, categorical, texts = (
             [cells for cells, column in zip(self.features, columns, strict=True) if column.kind is kind]
-            for kind in (Kind.NUMERIC, Kind.CATEGORICAL)
+            for kind in (Kind.NUMERIC, Kind.CATEGORICAL, Kind.TEXT)
         )
         empty = np.empty((len(self.rows), 0))
         read = RowsRead(
@@ -147,6 +158,7 @@ class _Reader:
             numbers=np.column_stack([empty, *(cells.numbers for cells in numeric)]).astype(np.float32),
             codes=np.column_stack([empty, *(cells.codes for cells in categorical)]).astype(np.int32),
             words=tuple(cells.words for cells in categorical),
+            texts=np.column_stack([empty.astype(object), *(cells.texts for cells in texts)]),
             values=None if self._values is None else np.array(self._values, dtype=np.float64),
             files=self._files,
         )

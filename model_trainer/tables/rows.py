@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from keras_operator.api import Data
+from keras_operator.api import MAX_TOKENS, SEQUENCE_LENGTH, Data
 from keras_operator.api import Table as Wanted
 
 from model_trainer.data.dataset import Example
@@ -21,11 +21,15 @@ from model_trainer.tables.encoding import Integers, learn_encoding
 from model_trainer.tables.lines import named
 from model_trainer.tables.table import Floats, Table
 from model_trainer.tables.target import learn_target
+from model_trainer.tables.texts import read_words
+from model_trainer.tables.vocabulary import learn_vocabulary
 
 log = logging.getLogger(__name__)
 
 # Of memory while rows are read and split: an Example with its key and hash, and its places in the split's sets.
 BYTES_OF_A_ROW = 1200
+# For each byte of a text: the text, the numbers of its words, and the list of different ones.
+BYTES_OF_A_BYTE = 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,7 @@ class RowsRead:
     numbers: Floats
     codes: Integers
     words: tuple[tuple[str, ...], ...]
+    texts: npt.NDArray[np.object_]
     values: npt.NDArray[np.float64] | None
     files: int
 
@@ -68,6 +73,13 @@ def table_of(
     )
     split = split_rows(examples, classes, data)
     values = np.empty(0) if read.values is None else read.values
+    names = [column.name for column in read.columns if column.kind is Kind.TEXT]
+    length = SEQUENCE_LENGTH if wanted.sequence_length is None else wanted.sequence_length
+    most = MAX_TOKENS if wanted.max_tokens is None else wanted.max_tokens
+    texts = tuple(read_words(read.texts[:, place], length) for place in range(len(names)))
+    vocabularies = tuple(
+        learn_vocabulary(name, words, split.train, most, length) for name, words in zip(names, texts, strict=True)
+    )
     table = Table(
         classes=classes,
         columns=read.columns,
@@ -75,11 +87,13 @@ def table_of(
         codes=read.codes,
         words=read.words,
         examples=examples,
-        encoding=learn_encoding(read.numbers[split.train], read.codes[split.train], read.words),
+        encoding=learn_encoding(read.numbers[split.train], read.codes[split.train], read.words, vocabularies),
         ignored=wanted.ignored,
         files=read.files,
         target=learn_target(wanted.target, values, values[split.train]) if len(values) else None,
         values=values,
+        texts=read.texts,
+        read=texts,
     )
     sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
     kinds = {kind.value: list(table.named(kind)) for kind in Kind}

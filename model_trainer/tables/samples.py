@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,27 +44,33 @@ class RowSamples:
 
     def save(self, path: Path) -> None:
         """Write samples.npz: `answers`, and each column's cells by its place."""
-        cells: dict[str, Any] = {f"column_{place}": _fixed(cells) for place, cells in enumerate(self.cells)}
+        cells: dict[str, Any] = {}
+        for place, of_column in enumerate(self.cells):
+            cells |= _stored(f"column_{place}", of_column)
         np.savez(path, answers=self.answers, **cells)
 
     @classmethod
     def load(cls, path: Path, columns: tuple[Column, ...]) -> RowSamples:
         """Read samples.npz."""
         with np.load(path, allow_pickle=False) as saved:
-            cells = tuple(
-                saved[f"column_{place}"].astype(np.float32 if column.kind is Kind.NUMERIC else object)
-                for place, column in enumerate(columns)
-            )
-            return cls(columns, tuple(map(_as_bytes, cells)), saved["answers"])
+            cells = tuple(_cells(saved, f"column_{place}", column.kind) for place, column in enumerate(columns))
+            return cls(columns, cells, saved["answers"])
 
 
-def _fixed(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Texts of one length instead of objects, which an .npz could only pickle."""
-    return np.array([cell.decode() for cell in cells], dtype=np.str_) if cells.dtype == object else cells
+def _stored(name: str, cells: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+    """Of texts all bytes and where each one ends, instead of objects, which an .npz could only pickle."""
+    if cells.dtype != object:
+        return {name: cells}
+    ends = np.cumsum([len(cell) for cell in cells], dtype=np.int64)
+    return {name: np.frombuffer(b"".join(cells), dtype=np.uint8), f"{name}_ends": ends}
 
 
-def _as_bytes(cells: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.array([cell.encode() for cell in cells], dtype=object) if cells.dtype == object else cells
+def _cells(saved: Any, name: str, kind: Kind) -> npt.NDArray[Any]:
+    cells = saved[name]
+    if kind is Kind.NUMERIC:
+        return np.asarray(cells, dtype=np.float32)
+    ends = [0, *saved[f"{name}_ends"].tolist()]
+    return np.array([cells[start:end].tobytes() for start, end in itertools.pairwise(ends)], dtype=object)
 
 
 def choose_rows(model: Any, table: Table, part: Indices) -> RowSamples:

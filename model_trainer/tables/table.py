@@ -14,6 +14,7 @@ from model_trainer.data.split import Indices
 from model_trainer.tables.columns import Column, Kind
 from model_trainer.tables.encoding import Encoding, Integers
 from model_trainer.tables.target import Target
+from model_trainer.tables.vocabulary import Words
 
 Floats = npt.NDArray[np.float32]
 
@@ -34,6 +35,8 @@ class Table:
         files: how many there were.
         target: what the train part says of a target that is a number; None where it is one of the classes.
         values: float64 [rows], that number; empty where there is none.
+        texts: bytes [rows, text columns], the cells in UTF-8.
+        read: of each text column the words.
     """
 
     classes: tuple[str, ...]
@@ -47,11 +50,25 @@ class Table:
     files: int
     target: Target | None = None
     values: npt.NDArray[np.float64] = field(default_factory=lambda: np.empty(0))
+    texts: npt.NDArray[np.object_] = field(default_factory=lambda: np.empty((0, 0), dtype=object))
+    read: tuple[Words, ...] = ()
 
     @cached_property
     def ids(self) -> Integers:
         """int32 [rows, categorical columns]: what the network gets, see `Encoding`."""
         return self.encoding.ids(self.codes, self.words)
+
+    @cached_property
+    def tokens(self) -> tuple[Integers, ...]:
+        """Of each text column the number of each word that is read, one row after the other, see `Vocabulary`."""
+        return tuple(
+            vocabulary.numbers(words) for vocabulary, words in zip(self.encoding.texts, self.read, strict=True)
+        )
+
+    def padded(self, rows: Indices) -> list[Integers]:
+        """What the network gets of these rows' texts, int32 [rows, width] for each text column."""
+        columns = zip(self.encoding.texts, self.read, self.tokens, strict=True)
+        return [vocabulary.padded(words, tokens, rows) for vocabulary, words, tokens in columns]
 
     def rows(self, indices: Indices) -> Indices:
         """Rows in `numbers` and `codes` of these examples."""
@@ -78,11 +95,14 @@ class Table:
         Of a column of arrays [rows, size].
         """
         numeric, categorical = iter(self.places), iter(range(self.codes.shape[1]))
+        of_texts = iter(range(self.texts.shape[1]))
         cells: list[npt.NDArray[np.generic]] = []
         for column in self.columns:
             if column.kind is Kind.NUMERIC:
                 of_column = self.numbers[rows, next(numeric)]
                 cells.append(of_column[:, 0] if column.size is None else of_column)
+            elif column.kind is Kind.TEXT:
+                cells.append(self.texts[rows, next(of_texts)])
             else:
                 place = next(categorical)
                 words = self.words[place]

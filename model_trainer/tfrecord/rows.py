@@ -21,7 +21,7 @@ from model_trainer.data.split import Split
 from model_trainer.failure import BadData
 from model_trainer.tables.columns import Cells, Column, Kind
 from model_trainer.tables.lines import named
-from model_trainer.tables.rows import BYTES_OF_A_ROW, Row, RowsRead, no_such_column, table_of
+from model_trainer.tables.rows import BYTES_OF_A_BYTE, BYTES_OF_A_ROW, Row, RowsRead, no_such_column, table_of
 from model_trainer.tables.table import Table
 from model_trainer.tfrecord.examples import BYTES, FLOAT, INT, Example, Feature
 from model_trainer.tfrecord.files import Record, records_of
@@ -58,7 +58,7 @@ class _Reader:
         self._first = ""
         self._files: set[str] = set()
         self._numbers = array("f")
-        self._words: dict[str, Cells] = {}
+        self._cells: dict[str, Cells] = {}
         self._values = array("d") if wanted.target_kind is TargetKind.NUMERIC else None
         self._rows: list[Row] = []
 
@@ -74,8 +74,8 @@ class _Reader:
                 numbers = self._take_numbers(example, column, feature)
                 known.append(f"{column.name}\0{' '.join(map(repr, numbers))}")
             else:
-                word = _word(example, column, feature)
-                known.append(f"{column.name}\0{self._words[column.name].add(word, example.where)}")
+                cell = (_text if column.kind is Kind.TEXT else _word)(example, column, feature)
+                known.append(f"{column.name}\0{self._cells[column.name].add(cell, example.where)}")
         sha256 = hashlib.sha256("\0".join(known).encode()).hexdigest()
         self._rows.append(Row(record.key, self._target(example), sha256, record.part))
         self._files.add(record.file)
@@ -84,26 +84,27 @@ class _Reader:
     def _learn_columns(self, example: Example) -> None:
         wanted, names = self._wanted, example.names
         asked = [("target", wanted.target)]
-        asked += [(kind, name) for kind in ("numeric", "categorical", "ignored") for name in getattr(wanted, kind)]
+        asked += [(kind, name) for kind in (*Kind, "ignored") for name in getattr(wanted, kind)]
         for field, name in asked:
             if name not in names:
                 raise example.bad(f"has no column {no_such_column(name, field, names)[:-1]}")
+        kinds = {name: kind for kind in Kind for name in getattr(wanted, kind)}
         columns = []
         for name in names:
             if name == wanted.target or name in wanted.ignored:
                 continue
             feature = example.feature(name, _FIELD)
-            words = name in wanted.categorical or (name not in wanted.numeric and feature.kind == BYTES)
-            size = len(feature.values) if len(feature.values) > 1 and not words else None
-            columns.append(Column(name, Kind.CATEGORICAL if words else Kind.NUMERIC, size))
+            kind = kinds.get(name, Kind.CATEGORICAL if feature.kind == BYTES else Kind.NUMERIC)
+            size = len(feature.values) if len(feature.values) > 1 and kind is Kind.NUMERIC else None
+            columns.append(Column(name, kind, size))
         if not columns:
             raise example.bad(
                 f"has no feature to learn from beside the target {wanted.target!r}. Add one, or take one out of "
                 f"{_FIELD}.ignored"
             )
         self._columns = tuple(columns)
-        self._words = {
-            column.name: Cells(column.name, Kind.CATEGORICAL) for column in columns if column.kind is Kind.CATEGORICAL
+        self._cells = {
+            column.name: Cells(column.name, column.kind) for column in columns if column.kind is not Kind.NUMERIC
         }
         self._first = example.where
 
@@ -148,6 +149,7 @@ class _Reader:
 
     def _check_memory(self) -> None:
         needed = len(self._rows) * BYTES_OF_A_ROW + _BYTES_OF_A_NUMBER * len(self._numbers)
+        needed += BYTES_OF_A_BYTE * sum(cells.bytes for cells in self._cells.values())
         if needed > self._memory:
             raise BadData(
                 f"The records do not fit into memory: the first {len(self._rows):,} take half of it. Raise "
@@ -157,13 +159,16 @@ class _Reader:
     def split(self, data: Data) -> tuple[Table, Split]:
         """The table, and which of its rows are in which part."""
         rows = len(self._rows)
-        codes = [self._words[column.name].codes for column in self._columns if column.kind is Kind.CATEGORICAL]
+        categorical = [self._cells[column.name] for column in self._columns if column.kind is Kind.CATEGORICAL]
+        texts = [self._cells[column.name].texts for column in self._columns if column.kind is Kind.TEXT]
+        codes = [cells.codes for cells in categorical]
         read = RowsRead(
             rows=self._rows,
             columns=self._columns,
             numbers=np.frombuffer(self._numbers, dtype=np.float32).reshape(rows, len(self._numbers) // rows),
             codes=np.column_stack([np.empty((rows, 0)), *codes]).astype(np.int32),
-            words=tuple(cells.words for cells in self._words.values()),
+            words=tuple(cells.words for cells in categorical),
+            texts=np.column_stack([np.empty((rows, 0), dtype=object), *texts]),
             values=None if self._values is None else np.array(self._values, dtype=np.float64),
             files=len(self._files),
         )
@@ -179,12 +184,27 @@ def _word(example: Example, column: Column, feature: Feature) -> str:
     (value,) = feature.values
     if not isinstance(value, bytes):
         return str(value)
+    return _decoded(example, column, value, "Write a word")
+
+
+def _text(example: Example, column: Column, feature: Feature) -> str:
+    if len(feature.values) != 1 or feature.kind != BYTES:
+        raise example.bad(
+            f"has {feature.said} in the text column {column.name!r}, and it takes one text. Write that, or name the "
+            f"column in {_FIELD}.numeric or ignored"
+        )
+    (value,) = feature.values
+    assert isinstance(value, bytes)
+    return _decoded(example, column, value, "Write a text")
+
+
+def _decoded(example: Example, column: Column, value: bytes, remedy: str) -> str:
     try:
         return value.decode()
     except UnicodeDecodeError as error:
         raise example.bad(
-            f"has bytes in the categorical column {column.name!r} that are no UTF-8. Write a word, or name the column "
-            f"in {_FIELD}.ignored; of images, remove the table"
+            f"has bytes in the {column.kind} column {column.name!r} that are no UTF-8. {remedy}, or name the column in "
+            f"{_FIELD}.ignored; of images, remove the table"
         ) from error
 
 

@@ -126,6 +126,7 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "target": (["income"], ["", "c" * 129]),
     "numeric": ([*_COLUMNS, "income"], ["", "c" * 129]),
     "categorical": (["postcode", "my town"], ["", "c" * 129]),
+    "text": (["review", "日記"], ["", "c" * 129]),
     "ignored": (["number", "ü"], ["", "c" * 129]),
     "nodeSelector": (["ssd", "", "a_b.c-d", "7"], ["-a", "a b", "ü", "v" * 64]),
     "key": (["dedicated", "nvidia.com/gpu", "a_b.C", "net.py"], ["", "a b", "/x", "A.b/c", "k" * 400]),
@@ -409,6 +410,9 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
     data |= {"format": "TFRecord" if records else "CSV", "table": data.get("table", {}) | {"target": "income"}}
     data.pop("records", None)
     data["table"].pop("numeric", None)
+    if not data["table"].get("text"):
+        for field in ("maxTokens", "sequenceLength"):
+            data["table"].pop(field, None)
     for field in ("labels", "imageSize", "colorMode", "maxBadFiles"):
         data.pop(field, None)
     numeric = data["table"].get("targetKind") == "numeric"

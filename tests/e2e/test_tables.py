@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import urllib.request
 from typing import Any
@@ -36,6 +37,35 @@ def irises(s3: ObjectStore) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
+def reviews(s3: ObjectStore) -> list[dict[str, Any]]:
+    """What people wrote of what they bought, which is in the bucket as a table."""
+    opinions = [("Arrived quickly and works", "yes"), ("Broken", "no"), ("a great gift", "yes"), ("Never again!", "no")]
+    ends = ["", " The parcel was blue.", ' My neighbour says so too, "really".', "\nBought in Ulm, by tram."]
+    rows = [
+        {"review": f"{opinion}.{end}", "price": price, "liked": liked}
+        for price, (end, (opinion, liked)) in enumerate(itertools.product(ends * 15, opinions))
+    ]
+    table = io.StringIO(newline="")
+    writer = csv.DictWriter(table, ["review", "price", "liked"])
+    writer.writeheader()
+    writer.writerows(rows)
+    s3.put("datasets", "reviews.csv", table.getvalue().encode())
+    return rows
+
+
+@pytest.fixture(scope="module")
+def learning(api: ApiServer, make_namespace: MakeNamespace, irises: Any, reviews: Any) -> dict[str, Any]:
+    """Both at once, for they do not wait for each other."""
+    assert irises
+    assert reviews
+    namespace = make_namespace("tables")
+    documents = {name: example(f"{name}.yaml", namespace) for name in ("irises", "reviews")}
+    for document in documents.values():
+        api.apply(document)
+    return documents
+
+
+@pytest.fixture(scope="module")
 def diabetes(s3: ObjectStore) -> tuple[list[dict[str, Any]], list[float]]:
     """Scikit-learn's people with diabetes, who are in the bucket as a table; each row's features and its number."""
     data = load_diabetes(scaled=False)
@@ -61,11 +91,10 @@ def post(url: str, body: Any) -> Any:
 
 
 def test_a_table_is_learned_and_asked_with_rows(
-    api: ApiServer, kubectl: Kubectl, make_namespace: MakeNamespace, irises: list[dict[str, Any]]
+    api: ApiServer, kubectl: Kubectl, learning: dict[str, Any], irises: list[dict[str, Any]]
 ) -> None:
-    namespace = make_namespace("tables")
-    document = example("irises.yaml", namespace)
-    api.apply(document)
+    document = learning["irises"]
+    namespace = document["metadata"]["namespace"]
     api.wait_for(MODEL, namespace, "irises", is_ready, "irises.yaml that serves")
 
     rows = [{name: cell for name, cell in row.items() if name != "species"} for row in irises]
@@ -83,6 +112,44 @@ def test_a_table_is_learned_and_asked_with_rows(
     assert (status["classes"], sum(status["images"].values())) == (3, 150)
     assert "serving_default petal%20length%20(cm) float32 [-1]" in status["servable"]["inputs"]
     assert kubectl.run("diff", "-f", "-", text_in=yaml.safe_dump(document)) == "", "a GitOps tool would see a change"
+
+
+def test_a_text_is_learned_and_asked_as_people_write_it(
+    api: ApiServer, kubectl: Kubectl, learning: dict[str, Any], reviews: list[dict[str, Any]]
+) -> None:
+    document = learning["reviews"]
+    namespace = document["metadata"]["namespace"]
+    api.wait_for(MODEL, namespace, "reviews", is_ready, "reviews.yaml that serves")
+
+    url = model_url(api, namespace, "reviews")
+    rows = [{"review": row["review"], "price": row["price"]} for row in reviews]
+    scores = post(f"{url}:predict", {"instances": rows})["predictions"]
+    told = [["no", "yes"][row.index(max(row))] for row in scores]
+    assert sum(one == row["liked"] for one, row in zip(told, reviews, strict=True)) >= 0.9 * len(reviews)
+    others = [{"review": text, "price": 20.0} for text in ("NEVER bought such a broken thing", "", "日本")]
+    named = post(f"{url}:classify", {"signature_name": "serving_classify", "examples": others})["results"]
+    assert max(named[0], key=lambda one: one[1])[0] == "no"
+    assert [sum(score for _, score in row) for row in named] == pytest.approx([1, 1, 1], abs=1e-4)
+
+    version = api.get(VERSION, namespace, "reviews-1")
+    assert version is not None
+    assert "serving_default review string [-1]" in version["status"]["servable"]["inputs"]
+    assert kubectl.run("diff", "-f", "-", text_in=yaml.safe_dump(document)) == "", "a GitOps tool would see a change"
+
+
+def test_a_text_column_that_is_not_there_is_told_with_those_that_are(
+    api: ApiServer, make_namespace: MakeNamespace, reviews: list[dict[str, Any]]
+) -> None:
+    assert reviews
+    namespace = make_namespace("no-text")
+    document = example("reviews.yaml", namespace)
+    change = {"training": {"data": {"table": {"text": ["reviews"]}}}}
+    api.apply({**document, "spec": merged(document["spec"], change)})
+    stalled = api.wait_for(MODEL, namespace, "reviews", is_stalled, "a model that says what is wrong")
+    assert (
+        "The header in line 1 of s3://datasets/reviews.csv has no column 'reviews'; its columns are 'review', 'price', "
+        "'liked'; the nearest is 'review'. Correct spec.training.data.table.text."
+    ) in message(stalled)
 
 
 def test_a_table_without_a_row_is_told_so(

@@ -42,7 +42,7 @@ from .serving import Batching, Runtime, Serving
 from .source import EvaluationData, Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
-from .table import Table, is_table_file
+from .table import MAX_TOKENS, SEQUENCE_LENGTH, Table, is_table_file
 from .target import TargetKind
 from .tensorboard import TensorBoard
 from .training import (
@@ -70,7 +70,9 @@ __all__ = [
     "KERAS_MODEL",
     "KERAS_MODEL_VERSION",
     "KINDS",
+    "MAX_TOKENS",
     "RECORD_FILES",
+    "SEQUENCE_LENGTH",
     "VERSION",
     "Analysis",
     "ApiError",

@@ -14,14 +14,24 @@ if TYPE_CHECKING:
     from .data import Data
     from .training import Training
 
+MAX_TOKENS = 10_000
+"""What `maxTokens` is where it is left out."""
+
+SEQUENCE_LENGTH = 256
+"""What `sequenceLength` is where it is left out."""
+
 _MOST_NAMED = 256
+# Each has a vocabulary and vectors of its own, and every comparison of two lists costs the API server.
+_MOST_TEXTS = 16
 _Column = Annotated[str, Meta(min_length=1, max_length=128)]
-_KINDS = ("numeric", "categorical", "ignored")
+_KINDS = ("numeric", "categorical", "text", "ignored")
 
 
 def _in_one_list_only(one: str, other: str) -> Rule:
+    # The shorter list outside: what the API server allows for is the product of both and what is looked for.
+    short, long = (other, one) if other == "text" else (one, other)
     return Rule(
-        cel=f"!has(self.{one}) || !has(self.{other}) || !self.{one}.exists(column, column in self.{other})",
+        cel=f"!has(self.{one}) || !has(self.{other}) || !self.{short}.exists(column, column in self.{long})",
         message=f"a column is named in {one} and in {other}: name it in one of them",
         holds=lambda table: not set(getattr(table, one)) & set(getattr(table, other)),
         field=f".{other}",
@@ -35,6 +45,15 @@ def _target_is_no_feature(kind: str) -> Rule:
         message=f"names the target, which is what is learned: remove it there, or correct target{number}",
         holds=lambda table: table.target not in getattr(table, kind),
         field=f".{kind}",
+    )
+
+
+def _of_texts(name: str, written: str) -> Rule:
+    return Rule(
+        cel=f"!has(self.{written}) || (has(self.text) && size(self.text) > 0)",
+        message="is of text columns, and there are none: name them in text, or remove it",
+        holds=lambda table: getattr(table, name) is None or bool(table.text),
+        field=f".{written}",
     )
 
 
@@ -82,6 +101,46 @@ class Table(Written, frozen=True, kw_only=True):
             examples=[["town", "postcode"]],
         ),
     ] = ()
+    text: Annotated[
+        tuple[_Column, ...],
+        Meta(
+            max_length=_MOST_TEXTS,
+            description=(
+                "Feature columns that hold free text. Words are what stands between blanks, in lower case and without "
+                "punctuation; the mean of their learned vectors is what the network sees. Left out: none."
+            ),
+            examples=[["review"]],
+        ),
+    ] = ()
+    max_tokens: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=100_000,
+                description=(
+                    "Words that each text column's vocabulary has at most, the commonest of the rows that are learned "
+                    f"from; all others are one unknown word. Left out: {MAX_TOKENS}."
+                ),
+                examples=[20_000],
+            ),
+        ]
+        | None
+    ) = None
+    sequence_length: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=4096,
+                description=(
+                    f"Number of words that are read of a text, from its beginning. Left out: {SEQUENCE_LENGTH}."
+                ),
+                examples=[100],
+            ),
+        ]
+        | None
+    ) = None
     ignored: Annotated[
         tuple[_Column, ...],
         Meta(
@@ -94,6 +153,8 @@ class Table(Written, frozen=True, kw_only=True):
     RULES: ClassVar[tuple[Rule, ...]] = (
         *(_target_is_no_feature(kind) for kind in _KINDS),
         *(_in_one_list_only(one, other) for one, other in itertools.combinations(_KINDS, 2)),
+        _of_texts("max_tokens", "maxTokens"),
+        _of_texts("sequence_length", "sequenceLength"),
     )
 
 

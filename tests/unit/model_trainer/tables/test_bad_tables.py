@@ -9,6 +9,7 @@ from keras_operator.api import Table, TargetKind
 
 from model_trainer import machine
 from model_trainer.failure import BadData, OneClass, RunFailure
+from model_trainer.tables import reading
 from model_trainer.tables.lines import LONGEST_LINE
 
 GOOD = "age,town,home\n30,Ulm,yes\n40,Bonn,no\n50,Ulm,yes\n60,Bonn,no\n"
@@ -131,7 +132,7 @@ BAD: dict[str, tuple[bytes | str, Table, str]] = {
         HOME,
         (
             "The column 'name' has more than 10,000 different words, the last one in line 10002 of {0}, too many to "
-            "learn from. Name it in spec.training.data.table.ignored."
+            "learn from. Name it in spec.training.data.table.text if it holds texts, else in ignored."
         ),
     ),
     "nothing in the target": (
@@ -197,7 +198,10 @@ BAD: dict[str, tuple[bytes | str, Table, str]] = {
     "a cell as large as a book": (
         "age,home\n1," + "y" * 200_000 + "\n",
         HOME,
-        "Line 2 of {0} is no CSV: field larger than field limit (131072). Save it as CSV again.",
+        (
+            "Line 2 of {0} has a cell of more than 131,072 letters. Shorten it, or end the double quotes that it "
+            "begins with."
+        ),
     ),
     "semicolons": (
         GOOD.replace(",", ";"),
@@ -260,6 +264,40 @@ BAD |= {
         (
             "The target 'height' has 10,001 different values, and 10,000 classes are the most. Correct "
             "spec.training.data.table.target, or write targetKind: numeric to learn a number."
+        ),
+    ),
+}
+
+
+REVIEWS = "age,review,home\n30,Fine,yes\n40,Bad,no\n50,Fine,yes\n60,Dull,no\n70,Long,yes\n"
+BAD |= {
+    "a text column is missing": (
+        GOOD,
+        Table(target="home", text=("towns",)),
+        (
+            "The header in line 1 of {0} has no column 'towns'; its columns are 'age', 'town', 'home'; the nearest is "
+            "'town'. Correct spec.training.data.table.text."
+        ),
+    ),
+    "a text column without a text": (
+        "age,review,home\n" + "".join(f"{age},,{'yes' if age % 2 else 'no'}\n" for age in range(40)),
+        Table(target="home", text=("review",)),
+        (
+            "No row that is learned from has a word in the text column 'review'; blanks and punctuation are none, and "
+            "neither is what has more than 100 bytes. Fill it in, or name it in spec.training.data.table.ignored."
+        ),
+    ),
+    "a text of another encoding": (
+        REVIEWS.encode() + "30,schön,yes\n".encode("latin-1"),
+        Table(target="home", text=("review",)),
+        "Line 7 of {0} is not UTF-8. Save it as CSV in UTF-8.",
+    ),
+    "a text that is too long": (
+        f"{REVIEWS}30,{'schön ' * 20_000},yes\n",
+        Table(target="home", text=("review",)),
+        (
+            "Line 7 of {0} has a text of 139,999 bytes in the text column 'review', and 131,072 are the most. Shorten "
+            "it; only its first spec.training.data.table.sequenceLength words are read."
         ),
     ),
 }
@@ -340,3 +378,13 @@ def test_a_table_that_does_not_fit_into_memory(
     path = write_table(tmp_path / "people.csv", of_people(10_001))
     with pytest.raises(BadData, match=r"^The table does not fit into memory: its first 10,000 rows take half of it\."):
         read(path, Table(target="at home"))
+
+
+def test_texts_that_do_not_fit_into_memory(
+    tmp_path: Path, read: Any, write_table: Any, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(machine, "memory_bytes", lambda: 5_000_000)
+    monkeypatch.setattr(reading, "_TEXT_BETWEEN_LOOKS", 1_000_000)
+    path = write_table(tmp_path / "books.csv", [["book", "home"], *(["word " * 20_000, "yes"] for _ in range(12))])
+    with pytest.raises(BadData, match=r"^The table does not fit into memory: its first 11 rows take half of it\."):
+        read(path, Table(target="home", text=("book",)))

@@ -252,6 +252,30 @@ BAD: dict[str, tuple[list[Any], dict[str, Any], str]] = {
             "word, or name the column in spec.training.data.table.ignored; of images, remove the table."
         ),
     ),
+    "a number in a text column": (
+        changed(numbers(), 3, town=7),
+        {"table": Table(target="y", text=("town",))},
+        (
+            "Record 3 (at byte {at}) of {0} has a whole number in the text column 'town', and it takes one text. Write "
+            "that, or name the column in spec.training.data.table.numeric or ignored."
+        ),
+    ),
+    "bytes of no text in a text column": (
+        changed(numbers(), 3, town=b"\x89PNG"),
+        {"table": Table(target="y", text=("town",))},
+        (
+            "Record 3 (at byte {at}) of {0} has bytes in the text column 'town' that are no UTF-8. Write a text, or "
+            "name the column in spec.training.data.table.ignored; of images, remove the table."
+        ),
+    ),
+    "a text column that is not there": (
+        numbers(),
+        {"table": Table(target="y", text=("city",))},
+        (
+            "Record 0 (at byte 0) of {0} has no column 'city'; its columns are 'age', 'town', 'x', 'y'. Correct "
+            "spec.training.data.table.text."
+        ),
+    ),
     "NaN": (
         changed(numbers(), 3, x=[1.0, float("nan"), 2.0]),
         {"table": Table(target="y")},

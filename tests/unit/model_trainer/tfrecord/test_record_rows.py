@@ -34,6 +34,17 @@ def test_a_table_says_what_a_feature_is(tmp_path: Path, read_rows: Any):
     assert table.classes == ("town 0", "town 1", "town 2")
 
 
+def test_a_text_is_read_word_by_word(tmp_path: Path, read_rows: Any):
+    path = write(tmp_path / "a.tfrecord", [{**row, "town": f"Town, {row['town']}!"} for row in numbers()])
+    table, split = read_rows(path, table=Table(target="y", text=("town",), categorical=("age",)))
+    assert table.columns[:2] == (Column("age", Kind.CATEGORICAL), Column("town", Kind.TEXT))
+    assert table.encoding.texts[0].words[0] == "town"
+    assert set(table.encoding.texts[0].words) == {"town", "0", "1", "2"}
+    assert table.raw(np.array([7]))[1].tolist() == [b"Town, town 1!"]
+    (tokens,) = table.padded(split.test)
+    assert (tokens[:, :2] == 2).all()
+
+
 def test_a_number_is_learned_too(tmp_path: Path, read_rows: Any):
     path = write(tmp_path / "a.tfrecord", numbers())
     table, _ = read_rows(path, table=Table(target="age", target_kind=TargetKind.NUMERIC))

@@ -94,9 +94,23 @@ partition: setup cluster ## Cut the operator off from its API server for ten min
 upgrade-test: setup cluster ## Upgrade the operator under 100 models (UPGRADE_FROM=COMMIT)
 	@UPGRADE_MODELS=100 $(PYTEST) tests/chaos/test_upgrade.py -s
 
+# What talks to the node waits for it most of the time. What does not fills that time, at the lowest priority, so that no
+# pod waits for it; there a test may take long without having failed.
+NODE_TESTS := tests/chaos tests/cluster tests/e2e tests/gitops
+
 .PHONY: test
-test: setup cluster judges chromium lint images ## Test everything, from static checks to end to end
-	@$(PYTEST) tests --durations=15
+test: setup chromium ## Test everything, from static checks to end to end, in two lanes at once
+	@echo "two lanes: $(NODE_TESTS) on the node, and all other tests; each is printed when it has ended"
+	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-on-the-node test-beside-it
+
+.PHONY: test-on-the-node
+test-on-the-node:
+	@MAKEFLAGS= $(MAKE) --no-print-directory cluster judges images
+	@$(PYTEST) $(NODE_TESTS) --durations=15
+
+.PHONY: test-beside-it
+test-beside-it: lint
+	@nice -n 19 $(PYTEST) tests $(NODE_TESTS:%=--ignore=%) --timeout 900 --durations=15
 
 .PHONY: documents
 documents: setup cluster ## Try N=100000 generated models (SEED=2) on the real API server, and their children

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -18,8 +19,10 @@ from model_trainer import run_folder
 from model_trainer.batching import AnyDataset
 from model_trainer.builder import load_kept
 from model_trainer.context import Context
+from model_trainer.data.dataset import Dataset
 from model_trainer.data.decoding import CHANNELS
 from model_trainer.data.split import Split
+from model_trainer.evaluation.answers import Answers, ask
 from model_trainer.evaluation.labelled_images import LabelledImages, ask_images
 from model_trainer.evaluation.measuring import answers_of, record_of
 from model_trainer.evaluation.servable import AskedServable
@@ -49,6 +52,8 @@ def measure_serving(
     """
     serving = folder.of(number)
     record = serving.record()
+    if record is None and not isinstance(dataset, Table):
+        return _measure_source(number, serving, dataset, split, training, context)
     problem = _difference(record, dataset)
     if problem:
         log.info("version %d, which serves, cannot be compared: %s", number, problem)
@@ -72,6 +77,27 @@ def measure_serving(
     return Comparison(version=number, metrics=metrics)
 
 
+def _measure_source(
+    number: int, serving: RunFolder, dataset: Dataset, split: Split, training: Training, context: Context
+) -> Comparison:
+    """The same where no training made what serves: its servable is asked about the pixels that training reads."""
+    known = _asked(serving)
+    if isinstance(known, str):
+        return Comparison(version=number, problem=known)
+    way, classes = known
+    if way.size is None:
+        return Comparison(version=number, problem="it takes images as files, and these are pixels by now")
+    mode = next(mode for mode, channels in CHANNELS.items() if channels == way.channels)
+    if problem := _size(way.size, mode, dataset):
+        return Comparison(version=number, problem=problem)
+    keys = [dataset.examples[index].key for index in split.test]
+
+    def answers(servable: AskedServable) -> Answers:
+        return ask(servable, dataset, split.test, training)
+
+    return _measure_published(number, serving, way, classes, dataset.classes, keys, answers, training.seed, context)
+
+
 def measure_serving_servable(number: int, folder: RunFolder, images: LabelledImages, context: Context) -> Comparison:
     """The same for the test images of a source, by what version `number` serves: its own size, its own signature.
 
@@ -82,9 +108,31 @@ def measure_serving_servable(number: int, folder: RunFolder, images: LabelledIma
     if isinstance(known, str):
         return Comparison(version=number, problem=known)
     way, classes = known
-    if set(classes) != set(images.classes):
-        said = _classes(set(images.classes), set(classes))
-        return Comparison(version=number, problem=f"its classes are others: {said}")
+    if problem := _other_classes(images.classes, classes):
+        return Comparison(version=number, problem=problem)
+    read = images.read(way, beside=True)
+
+    def answers(servable: AskedServable) -> Answers:
+        return ask_images(servable, read, context)
+
+    seed = read.training.seed
+    return _measure_published(number, serving, way, classes, images.classes, read.keys, answers, seed, context)
+
+
+def _measure_published(
+    number: int,
+    serving: RunFolder,
+    way: Way,
+    classes: tuple[str, ...],
+    wanted: tuple[str, ...],
+    keys: Sequence[str],
+    answers_of_it: Callable[[AskedServable], Answers],
+    seed: int,
+    context: Context,
+) -> Comparison:
+    """What the servable in the store says, its outputs, which are `classes`, put into the order of `wanted`."""
+    if problem := _other_classes(wanted, classes):
+        return Comparison(version=number, problem=problem)
     context.board.say(f"evaluating version {number}, which serves, on the same images")
     where = context.scratch / "serving"
     patience = context.patience
@@ -93,11 +141,9 @@ def measure_serving_servable(number: int, folder: RunFolder, images: LabelledIma
         patience("fetching what serves", lambda: fetch_described(serving.store, manifest, where))
     except (NotFound, Corrupt):
         return Comparison(version=number, problem="its files in the store are not there or are damaged")
-    read = images.read(way, beside=True)
-    order = np.array([classes.index(name) for name in images.classes], dtype=np.int64)
+    order = np.array([classes.index(name) for name in wanted], dtype=np.int64)
     try:
-        servable = AskedServable(where / str(number), way, len(classes), read.keys, ValueError, order)
-        answers = ask_images(servable, read, context)
+        answers = answers_of_it(AskedServable(where / str(number), way, len(classes), keys, ValueError, order))
     except (RunFailure, StoreError):
         raise
     except Exception as error:  # whatever its graph raises about images that it was not made for
@@ -106,8 +152,14 @@ def measure_serving_servable(number: int, folder: RunFolder, images: LabelledIma
         return Comparison(version=number, problem=problem[:_LONGEST].rstrip("."))
     finally:
         shutil.rmtree(where)
-    metrics = finite(record_of(answers, images.classes, read.training.seed).metrics)
-    return Comparison(version=number, metrics=metrics)
+    return Comparison(version=number, metrics=finite(record_of(answers, wanted, seed).metrics))
+
+
+def _other_classes(wanted: tuple[str, ...], classes: tuple[str, ...]) -> str:
+    """What is said of two sets of classes that differ, whatever their order; empty where they do not."""
+    if set(classes) == set(wanted):
+        return ""
+    return f"its classes are others: {_classes(set(wanted), set(classes))}"
 
 
 def _asked(serving: RunFolder) -> tuple[Way, tuple[str, ...]] | str:
@@ -119,7 +171,9 @@ def _asked(serving: RunFolder) -> tuple[Way, tuple[str, ...]] | str:
         channels = CHANNELS[record.color_mode]
         return Way(FLOAT_SIGNATURE, IMAGES, PROBABILITIES, record.image_size, channels), record.classes
     export = serving.export_record()
-    if export is None or export.source is None:
+    if export is None:
+        return _GONE
+    if export.source is None:
         return "it came without spec.source.testData, so nobody knows which class each of its outputs is"
     return export.source.way, export.source.classes
 
@@ -139,12 +193,13 @@ def _difference(record: Record | None, dataset: AnyDataset) -> str:
         return f"its classes are others: {_classes(set(dataset.classes), set(record.classes))}"
     if isinstance(dataset, Table) or record.image_size is None:
         return _columns(dataset.columns if isinstance(dataset, Table) else (), record.columns)
-    if (record.image_size, record.color_mode) != (dataset.image_size, dataset.color_mode):
-        return (
-            f"it takes {_images(*record.image_size, str(record.color_mode))}, and these are "
-            f"{_images(*dataset.image_size, dataset.color_mode)}"
-        )
-    return ""
+    return _size(record.image_size, str(record.color_mode), dataset)
+
+
+def _size(size: tuple[int, int], mode: str, dataset: Dataset) -> str:
+    if (size, mode) == (dataset.image_size, dataset.color_mode):
+        return ""
+    return f"it takes {_images(*size, mode)}, and these are {_images(*dataset.image_size, dataset.color_mode)}"
 
 
 def _what(number: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from keras_operator.api import Gate, Metric, RunSpec
+from keras_operator.api import ColorMode, EvaluationData, Gate, Metric, RunSpec, Source
 
 from model_trainer.evaluation.calibration import Calibration
 from model_trainer.evaluation.classes import ClassScore
@@ -78,6 +78,52 @@ def test_a_version_that_nobody_trained_here_cannot_be_compared(simply_trained: A
     shutil.rmtree(simply_trained.run)
     comparison = stage("train", next_version(simply_trained)).result.comparison
     assert comparison.problem == "there is no trained model of it in the store"
+
+
+def as_source(trained: Any, **changes: Any) -> RunSpec:
+    """The model of the first version, come as a file that somebody else trained, with its images as a test set."""
+    data = trained.spec.training.data
+    given = {"test_data": EvaluationData(uri=data.uri), **changes}
+    path = trained.run.parent.parent.parent / "theirs.keras"
+    shutil.copy(trained.run / "model.keras", path)
+    shutil.rmtree(trained.run)
+    return spec_of(trained, training=None, source=Source(uri=path.as_uri(), **given))
+
+
+def test_a_source_that_serves_is_measured_on_the_same_test_images(simply_trained: Any, stage: Stage):
+    before = {name: value for name, value in simply_trained.ended.result.metrics.items() if not name.startswith("val_")}
+    assert stage("export", as_source(simply_trained)).code == 0
+    comparison = stage("train", next_version(simply_trained)).result.comparison
+    assert (comparison.version, comparison.problem) == (1, "")
+    assert comparison.metrics == pytest.approx({**before, "accuracy_low": comparison.metrics["accuracy_low"]}, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("source", "data", "problem"),
+    [
+        (
+            {},
+            {"image_size": (12, 11)},
+            "it takes grayscale images of 10 by 10 pixels, and these are grayscale images of 12 by 11 pixels",
+        ),
+        ({}, {"color_mode": ColorMode.RGB}, "and these are rgb images of 10 by 10 pixels"),
+        ({"test_data": None}, {}, "it came without spec.source.testData, so nobody knows which class"),
+    ],
+)
+def test_a_source_that_cannot_be_asked_about_them_says_why(
+    simply_trained: Any, stage: Stage, source: dict[str, Any], data: dict[str, Any], problem: str
+):
+    assert stage("export", as_source(simply_trained, **source)).code == 0
+    ended = stage("train", next_version(simply_trained, **data))
+    assert (ended.code, ended.result.comparison.metrics) == (0, {})
+    assert problem in ended.result.comparison.problem
+
+
+def test_a_source_of_other_classes_cannot_be_compared(simply_trained: Any, digits: Path, stage: Stage):
+    assert stage("export", as_source(simply_trained)).code == 0
+    (digits / "9").rename(digits / "nine")
+    comparison = stage("train", next_version(simply_trained, digits)).result.comparison
+    assert (comparison.metrics, comparison.problem) == ({}, "its classes are others: nine came and 9 went")
 
 
 def test_a_version_whose_model_is_damaged_cannot_be_compared(simply_trained: Any, stage: Stage):

@@ -1,7 +1,7 @@
 """Seeing one model: what the cache holds of it, and what its own pods say when asked.
 
-The only reads of a reconcile are here. Pods are asked at a bounded rate, and a pod that does not answer is no error:
-what Kubernetes knows is enough to go on.
+The only reads of a reconcile are here. Pods and Prometheus are asked at a bounded rate, and if they do not answer that
+is no error: what Kubernetes knows is enough to go on.
 """
 
 import asyncio
@@ -17,6 +17,7 @@ from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock
 from keras_operator.cluster.reference import Key, Kind, Ref
 from keras_operator.kinds import MODEL, VERSION
+from keras_operator.measurements import Measurements
 from keras_operator.plan.causes import FOLLOWING_EXIT_CODE
 from keras_operator.plan.observed import (
     AppliedChild,
@@ -60,15 +61,22 @@ class Observer:
         client: asks pods and Events.
         clock: when.
         project: makes of a body what planning needs of it.
+        measurements: asks Prometheus about canaries.
     """
 
     def __init__(
-        self, cache: Cache, client: Client, clock: Clock, project: Callable[[Kind, Mapping[str, Any]], object]
+        self,
+        cache: Cache,
+        client: Client,
+        clock: Clock,
+        project: Callable[[Kind, Mapping[str, Any]], object],
+        measurements: Measurements,
     ) -> None:
         self._cache = cache
         self._client = client
         self._clock = clock
         self._pods = PodAnswers(client, clock)
+        self._measurements = measurements
         self._project = project
         self._ended: OrderedDict[str, datetime] = OrderedDict()
         self._read: OrderedDict[str, datetime] = OrderedDict()
@@ -82,10 +90,11 @@ class Observer:
         if before.model is None:
             return before
         jobs, pods, requests = before.jobs, before.pods, self._asked()
-        progress, agents, traffic, warnings = await asyncio.gather(
+        progress, agents, traffic, measured, warnings = await asyncio.gather(
             self._pods.progress(jobs, pods),
             self._pods.agents(pods),
             self._pods.traffic(before.model, pods),
+            self._measurements.of(before),
             self._job_warnings(jobs, pods),
         )
         now = before
@@ -103,12 +112,13 @@ class Observer:
             agent_troubles=tuple(trouble for _, trouble in agents.values() if trouble),
             agent_reports={name: report for name, (report, _) in agents.items()},
             traffic={name: one for name, one in traffic.items() if name not in changed},
+            measured={} if changed else measured,
             job_warnings=warnings,
         )
 
     def _asked(self) -> int:
         """How many requests were sent for looks."""
-        return self._requests + self._pods.requests
+        return self._requests + self._pods.requests + self._measurements.requests
 
     def seen(self, key: Key) -> Observed:
         """What the cache holds of one model, without asking anybody.

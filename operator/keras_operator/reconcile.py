@@ -20,8 +20,10 @@ from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock
 from keras_operator.cluster.failure import AlreadyExists, ApiFailure, Conflict, Forbidden, Invalid, NotFound
 from keras_operator.cluster.metrics import Metrics
+from keras_operator.cluster.prometheus import Prometheus
 from keras_operator.cluster.reference import Key, Ref
 from keras_operator.kinds import CHILDREN, VERSION
+from keras_operator.measurements import Measurements
 from keras_operator.observation import Observer
 from keras_operator.phases import PhaseCounter
 from keras_operator.plan import Plan, plan
@@ -71,7 +73,7 @@ class Reconciler:
     Args:
         cache: what is known of the cluster; answers to own writes are put into it at once.
         client: the API server.
-        settings: images, own namespace, a team's own templates.
+        settings: images, own namespace, a team's own templates, where Prometheus is.
         metrics: where the models' phases are counted.
         clock: when.
     """
@@ -82,11 +84,17 @@ class Reconciler:
         self._installation = Installation(
             Images(settings.trainer_image, settings.server_image, settings.tensorflow_serving_image),
             settings.lease_namespace,
+            prometheus=settings.prometheus_url is not None,
         )
         self._renderer = Renderer(settings.templates)
         self._clock = clock
         self._phases = PhaseCounter(metrics, clock)
-        self._observer = Observer(cache, client, clock, project)
+        prometheus = (
+            Prometheus(settings.prometheus_url, settings.prometheus_token_file, settings.prometheus_ca_file)
+            if settings.prometheus_url
+            else None
+        )
+        self._observer = Observer(cache, client, clock, project, Measurements(prometheus, clock, metrics))
         self._statuses = StatusWriter(cache, client, self._phases)
         # What the API server made of a manifest: if something changes it on the way in (a mutating webhook), it is
         # not applied again and again.

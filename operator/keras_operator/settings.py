@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from keras_operator.cluster.transport import DEFAULT_CONCURRENCY, SERVICE_CONCURRENCY
 
@@ -26,6 +27,9 @@ class Settings:
         server_image: image of the serving agent, and of the runtime `KerasServer`.
         tensorflow_serving_image: image of the runtime `TensorFlowServing`.
         templates: folder of templates that take the place of built-in ones of the same name, or None.
+        prometheus_url: where the queries of canaries are asked, without `/api/v1`; None for nowhere.
+        prometheus_token_file: file with the bearer token for it, or None.
+        prometheus_ca_file: file with the certificates that may sign its own, or None for the system's.
         workers: models reconciled at the same time.
         concurrency: requests to the API server at once, without those for Services.
         service_concurrency: requests for Services at once.
@@ -49,6 +53,9 @@ class Settings:
     kubeconfig: str | None = None
     context: str | None = None
     templates: Path | None = None
+    prometheus_url: str | None = None
+    prometheus_token_file: Path | None = None
+    prometheus_ca_file: Path | None = None
     workers: int = 20
     concurrency: int = DEFAULT_CONCURRENCY
     service_concurrency: int = SERVICE_CONCURRENCY
@@ -78,6 +85,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> Settings:
         flags = " and ".join("--" + name.replace("_", "-") for name in missing)
         variables = " and ".join(_variable(name) for name in missing)
         parser.error(f"{flags} not given: name the images that Jobs and serving pods run, there or in {variables}")
+    for name in ("prometheus_token_file", "prometheus_ca_file"):
+        if values[name] and not values["prometheus_url"]:
+            parser.error(f"--{name.replace('_', '-')} is given, and --prometheus-url is not: write where Prometheus is")
     return Settings(**{field.name: values[field.name] for field in fields(Settings)})
 
 
@@ -106,6 +116,11 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
     add("kubeconfig", str, None, "kubeconfig file; by default as kubectl and pods find the cluster", "FILE")
     add("context", str, None, "context of the kubeconfig", "NAME")
     add("templates", _folder, None, "folder with templates that replace built-in ones", "FOLDER")
+    add(
+        "prometheus_url", _base_url, None, "where canaries' queries are asked: http://prometheus.monitoring:9090", "URL"
+    )
+    add("prometheus_token_file", _file, None, "file with the bearer token for Prometheus", "FILE")
+    add("prometheus_ca_file", _file, None, "certificates that may sign Prometheus'; the system's by default", "FILE")
     add("workers", _whole(1, 1000), 20, "models reconciled at the same time (20)", "N")
     add("concurrency", _whole(1, 1000), DEFAULT_CONCURRENCY, "requests to the API server at once (20)", "N")
     add("service_concurrency", _whole(1, 1000), SERVICE_CONCURRENCY, "requests for Services at once (5)", "N")
@@ -179,6 +194,31 @@ def _folder(text: str) -> Path:
     if not folder.is_dir():
         raise argparse.ArgumentTypeError(f"{text!r} is not a folder")
     return folder
+
+
+def _file(text: str) -> Path:
+    file = Path(text)
+    if not file.is_file():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a file")
+    return file
+
+
+def _base_url(text: str) -> str:
+    try:
+        parts = urlsplit(text)
+        usable = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable or parts.username is not None or parts.query or parts.fragment or not text.isprintable():
+        raise argparse.ArgumentTypeError(
+            f"{_without_password(text)!r} is not an address such as http://prometheus.monitoring:9090, without user, "
+            "password and query"
+        )
+    return text
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//.*@", "//…@", url)
 
 
 def _one_of(*choices: str) -> Callable[[str], str]:

@@ -119,6 +119,7 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "secretName": (_SECRETS, _BROKEN_SECRETS),
     "modelName": (_SERVED, _BROKEN_SERVED),
     "pods": (["10%", "99%", "1", "20"], ["100%", "0", "-1", "ten"]),
+    "query": (["up", "max(x{pod=~'{{pods}}'})", "{{ interval }}", "{", *_NASTY[4:]], ["", "{{x}}", "{{", "q" * 2001]),
     "hold": (["30s", "5m", "2h", "manual"], ["5", "0m", "1d", "soon"]),
     "file": (_TABLES, _BROKEN_TABLES),
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
@@ -245,6 +246,9 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         rollout.pop("canary", None)
     if serving.get("runtime") == "TensorFlowServing":
         rollout.get("canary", {}).get("analysis", {}).pop("predictionDrift", None)
+    for index, query in enumerate(rollout.get("canary", {}).get("analysis", {}).get("queries", ())):
+        query |= {"name": f"query-{index}", "max": 2}
+        query.pop("min", None)
     if rollout.get("strategy") not in {"Hot", "Canary"} and rng.random() < 0.9:
         rollout.pop("maxSwaps", None)
     if "canary" in rollout and "autoscaling" not in serving and rng.random() < 0.9:

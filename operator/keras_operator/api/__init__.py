@@ -16,6 +16,7 @@ from .autoscaling_metrics import (
 )
 from .builder import Builder, ConfigMapKey
 from .canary import Analysis, Canary, CanaryStep, PredictionDrift, hold_seconds, pods_of
+from .canary_queries import QUERY_VARIABLES, CanaryQuery
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat
 from .decode import ApiError, decode_model, decode_version
@@ -71,6 +72,7 @@ __all__ = [
     "KERAS_MODEL_VERSION",
     "KINDS",
     "MAX_TOKENS",
+    "QUERY_VARIABLES",
     "RECORD_FILES",
     "SEQUENCE_LENGTH",
     "VERSION",
@@ -85,6 +87,7 @@ __all__ = [
     "Behavior",
     "Builder",
     "Canary",
+    "CanaryQuery",
     "CanaryStatus",
     "CanaryStep",
     "Checkpoint",

@@ -6,6 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from .canary_queries import EACH_HAS_A_NAME_OF_ITS_OWN, CanaryQuery
 from .rules import fully_matches, ruled
 from .wire import Written
 
@@ -143,6 +144,18 @@ class Analysis(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    queries: Annotated[
+        tuple[CanaryQuery, ...],
+        Meta(
+            max_length=5,
+            description=(
+                "Take the new version back, too, if a number of Prometheus is out of its bounds; the operator must "
+                "have been started with --prometheus-url. Left out: Prometheus is not asked."
+            ),
+            examples=[[{"name": "queue", "query": 'max(queue_length{pod=~"{{pods}}"})', "max": 20}]],
+            extra=ruled(EACH_HAS_A_NAME_OF_ITS_OWN),
+        ),
+    ] = ()
 
 
 class Canary(Written, frozen=True, kw_only=True):

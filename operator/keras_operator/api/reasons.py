@@ -97,6 +97,8 @@ class Reason(StrEnum):
     CANARY_ABORTED = "CanaryAborted"
     SIGNATURE_CHANGED = "SignatureChanged"
     NO_ROOM = "NoRoom"
+    NO_PROMETHEUS = "NoPrometheus"
+    QUERY_FAILED = "QueryFailed"
     RESULT_LOST = "ResultLost"
     SUPERSEDED = "Superseded"
     CRASH_LOOPING = "CrashLooping"

@@ -84,3 +84,9 @@ class Metrics:
             registry=self.registry,
         )
         self.leader = Gauge(f"{prefix}leader", "1 while this replica holds the Lease.", registry=self.registry)
+        self.prometheus_queries = Counter(
+            f"{prefix}prometheus_queries",
+            "Queries about canaries to Prometheus: what gave a number, nothing, something else, or no answer.",
+            ["result"],
+            registry=self.registry,
+        )

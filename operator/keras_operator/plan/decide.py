@@ -51,7 +51,7 @@ def plan(observed: Observed, installation: Installation, now: datetime) -> Plan:
         current = Version(current.identity, current.spec, step.status)
     seen = _with_current(observed, current)
     wanted = wanted_number(seen, spec, current)
-    way = None if wanted.number is None else course(seen, model, spec, wanted.number, now)
+    way = None if wanted.number is None else course(seen, model, spec, wanted.number, installation, now)
     serving = serving_children(seen, model, spec, way, installation)
     shown, unshown = board_children(observed, model, spec, installation)
     together, alone = workers_children(observed, model, spec)

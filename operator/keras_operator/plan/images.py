@@ -19,3 +19,5 @@ class Installation:
     images: Images
     namespace: str
     """Where the operator runs: the one namespace whose pods may ask a run for its progress."""
+    prometheus: bool = False
+    """Whether the operator was told where Prometheus is."""

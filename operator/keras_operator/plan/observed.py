@@ -247,6 +247,19 @@ class Traffic:
 
 
 @dataclass(frozen=True, slots=True)
+class Measured:
+    """What Prometheus says to one query about a canary.
+
+    At most one of: `value` (None: it has no data for it), `silent`, why it gives no answer now, and `wrong`, why what
+    it answers is not one number, which stays so until somebody changes something.
+    """
+
+    value: float | None = None
+    silent: str = ""
+    wrong: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class AgentTrouble:
     """What the agent of one serving pod says stands between it and being ready."""
 
@@ -266,8 +279,8 @@ class Observed:
     those that show its trainings (plan/tensorboard.py), `workers_service` is what its workers find each other by
     (plan/workers.py). `progress`, `agent_troubles` and
     `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves; `job_warnings` holds
-    the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) is asked for while a canary
-    is watched.
+    the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) and `measured` (by the
+    query's name) are asked for while a canary is watched.
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
@@ -291,6 +304,7 @@ class Observed:
     agent_troubles: tuple[AgentTrouble, ...] = ()
     agent_reports: Mapping[str, AgentReport] = field(default_factory=dict)
     traffic: Mapping[str, Traffic] = field(default_factory=dict)
+    measured: Mapping[str, Measured] = field(default_factory=dict)
     job_warnings: Mapping[str, str] = field(default_factory=dict)
     refusals: tuple[str, ...] = ()
     behind: bool = False

@@ -49,7 +49,7 @@ def test_the_lease_s_name_is_the_operator_s_default():
     assert named["resourceNames"] == [parse(["--trainer-image=t", "--server-image=s"], {}).lease_name]
 
 
-@pytest.mark.parametrize("overlay", [None, "dev", "namespaced"])
+@pytest.mark.parametrize("overlay", [None, "dev", "namespaced", "prometheus"])
 def test_every_variable_of_the_deployment_is_one_that_the_operator_reads(overlay, monkeypatch):
     file = BASE / "deployment.yaml" if overlay is None else ROOT / "manifests/overlays" / overlay / "deployment.yaml"
     (container,) = yaml.safe_load(file.read_text())["spec"]["template"]["spec"]["containers"]

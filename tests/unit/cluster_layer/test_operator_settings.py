@@ -59,6 +59,18 @@ def test_the_environment_sets_what_flags_set_and_a_flag_wins():
         ([*IMAGES, "--log-format=xml"], {}, "'xml' is not one of json, console"),
         ([*IMAGES, "--templates=/no/such/folder"], {}, "'/no/such/folder' is not a folder"),
         (IMAGES, {"KERAS_OPERATOR_LEADER_ELECT": "perhaps"}, "write true or false"),
+        (
+            [*IMAGES, "--prometheus-url=prometheus:9090"],
+            {},
+            "'prometheus:9090' is not an address such as http://prometheus.monitoring:9090, without user, password",
+        ),
+        ([*IMAGES, "--prometheus-url=file:///etc"], {}, "'file:///etc' is not an address"),
+        ([*IMAGES, "--prometheus-url=http://a:b@c"], {}, "'http://…@c' is not an address"),
+        ([*IMAGES, "--prometheus-url=http://a/?query=up"], {}, "is not an address"),
+        ([*IMAGES, "--prometheus-url=http://a:99999"], {}, "is not an address"),
+        (IMAGES, {"KERAS_OPERATOR_PROMETHEUS_URL": "http://"}, "'http://' is not an address"),
+        ([*IMAGES, "--prometheus-url=http://a", "--prometheus-token-file=/no/such"], {}, "'/no/such' is not a file"),
+        ([*IMAGES, "--prometheus-ca-file=/etc/passwd"], {}, "--prometheus-ca-file is given, and --prometheus-url is"),
         ([*IMAGES, "--colour"], {}, "unrecognized arguments: --colour"),
     ],
 )
@@ -71,3 +83,14 @@ def test_what_cannot_work_is_refused_with_a_sentence(arguments, environment, sen
 
 def test_a_folder_of_templates_is_taken(tmp_path: Path):
     assert parse([*IMAGES, f"--templates={tmp_path}"], {}).templates == tmp_path
+
+
+def test_where_prometheus_is(tmp_path: Path):
+    token, authority = tmp_path / "token", tmp_path / "ca.crt"
+    for file in (token, authority):
+        file.touch()
+    files = [f"--prometheus-token-file={token}", f"--prometheus-ca-file={authority}"]
+    settings = parse([*IMAGES, "--prometheus-url=https://[fd00::1]:9090/tenant/a", *files], {})
+    assert settings.prometheus_url == "https://[fd00::1]:9090/tenant/a"
+    assert (settings.prometheus_token_file, settings.prometheus_ca_file) == (token, authority)
+    assert parse(IMAGES, {}).prometheus_url is None

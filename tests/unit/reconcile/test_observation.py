@@ -1,6 +1,7 @@
 """What a look brings: everything of one model, and what its own pods say, asked at a bounded rate."""
 
 import contextlib
+import dataclasses
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ import pytest
 from keras_operator.api import CanaryStatus, KerasModelStatus, ProgressStage
 from keras_operator.cluster.failure import ServerUnavailable
 from keras_operator.cluster.reference import POD, Ref
-from keras_operator.plan.observed import JobState, Model, Traffic
+from keras_operator.measurements import Measurements
+from keras_operator.plan.observed import JobState, Measured, Model, Observed, Traffic
 
 from tests.unit.plan.observations import model, train_result
 from tests.unit.plan.test_hot import TWO
@@ -351,3 +353,15 @@ async def test_an_agent_of_an_older_release_does_not_count_classes(operator, ser
 async def test_nobody_is_asked_where_no_canary_is_watched(operator, server, clock, changes):
     assert await operator.reconcile._observer._pods.traffic(watched(clock, **changes), (hot_pod("a", 2),)) == {}
     assert server.reads == []
+
+
+@pytest.mark.parametrize("url", [None, "http://prometheus:9090"])
+async def test_what_prometheus_says_is_seen_and_planning_knows_whether_it_can_be_asked(server, clock, monkeypatch, url):
+    async def says(_: Measurements, about: Observed) -> dict[str, Measured]:
+        assert about.model is not None
+        return {"errors": Measured(0.1)}
+
+    monkeypatch.setattr(Measurements, "of", says)
+    operator = Operator(server, clock, dataclasses.replace(SETTINGS, prometheus_url=url))
+    assert (await observed(operator)).measured == {"errors": Measured(0.1)}
+    assert operator.reconcile._installation.prometheus == (url is not None)

@@ -5,8 +5,10 @@ import pytest
 from keras_operator.api import KerasModelSpec, KerasModelStatus, Store
 from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.clock import ManualClock
+from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.reference import Ref
 from keras_operator.kinds import MODEL
+from keras_operator.measurements import Measurements
 from keras_operator.observation import Observer
 from keras_operator.plan.desired import Template
 from keras_operator.plan.observed import Identity, Model
@@ -35,7 +37,9 @@ async def holder(mine: Model, *others: Model) -> str:
         who = model.identity
         key = (who.namespace, who.name)
         cache.put(Ref(MODEL, *key), key, model, uid=who.uid)
-    observed = await Observer(cache, None, ManualClock(), project).look(HERE)  # type: ignore[arg-type]
+    clock = ManualClock()
+    measurements = Measurements(None, clock, Metrics())
+    observed = await Observer(cache, None, clock, project, measurements).look(HERE)  # type: ignore[arg-type]
     return observed.store_holder
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from keras_operator.api import Canary, CanaryStatus, CanaryStep, Reason, hold_seconds, pods_of
 from keras_operator.plan.causes import Cause
+from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Pod
 from keras_operator.plan.rollout.comparison import Comparison, compare
 
@@ -23,7 +24,7 @@ class Outcome:
         back: pods, by name, that were told to serve it and are more than the step says.
         status: what to remember; None where no canary is under way.
         words: how far it is.
-        cause: why the new version was taken back.
+        cause: why the new version was taken back, or goes no further until somebody does something.
         again: seconds until it must be looked at again.
     """
 
@@ -39,10 +40,22 @@ class Outcome:
 _LOOK_SECONDS = 5.0
 # A person may take days, and a bad version should not serve for long.
 _SLOW_LOOK_SECONDS = 15.0
+_NO_PROMETHEUS = Cause(
+    Reason.NO_PROMETHEUS,
+    "canary.analysis.queries asks Prometheus, and this operator was not told where that is: ask the platform team to "
+    "start the operator with --prometheus-url, or remove queries",
+)
 
 
 def look(
-    observed: Observed, model: Model, canary: Canary, pods: tuple[Pod, ...], old: int, number: int, now: datetime
+    observed: Observed,
+    model: Model,
+    canary: Canary,
+    pods: tuple[Pod, ...],
+    old: int,
+    number: int,
+    installation: Installation,
+    now: datetime,
 ) -> Outcome:
     """The next step of the canary `number`, while new pods start with `old`."""
     known = model.status.canary
@@ -57,6 +70,9 @@ def look(
     if model.promote == number or known.step > len(canary.steps):
         known = CanaryStatus(version=number, step=len(canary.steps) + 1)
         return Outcome(number, status=known, words=f"canary version {number} goes to all pods")
+    unasked = _NO_PROMETHEUS if canary.analysis.queries and not installation.prometheus else None
+    if unasked and known.since is None and known.step == 1 and not any(pod.wish == number for pod in pods):
+        return Outcome(old, cause=unasked)
     step = canary.steps[known.step - 1]
     ready = [pod for pod in pods if pod.ready]
     through = [pod for pod in ready if pod.settled and pod.number == number]
@@ -68,7 +84,7 @@ def look(
         known = CanaryStatus(version=number, step=known.step)
         return Outcome(number, most, back, known, where)
     if known.since is None and len(through) < most:
-        return Outcome(number, most, status=known, words=where)
+        return Outcome(number, most, status=known, words=where, cause=unasked)
     if known.since is None:
         known = CanaryStatus(version=number, step=known.step, since=now)
     assert known.since is not None
@@ -76,6 +92,9 @@ def look(
     found = _compare(observed, canary, through, [pod for pod in ready if pod.settled and pod.number == old], old)
     if found.worse:
         return _take_back(known, model, old, Reason.CANARY_WORSE, found.worse)
+    if unasked or found.wrong:
+        cause = unasked or Cause(Reason.QUERY_FAILED, f"its canary waits at step {known.step}: {found.wrong}")
+        return Outcome(number, most, status=known, cause=cause, again=_SLOW_LOOK_SECONDS)
     if hold is not None and held >= hold and found.enough:
         further = CanaryStatus(version=number, step=known.step + 1)
         return Outcome(number, most, status=further, words=f"{where} · {found.words}", again=0.0)
@@ -105,7 +124,7 @@ def _compare(observed: Observed, canary: Canary, new: list[Pod], old: list[Pod],
         [observed.traffic[pod.identity.name] for pod in pods if pod.identity.name in observed.traffic]
         for pods in (new, old)
     )
-    return compare(canary.analysis, ours, theirs, number)
+    return compare(canary.analysis, ours, theirs, number, observed.measured)
 
 
 def _take_back(known: CanaryStatus, model: Model, old: int, reason: Reason, why: str) -> Outcome:

@@ -1,13 +1,15 @@
 """Whether a new version answers worse than the one before, by what pods of both answered in the same time."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from types import MappingProxyType
 
 from keras_operator.api import Analysis
-from keras_operator.plan.observed import Traffic
+from keras_operator.plan.observed import Measured, Traffic
 from keras_operator.plan.rollout.prediction_drift import distance
+from keras_operator.plan.rollout.queries import judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +17,13 @@ class Comparison:
     """Both versions side by side.
 
     `lacks` is what has to be answered yet before all is judged (empty: it is enough), `worse` why the new version is
-    worse (empty: it is not), and `words` how both do.
+    worse (empty: it is not), `words` how both do, and `wrong` why that cannot be said until somebody changes a query.
     """
 
     lacks: str
     worse: str
     words: str
+    wrong: str = ""
 
     @property
     def enough(self) -> bool:
@@ -28,9 +31,28 @@ class Comparison:
         return not self.lacks
 
 
-def compare(analysis: Analysis, new: Iterable[Traffic], old: Iterable[Traffic], old_number: int) -> Comparison:
-    """Judge the pods with the new version by those with the old one."""
+def compare(
+    analysis: Analysis,
+    new: Iterable[Traffic],
+    old: Iterable[Traffic],
+    old_number: int,
+    measured: Mapping[str, Measured] = MappingProxyType({}),
+) -> Comparison:
+    """Judge the pods with the new version by those with the old one, and by what Prometheus `measured`."""
     ours, theirs = _together(new), _together(old)
+    found = _classes(analysis, ours, theirs, old_number, _answers(analysis, ours, theirs, old_number))
+    if not analysis.queries:
+        return found
+    said = judge(analysis.queries, measured)
+    # What Prometheus has of a version that has hardly answered anything says as little as its own answers.
+    out = said.out if ours.requests >= analysis.min_requests else ""
+    lacks = " and ".join(one for one in (found.lacks, said.lacks) if one)
+    words = " · ".join(one for one in (found.words, said.words) if one)
+    return Comparison(lacks, found.worse or out, words, said.wrong)
+
+
+def _answers(analysis: Analysis, ours: Traffic, theirs: Traffic, old_number: int) -> Comparison:
+    """By errors and latency."""
     enough = ours.requests >= analysis.min_requests
     errors, usual = _share(ours), _share(theirs)
     name = f"p{analysis.latency_percentile}"
@@ -51,20 +73,25 @@ def compare(analysis: Analysis, new: Iterable[Traffic], old: Iterable[Traffic], 
         and slow > pace * analysis.max_latency_ratio
     ):
         worse = f"its {name} latency is {_time(slow)}, {_time(pace)} with version {old_number}"
-    lacks = "" if enough else f"{analysis.min_requests} requests"
+    return Comparison("" if enough else f"{analysis.min_requests} requests", worse, words)
+
+
+def _classes(analysis: Analysis, ours: Traffic, theirs: Traffic, old_number: int, found: Comparison) -> Comparison:
+    """By predicted classes, too."""
     drift = analysis.prediction_drift
     if drift is None:
-        return Comparison(lacks, worse, words)
+        return found
     if min(sum(ours.classes.values()), sum(theirs.classes.values())) < drift.min_predictions:
-        return Comparison(lacks or f"{drift.min_predictions} predictions of either version", worse, words)
+        lacks = found.lacks or f"{drift.min_predictions} predictions of either version"
+        return Comparison(lacks, found.worse, found.words)
     apart = distance(ours.classes, theirs.classes)
-    words += f" · classes {apart:.2f} apart"
+    worse = found.worse
     if not worse and apart > drift.max_distance:
         worse = (
             f"the classes that it predicts are {apart:.2f} apart from those of version {old_number}, and "
             f"{drift.max_distance:g} is allowed"
         )
-    return Comparison(lacks, worse, words)
+    return Comparison(found.lacks, worse, f"{found.words} · classes {apart:.2f} apart")
 
 
 def quantile(latency: tuple[tuple[float, int], ...], share: float) -> float | None:

@@ -6,6 +6,7 @@ from datetime import datetime
 from keras_operator.api import CanaryStatus, KerasModelSpec, Reason, Strategy
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Mark
+from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed
 from keras_operator.plan.rollout.canary import Outcome, look
 from keras_operator.plan.rollout.hot import hot_pods, renewal, start, swaps
@@ -55,7 +56,9 @@ class Course:
         )
 
 
-def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int, now: datetime) -> Course:
+def course(
+    observed: Observed, model: Model, spec: KerasModelSpec, number: int, installation: Installation, now: datetime
+) -> Course:
     """The next steps on the way to `number` on all pods."""
     strategy, pinned = spec.serving.rollout.strategy, spec.serving.version is not None
     if strategy is Strategy.ROLLING:
@@ -73,10 +76,11 @@ def course(observed: Observed, model: Model, spec: KerasModelSpec, number: int, 
         if full:
             outcome = Outcome(old, cause=Cause(Reason.NO_ROOM, f"{full}; raise it, or write strategy: Rolling"))
         else:
-            outcome = look(observed, model, spec.serving.rollout.canary, pods, old, number, now)
+            outcome = look(observed, model, spec.serving.rollout.canary, pods, old, number, installation, now)
     moves = outcome.number == number and outcome.most is None
     begins = start(observed, number, moves=moves)
-    at_once = pinned or outcome.cause is not None
+    # A canary that waits for somebody stays as it is; one that was taken back goes from all pods.
+    at_once = pinned or (outcome.cause is not None and outcome.most is None)
     marks, cause = swaps(observed, pods, outcome.number, at_once=at_once, most=outcome.most, back=outcome.back, old=old)
     times = renewal(observed, spec, pods, at_rest=begins == number == observed.named and not marks)
     return Course(

@@ -5,18 +5,21 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
+import functools
 import http
 import logging
-from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol, TypeGuard, TypeVar
 
 import httptools
 
 from model_server.http_messages import (
+    CONTENT_ENCODING,
     GZIP_FROM_BYTES,
     ErrorBody,
     Handler,
     Limits,
+    Refuse,
     RejectedError,
     Request,
     Response,
@@ -24,6 +27,7 @@ from model_server.http_messages import (
     too_large,
     unpack,
 )
+from model_server.turns import Turns
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -37,8 +41,10 @@ class Host(Protocol):
     """What a connection needs of its server."""
 
     handler: Handler
+    refuse: Refuse
     error_body: ErrorBody
     limits: Limits
+    turns: Turns
     draining: bool
 
     def opened(self, connection: Connection) -> None:
@@ -57,10 +63,13 @@ class Connection(asyncio.Protocol):
         self._parser: Any = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
         self._queue: collections.deque[tuple[Request, bool] | RejectedError] = collections.deque()
-        self._task: asyncio.Task[None] | None = None
+        # From the moment at which a request waits for its turn until nothing of this client is left to be done.
+        self._answering = False
+        self._task: asyncio.Task[Response] | None = None
         self._progress = self._begun = loop.time()
-        self._writable = asyncio.Event()
-        self._writable.set()
+        # The client does not read its answer, or has sent more requests before it had one.
+        self._blocked = self._paused = False
+        self._writable = True
         self._reading = False
         self._closing = False
         self._rejected = False
@@ -76,7 +85,7 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being read or answered."""
-        return self._task is not None or bool(self._queue) or self._reading
+        return self._answering or self._reading
 
     def abort(self) -> None:
         """Close now."""
@@ -86,8 +95,8 @@ class Connection(asyncio.Protocol):
     def check_times(self, now: float) -> None:
         """Close when the client has been silent for too long."""
         limits, waited = self._server.limits, now - self._progress
-        if self._task is not None:
-            if not self._writable.is_set() and waited > limits.stall:
+        if self._answering:
+            if not self._writable and waited > limits.stall:
                 self.abort()
         elif self._reading:
             took = now - self._begun
@@ -111,18 +120,19 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone: what was being answered is of no use to anybody."""
         self._server.closed(self)
-        self._writable.set()
         if self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
         """The client reads too slowly."""
-        self._writable.clear()
+        self._writable = False
 
     def resume_writing(self) -> None:
         """The client has read."""
         self._progress = self._loop.time()
-        self._writable.set()
+        self._writable = True
+        if self._blocked:
+            self._go_on()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of requests."""
@@ -157,7 +167,7 @@ class Connection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
         self._count_header(len(name) + len(value))
-        self._headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        self._headers[_lower(name)] = value.decode("latin-1")
 
     def _count_header(self, size: int) -> None:
         self._header_bytes += size
@@ -170,7 +180,7 @@ class Connection(asyncio.Protocol):
         if announced.isdigit() and int(announced) > self._server.limits.body:
             raise too_large(self._server.limits.body)
         asked = self._headers.get("expect", "").lower() == "100-continue"
-        if asked and self._task is None and self._transport is not None:
+        if asked and not self._answering and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, body: bytes) -> None:
@@ -197,57 +207,116 @@ class Connection(asyncio.Protocol):
         self._put(rejected)
 
     def _put(self, item: tuple[Request, bool] | RejectedError) -> None:
+        if self._answering:
+            self._queue.append(item)
+            if self._transport is not None and not self._paused:
+                self._paused = True
+                self._transport.pause_reading()  # a client may not queue more than it has sent already
+            return
+        self._answering = True
+        if not isinstance(item, RejectedError):
+            request, keep_alive = item
+            refused = self._server.refuse(request)
+            if refused is not None:
+                self._answer_with(refused, request, keep_alive)
+                return
         self._queue.append(item)
-        if self._task is None:
-            self._task = self._loop.create_task(self._answer_all())
-        elif self._transport is not None:
-            self._transport.pause_reading()  # a client may not queue more than it has sent already
+        self._server.turns.add(self._take_turn)
 
     # Answering
 
-    async def _answer_all(self) -> None:
-        try:
-            while self._queue and self._transport is not None and not self._transport.is_closing():
-                item = self._queue.popleft()
-                if isinstance(item, RejectedError):
-                    self._write(self._server.error_body(item.status, str(item)), keep_alive=False, head=False)
-                    return
-                request, keep_alive = item
-                response = await self._answer(request)
-                keep_alive = keep_alive and not self._server.draining
-                self._write(response, keep_alive=keep_alive, head=request.method == "HEAD")
-                if not keep_alive:
-                    self._closing = True
-                    return
-                await self._writable.wait()
-        finally:
-            self._task = None
-            self._progress = self._loop.time()
-            if self._transport is not None and not self._transport.is_closing():
-                if self._rejected:
-                    # Closing while the client still sends would reset the connection before it has read the answer.
-                    # The sweeper closes when the client has not done so itself.
-                    self._transport.write_eof()
-                elif self._closing:
-                    self._transport.close()
-                else:
-                    self._transport.resume_reading()
+    def _take_turn(self) -> None:
+        """Answer the next request, at once or by a task."""
+        if self._transport is None or self._transport.is_closing():
+            self._answering = False
+            return
+        item = self._queue.popleft()
+        if isinstance(item, RejectedError):
+            self._write(self._server.error_body(item.status, str(item)), keep_alive=False, head=False)
+            self._rest()
+            return
+        request, keep_alive = item
+        answer = self._begin(request)
+        if isinstance(answer, Response):
+            self._answer_with(answer, request, keep_alive)
+        else:
+            self._answer_later(answer, request, keep_alive)
 
-    async def _answer(self, request: Request) -> Response:
+    def _begin(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
+        """The answer, or what gives it."""
+        if request.headers.get("content-encoding", "").lower() == "gzip":
+            return self._unpacked(request)
         try:
-            if request.headers.get("content-encoding", "").lower() == "gzip":
-                packed, limit = request.body, self._server.limits.body
-                body = await self._off_loop(len(packed), lambda: unpack(packed, limit))
-                request = dataclasses.replace(request, body=body)
-            response = await self._server.handler(request)
-        except RejectedError as error:
+            answer = self._server.handler(request)
+        except Exception as error:  # noqa: BLE001 - a mistake in one answer must not end the server
+            return self._failed(request, error)
+        return self._off_loop_packed(answer) if _has_to_be_packed(answer, request) else answer
+
+    async def _unpacked(self, request: Request) -> Response:
+        packed, limit = request.body, self._server.limits.body
+        body = await self._off_loop(len(packed), lambda: unpack(packed, limit))
+        answer = self._server.handler(dataclasses.replace(request, body=body))
+        return answer if isinstance(answer, Response) else await self._loop.create_task(answer)
+
+    async def _off_loop_packed(self, response: Response) -> Response:
+        return await self._off_loop(len(response.body), lambda: pack(response))
+
+    def _failed(self, request: Request, error: BaseException) -> Response:
+        if isinstance(error, RejectedError):
             return self._server.error_body(error.status, str(error))
-        except Exception:  # noqa: BLE001 - a mistake in one answer must not end the server
-            _LOG.exception("%s %s failed", request.method, request.path)
-            return self._server.error_body(500, f"{request.method} {request.path} failed in this server, see its log")
-        if len(response.body) >= GZIP_FROM_BYTES and "gzip" in request.headers.get("accept-encoding", ""):
-            return await self._off_loop(len(response.body), lambda: pack(response))
-        return response
+        _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+        return self._server.error_body(500, f"{request.method} {request.path} failed in this server, see its log")
+
+    def _answer_later(self, answer: Coroutine[Any, Any, Response], request: Request, keep_alive: bool) -> None:
+        self._task = self._loop.create_task(answer)
+        self._task.add_done_callback(lambda task: self._answered(task, request, keep_alive))
+
+    def _answered(self, task: asyncio.Task[Response], request: Request, keep_alive: bool) -> None:
+        self._task = None
+        if task.cancelled():
+            self._answering = False
+            return
+        error = task.exception()
+        response = task.result() if error is None else self._failed(request, error)
+        if _has_to_be_packed(response, request):
+            self._answer_later(self._off_loop_packed(response), request, keep_alive)
+        else:
+            self._answer_with(response, request, keep_alive)
+
+    def _answer_with(self, response: Response, request: Request, keep_alive: bool) -> None:
+        keep_alive = keep_alive and not self._server.draining
+        self._write(response, keep_alive=keep_alive, head=request.method == "HEAD")
+        if keep_alive:
+            self._go_on()
+        else:
+            self._closing = True
+            self._rest()
+
+    def _go_on(self) -> None:
+        """With the next request, once the client has read its answers."""
+        self._blocked = not self._writable
+        if self._blocked:
+            return
+        if self._queue:
+            self._server.turns.add(self._take_turn)
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        """There is nothing to answer."""
+        self._answering = False
+        self._progress = self._loop.time()
+        if self._transport is None or self._transport.is_closing():
+            return
+        if self._rejected:
+            # Closing while the client still sends would reset the connection before it has read the answer.
+            # The sweeper closes when the client has not done so itself.
+            self._transport.write_eof()
+        elif self._closing:
+            self._transport.close()
+        elif self._paused:
+            self._paused = False
+            self._transport.resume_reading()
 
     async def _off_loop(self, size: int, work: Callable[[], _T]) -> _T:
         return await self._loop.run_in_executor(None, work) if size > _INLINE_BYTES else work()
@@ -255,12 +324,33 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response, *, keep_alive: bool, head: bool) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        lines = [
-            f"HTTP/1.1 {response.status} {_REASONS.get(response.status, '')}",
-            f"Content-Type: {response.content_type}",
-            f"Content-Length: {len(response.body)}",
-            *(f"{name}: {value}" for name, value in response.headers),
-            f"Connection: {'keep-alive' if keep_alive else 'close'}",
-            "\r\n",
-        ]
-        self._transport.write("\r\n".join(lines).encode("latin-1") + (b"" if head else response.body))
+        begin = _head(response.status, response.content_type, response.headers, keep_alive)
+        self._transport.write(b"%b%d\r\n\r\n%b" % (begin, len(response.body), b"" if head else response.body))
+
+
+def _has_to_be_packed(answer: object, request: Request) -> TypeGuard[Response]:
+    return (
+        isinstance(answer, Response)
+        and len(answer.body) >= GZIP_FROM_BYTES
+        and "gzip" in request.headers.get("accept-encoding", "")
+        and CONTENT_ENCODING not in (name for name, _ in answer.headers)
+    )
+
+
+@functools.lru_cache(256)
+def _lower(name: bytes) -> str:
+    """A header's name; clients know few."""
+    return name.decode("latin-1").lower()
+
+
+@functools.lru_cache(256)
+def _head(status: int, content_type: str, headers: tuple[tuple[str, str], ...], keep_alive: bool) -> bytes:
+    """An answer's head but for the number of bytes, which comes last."""
+    lines = [
+        f"HTTP/1.1 {status} {_REASONS.get(status, '')}",
+        f"Content-Type: {content_type}",
+        *(f"{name}: {value}" for name, value in headers),
+        f"Connection: {'keep-alive' if keep_alive else 'close'}",
+        "Content-Length: ",
+    ]
+    return "\r\n".join(lines).encode("latin-1")

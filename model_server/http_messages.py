@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 # Answers below one network packet or two do not get smaller on the wire.
 GZIP_FROM_BYTES = 4096
+CONTENT_ENCODING = "Content-Encoding"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -31,7 +33,10 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-Handler = Callable[[Request], Awaitable[Response]]
+# Answers at once, or by a coroutine that becomes a task (it may have been begun, see `turns.begin`).
+Handler = Callable[[Request], Response | Coroutine[Any, Any, Response]]
+# The answer to a request that is not even to wait for its turn; None for all others.
+Refuse = Callable[[Request], Response | None]
 # Makes the answer to a request that never reaches the handler: status and sentence.
 ErrorBody = Callable[[int, str], Response]
 
@@ -75,7 +80,7 @@ def unpack(body: bytes, limit: int) -> bytes:
 
 def pack(response: Response) -> Response:
     """The same answer with a gzip body."""
-    headers = (*response.headers, ("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding"))
+    headers = (*response.headers, (CONTENT_ENCODING, "gzip"), ("Vary", "Accept-Encoding"))
     return dataclasses.replace(response, body=gzip.compress(response.body, compresslevel=1, mtime=0), headers=headers)
 
 

@@ -10,14 +10,24 @@ import asyncio
 import contextlib
 
 from model_server.http_connection import Connection
-from model_server.http_messages import ErrorBody, Handler, Limits, Request, Response
+from model_server.http_messages import ErrorBody, Handler, Limits, Refuse, Request, Response
+from model_server.turns import Turns
 
 
 class HttpServer:
     """Serves one handler on one port."""
 
-    def __init__(self, handler: Handler, error_body: ErrorBody, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        error_body: ErrorBody,
+        limits: Limits | None = None,
+        turns: Turns | None = None,
+        refuse: Refuse = lambda _: None,
+    ) -> None:
         self.handler = handler
+        self.turns = Turns() if turns is None else turns
+        self.refuse = refuse
         self.error_body = error_body
         self.limits = limits or Limits()
         self.draining = False

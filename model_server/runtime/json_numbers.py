@@ -7,6 +7,7 @@ ordinary (names, strings, NaN, a mistake) is left to `json_codec`.
 
 from __future__ import annotations
 
+import functools
 import math
 import re
 import threading
@@ -92,15 +93,24 @@ def _narrowed(flat: Array, element: np.dtype[np.generic]) -> Array | None:
     if element.kind == "f":
         with np.errstate(over="ignore"):
             floats = flat.astype(element)
-        return None if np.isinf(floats).any() else floats
+            # One pass where all is well; a sum may also overflow where no number does.
+            well = math.isfinite(floats.sum()) or not np.isinf(floats).any()
+        return floats if well else None
     # Cutting off bits changes a number that does not fit.
     integers = flat.astype(element)
     return integers if np.array_equal(integers, flat) else None
 
 
-def _shape(text: bytes, count: int) -> list[int] | None:
+def _shape(text: bytes, count: int) -> tuple[int, ...] | None:
     """The shape of nested lists with `count` numbers in all; None when they are ragged, empty or too deep."""
     skeleton = text.translate(None, _NUMBER_BYTES)
+    sizes = _known_sizes(skeleton) if len(skeleton) <= _KEPT_BYTES else _sizes(skeleton)
+    # A list of one element and an empty one have the same skeleton: the count tells them apart.
+    return None if sizes is None or math.prod(sizes) != count else sizes
+
+
+def _sizes(skeleton: bytes) -> tuple[int, ...] | None:
+    """The size of each level of nested lists, the outermost first, of which only brackets and commas are left."""
     depth = len(skeleton) - len(skeleton.lstrip(b"["))
     if depth > MAX_LEVELS:
         return None
@@ -117,7 +127,9 @@ def _shape(text: bytes, count: int) -> list[int] | None:
         inner = len(regular)
         if inner > len(skeleton):
             return None
-    # A list of one element and an empty one have the same skeleton: the count tells them apart.
-    if regular != skeleton or math.prod(sizes) != count:
-        return None
-    return sizes[::-1]
+    return tuple(sizes[::-1]) if regular == skeleton else None
+
+
+# Clients of one model send the same shapes over and over.
+_KEPT_BYTES = 16 * 1024
+_known_sizes = functools.lru_cache(32)(_sizes)

@@ -75,7 +75,9 @@ class OpenInferenceService:
 
         async def answer() -> Any:
             number = _number(request.model_version)
-            return await self._predictor.answer(request.model_name, number, None, decode, timeout_ms(context))
+            return await self._predictor.answer(
+                request.model_name, number, None, decode, timeout_ms(context), request.ByteSize()
+            )
 
         return await counted(self._manager, self._metrics, "ModelInfer", request.model_name, context, answer)
 

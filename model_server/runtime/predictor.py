@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar, cast
 
 from model_server.runtime.admission import Admission
@@ -19,17 +20,38 @@ from model_server.runtime.protobufs import predict_pb2
 from model_server.runtime.runs import Runs
 from model_server.runtime.savedmodel import Signature
 from model_server.runtime.servable import Pool, Servable, check_inputs, select_outputs
-from model_server.runtime.tensor_proto import array_from_proto, proto_from_array
+from model_server.runtime.tensor_proto import array_from_proto, claimed_bytes, proto_from_array
 from model_server.runtime.workers import Workers
+from model_server.turns import Turns, in_task
 
 _T = TypeVar("_T")
+_Decoded = tuple[Signature, Arrays, list[str], Any]
+# Reading so much takes well under a millisecond, in any form.
+_SMALL_BYTES = 64 * 1024
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Read:
+    """A request that was read, but not answered."""
+
+    decoded: _Decoded
+
+    def again(self) -> _Decoded:
+        """What was read."""
+        return self.decoded
+
+
+def _kind(signature: Signature, inputs: Arrays, outputs: Sequence[str]) -> Hashable:
+    """What makes two runs of a bounded signature take equally long."""
+    return signature.name, *outputs, *[array.shape for array in inputs.values()]
 
 
 class Predictor:
     """Answers predict requests of both protocols.
 
-    Decoding, the graph's run and encoding of one request happen in one worker thread, in one go. With batching they are
-    three steps, and the one in the middle is shared with others.
+    Decoding, the graph's run and encoding of one request happen in one worker thread, in one go; or, where all three
+    take less than changing threads, on the event loop's thread. With batching they are three steps, and the one in the
+    middle is shared with others.
     """
 
     def __init__(
@@ -40,9 +62,16 @@ class Predictor:
         batcher: Batcher | None,
         admission: Admission,
         runs: Runs,
+        turns: Turns,
         longest_ms: int,
+        short_seconds: float,
     ) -> None:
-        """`longest_ms` bounds every request, also one that may take longer or for ever; 0 does not."""
+        """`longest_ms` bounds every request, also one that may take longer or for ever; 0 does not.
+
+        Runs that are known to take at most `short_seconds`, whatever their values, stay on the event loop's thread.
+        """
+        self._turns = turns
+        self._short_seconds = short_seconds
         self._manager = manager
         self._runs = runs
         self._longest_ms = longest_ms
@@ -60,7 +89,7 @@ class Predictor:
             request = parse_infer(body, json_length)
             return decode_infer(request, servable, lambda *found: encode_infer(version, found[0], request, found[1]))
 
-        return await self.answer(model, number, None, decode, timeout_ms)
+        return await self.answer(model, number, None, decode, timeout_ms, len(body))
 
     async def answer(
         self,
@@ -69,10 +98,11 @@ class Predictor:
         label: str | None,
         decode: Callable[[Version, Servable], Decoded[_T]],
         timeout_ms: int,
+        size: int,
     ) -> _T:
         """The answer to a request of any form; `timeout_ms` 0 waits for ever. Raises ServingError.
 
-        `decode`, in a worker thread, reads the request, and says by what its answer is made.
+        `decode` reads the request, of `size` bytes, and says by what its answer is made.
         """
         with self._manager.lend(model, number, label) as (version, servable):
             return await self.run(
@@ -82,6 +112,7 @@ class Predictor:
                 lambda: decode(version, servable),
                 lambda outputs, encode: cast("_T", encode(outputs)),
                 timeout_ms,
+                size,
             )
 
     async def predict_pictures(
@@ -121,33 +152,69 @@ class Predictor:
                     response.outputs[name].CopyFrom(proto)
                 return response
 
-            return await self.run(version, servable, "Predict", decode, encode, timeout_ms)
+            size = request.ByteSize() + sum(map(claimed_bytes, request.inputs.values()))
+            return await self.run(version, servable, "Predict", decode, encode, timeout_ms, size)
 
     async def run(
         self,
         version: Version,
         servable: Servable,
         api: str,
-        decode: Callable[[], tuple[Signature, Arrays, list[str], Any]],
+        decode: Callable[[], _Decoded],
         encode: Callable[[Arrays, Any], _T],
         timeout_ms: int,
+        size: int | None = None,
     ) -> _T:
         """The answer to one request of `api` on a servable that is lent to the caller. Raises ServingError.
 
-        `decode` gives the signature, its inputs, the outputs to compute and what `encode` is called with beside them;
-        both run in worker threads. What is past its deadline when its turn comes is not begun.
+        `decode` gives the signature, its inputs, the outputs to compute and what `encode` is called with beside them.
+        Both run in worker threads; or on the event loop's where the request is small (`size` in bytes; None says that
+        reading it may take long) and its run is known to be short. What is past its deadline when its turn comes is
+        not begun.
         """
         ends = Deadline(timeout_ms, self._longest_ms)
+        if self._batcher is None and size is not None and size <= _SMALL_BYTES and self._is_short(servable.times.least):
+            if not self._turns.serving:
+                self._admission.check()
+            found = await self._turns.take(lambda: self._at_once(version, servable, api, decode, encode, ends))
+            if not isinstance(found, _Read):
+                return found
+            decode = found.again
+        await in_task()
         with self._admission.admit():
             async with ends:
                 return await self._admitted(version, servable, api, decode, encode, ends)
+
+    def _is_short(self, seconds: float) -> bool:
+        return seconds <= self._short_seconds
+
+    def _at_once(
+        self,
+        version: Version,
+        servable: Servable,
+        api: str,
+        decode: Callable[[], _Decoded],
+        encode: Callable[[Arrays, Any], _T],
+        ends: Deadline,
+    ) -> _T | _Read:
+        """The answer, from this thread; or what was read, where its run is not known to be short."""
+        with self._admission.admit():
+            ends.remaining_ms()
+            read = decode()
+            signature, inputs, outputs, context = read
+            if not self._is_short(servable.times.seconds(_kind(signature, inputs, outputs))):
+                return _Read(read)
+            found = self._run(version, servable, api, signature, inputs, outputs, 0, Pool.CALLER)
+            answer = self._answered(version, servable, found, encode, context)
+            ends.remaining_ms()
+            return answer
 
     async def _admitted(
         self,
         version: Version,
         servable: Servable,
         api: str,
-        decode: Callable[[], tuple[Signature, Arrays, list[str], Any]],
+        decode: Callable[[], _Decoded],
         encode: Callable[[Arrays, Any], _T],
         ends: Deadline,
     ) -> _T:
@@ -195,15 +262,20 @@ class Predictor:
         inputs: Arrays,
         outputs: Sequence[str],
         timeout_ms: int,
+        pool: Pool = Pool.REQUESTS,
     ) -> Arrays:
         start = time.perf_counter()
         run = self._runs.begin(version.model, version.number, signature.name, timeout_ms)
         try:
-            pool = Pool.SPARE if self._runs.long else Pool.REQUESTS
+            if pool is Pool.REQUESTS and self._runs.long:
+                pool = Pool.SPARE
             results = servable.run(signature, inputs, outputs, timeout_ms, pool)
         finally:
             self._runs.end(run)
-        self._metrics.ran(version.model, api, (time.perf_counter() - start) * 1e6)
+        seconds = time.perf_counter() - start
+        if signature.bounded:
+            servable.times.add(_kind(signature, inputs, outputs), seconds)
+        self._metrics.ran(version.model, api, seconds * 1e6)
         return results
 
     async def _in_worker(self, version: Version, work: Callable[[], _T]) -> _T:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import time
+from collections.abc import Coroutine
+from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from google.protobuf import json_format
 
 from model_server.http_server import Request, Response
+from model_server.runtime.admission import Admission
 from model_server.runtime.errors import HTTP_STATUS, Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.images import picture_signature, read_pictures
@@ -25,6 +28,7 @@ from model_server.runtime.page import page
 from model_server.runtime.predict_request import predict_request
 from model_server.runtime.predictor import Predictor
 from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
+from model_server.turns import begin
 
 _PREDICTION = re.compile(
     r"/v1/models/([^/:]+)(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)", re.IGNORECASE
@@ -59,6 +63,7 @@ class RestApi:
         manager: Manager,
         predictor: Predictor,
         examples: ExamplePredictor,
+        admission: Admission,
         metrics: Metrics,
         *,
         timeout_ms: int,
@@ -69,13 +74,34 @@ class RestApi:
         self._manager = manager
         self._predictor = predictor
         self._examples = examples
+        self._admission = admission
         self._metrics = metrics
         self._timeout_ms = timeout_ms
         self._headers = _CORS if cors else ()
         self._metrics_path = metrics_path
 
-    async def handle(self, request: Request) -> Response:
-        """The answer to one request."""
+    def refuse(self, request: Request) -> Response | None:
+        """The refusal of a prediction where too much is under way; nothing of it has been looked at by then."""
+        try:
+            if request.method == "POST":
+                self._admission.check()
+        except OverloadedError as error:
+            match, route = _PREDICTION.fullmatch(request.path), find_route(request.path)
+            if match is not None:
+                model, api = unquote(match[1]), match[4].lower()
+            elif route is not None and route.verb == "infer":
+                model, api = route.model, "infer"
+            else:
+                return None
+            self._metrics.request(model if self._manager.knows(model) else "", api, "REST", error.code, 0)
+            return self._failed(error)
+        return None
+
+    def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
+        """The answer to one request, or what gives it."""
+        return begin(self._handle(request))
+
+    async def _handle(self, request: Request) -> Response:
         if request.path == self._metrics_path:
             return Response(200, self._metrics.page(), "text/plain")
         if request.path == "/" and request.method in {"GET", "HEAD"}:
@@ -167,7 +193,7 @@ class RestApi:
             return await self._predictor.predict_pictures(*asked, pictures, self._timeout_ms), _JSON
         npy = NPY in request.headers.get("accept", "").lower()
         decode = predict_request(request.body, content_type, npy_answer=npy)
-        return await self._predictor.answer(*asked, decode, self._timeout_ms), NPY if npy else _JSON
+        return await self._predictor.answer(*asked, decode, self._timeout_ms, len(request.body)), NPY if npy else _JSON
 
     def _describe(self, model: str, number: str | None, label: str | None, *, metadata: bool) -> bytes:
         if not model:

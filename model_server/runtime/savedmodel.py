@@ -9,6 +9,7 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from model_server.runtime.bounded_graphs import BoundedGraphs
 from model_server.runtime.dtypes import DataType
 from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.protobufs import SavedModel
@@ -46,12 +47,16 @@ class TensorSpec:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Signature:
-    """A callable part of a model: named inputs, named outputs. Both mappings are sorted by name."""
+    """A callable part of a model: named inputs, named outputs. Both mappings are sorted by name.
+
+    `bounded` says that the shapes of its inputs bound what it takes to run it (see `bounded_graphs`).
+    """
 
     name: str
     method: str
     inputs: Mapping[str, TensorSpec]
     outputs: Mapping[str, TensorSpec]
+    bounded: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +91,7 @@ def read_interface(directory: Path, tags: Iterable[str]) -> ModelInterface:
     wanted = set(tags)
     for meta_graph in saved_model.meta_graphs:
         if set(meta_graph.meta_info_def.tags) == wanted:
-            return _interface(meta_graph.signature_def)
+            return _interface(meta_graph.signature_def, BoundedGraphs(meta_graph.graph_def))
     found = "; ".join("{" + ", ".join(m.meta_info_def.tags) + "}" for m in saved_model.meta_graphs) or "none"
     raise ServingError(
         Code.NOT_FOUND,
@@ -95,7 +100,7 @@ def read_interface(directory: Path, tags: Iterable[str]) -> ModelInterface:
     )
 
 
-def _interface(signature_defs: Mapping[str, Any]) -> ModelInterface:
+def _interface(signature_defs: Mapping[str, Any], graphs: BoundedGraphs) -> ModelInterface:
     signatures = {}
     kept = {}
     for name in sorted(signature_defs):
@@ -108,6 +113,7 @@ def _interface(signature_defs: Mapping[str, Any]) -> ModelInterface:
             method=definition.method_name,
             inputs={key: _spec(key, definition.inputs[key]) for key in sorted(definition.inputs)},
             outputs={key: _spec(key, definition.outputs[key]) for key in sorted(definition.outputs)},
+            bounded=graphs.bounds(output.name for output in definition.outputs.values()),
         )
     return ModelInterface(signatures, kept)
 

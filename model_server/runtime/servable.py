@@ -16,6 +16,7 @@ from model_server.runtime.examples import serialized_examples
 from model_server.runtime.images import read_class_names
 from model_server.runtime.inference import Method, example_tensor, find_task, find_tasks, joined
 from model_server.runtime.protobufs import ConfigProto, RunOptions
+from model_server.runtime.run_times import RunTimes
 from model_server.runtime.runs import MOST_REPLACED
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
 from model_server.runtime.tensor_proto import array_from_proto
@@ -23,16 +24,18 @@ from model_server.runtime.tensorflow_c import Output, Session, Tensor
 from model_server.runtime.warmup import read_warmup, warmup_path
 
 # A signature with many outputs has as many filters as permutations: a client must not fill the memory with them.
-_ENDPOINTS_KEPT = 256
+_CALLS_KEPT = 256
 
 
 class Pool(enum.IntEnum):
     """TensorFlow's pools of threads between operations, one of each for the whole process.
 
     A graph that loops keeps a thread of its pool. So loading has one of its own, and so have requests that come while
-    others take long.
+    others take long. CALLER is no pool: the calling thread runs the whole graph. Without a change of threads that is
+    faster for a small one, but there TensorFlow keeps no timeout.
     """
 
+    CALLER = -1
     REQUESTS = 0
     SPARE = 1
     LOADING = 2
@@ -58,7 +61,7 @@ class LoadOptions:
             intra_op_parallelism_threads=self.intra_op_parallelism,
             inter_op_parallelism_threads=self.inter_op_parallelism,
         )
-        for pool in Pool:
+        for pool in (Pool.REQUESTS, Pool.SPARE, Pool.LOADING):
             threads = self.inter_op_parallelism
             if pool is Pool.SPARE and threads:
                 threads = max(threads, MOST_REPLACED)
@@ -66,6 +69,16 @@ class LoadOptions:
             config.session_inter_op_thread_pool.add(num_threads=threads, global_name=f"{pool.name}-{threads}")
         serialized: bytes = config.SerializeToString()
         return serialized
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Call:
+    """What is the same in every run of a signature for the same outputs."""
+
+    signature: Signature
+    inputs: tuple[tuple[str, DataType], ...]
+    feeds: ctypes.Array[Output]
+    fetches: ctypes.Array[Output]
 
 
 class Servable:
@@ -78,7 +91,8 @@ class Servable:
         loading = _run_options(0, Pool.LOADING)
         self._session = Session(str(directory), options.tags, options.session_config(), loading)
         self.class_names = read_class_names(directory)
-        self._endpoints: dict[tuple[str, ...], ctypes.Array[Output]] = {}
+        self.times = RunTimes()
+        self._calls: dict[tuple[str, ...], _Call] = {}
 
     def warm_up(self, options: LoadOptions) -> int:
         """Replay the requests stored beside the model; returns how many.
@@ -148,19 +162,25 @@ class Servable:
 
         `timeout_ms` bounds the graph's run, 0 does not. Raises ServingError with TensorFlow's code and message.
         """
-        names = sorted(inputs)
-        feeds = self._resolve(tuple(signature.inputs[name].tensor for name in names))
-        fetches = self._resolve(tuple(signature.outputs[name].tensor for name in outputs))
-        tensors = [Tensor.from_numpy(inputs[name], signature.inputs[name].dtype) for name in names]
-        results = self._session.run(feeds, tensors, fetches, _run_options(timeout_ms, pool))
-        return {name: tensor.numpy() for name, tensor in zip(outputs, results, strict=True)}
+        call = self._call(signature, outputs)
+        tensors = [Tensor.from_numpy(inputs[name], dtype) for name, dtype in call.inputs]
+        results = self._session.run(call.feeds, tensors, call.fetches, _run_options(timeout_ms, pool))
+        return dict(zip(outputs, [tensor.numpy() for tensor in results], strict=True))
 
-    def _resolve(self, names: tuple[str, ...]) -> ctypes.Array[Output]:
-        found = self._endpoints.get(names)
-        if found is None:
-            found = self._session.outputs(names)
-            if len(self._endpoints) < _ENDPOINTS_KEPT:
-                self._endpoints[names] = found
+    def _call(self, signature: Signature, outputs: Sequence[str]) -> _Call:
+        key = (signature.name, *outputs)
+        found = self._calls.get(key)
+        # Signatures that are made for one request only may share their name (see `joined`).
+        if found is None or found.signature is not signature:
+            inputs = signature.inputs.values()
+            found = _Call(
+                signature,
+                tuple((spec.name, spec.dtype) for spec in inputs),
+                self._session.outputs([spec.tensor for spec in inputs]),
+                self._session.outputs([signature.outputs[name].tensor for name in outputs]),
+            )
+            if len(self._calls) < _CALLS_KEPT:
+                self._calls[key] = found
         return found
 
     def close(self) -> None:

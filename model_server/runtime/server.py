@@ -31,6 +31,7 @@ from model_server.runtime.source import ModelSource
 from model_server.runtime.ssl_config import read_credentials
 from model_server.runtime.warmup import warmup_path
 from model_server.runtime.workers import Workers
+from model_server.turns import Turns
 
 _LOG = logging.getLogger(__name__)
 # Pods get 45 s to end, of which the kubelet's preStop pause takes 5: this leaves time for the last answers.
@@ -38,6 +39,11 @@ _GRACE_SECONDS = 30.0
 # The largest body TensorFlow Serving takes is bounded by memory only; 1 GiB is 1,700 images of 224 x 224 x 3 as JSON.
 _MAX_BODY_BYTES = 1024 * 1024 * 1024
 _LOOK_SECONDS = 0.5
+# Runs that take at most so long stay on the event loop's thread. To change threads and back takes 0.2 ms of a
+# processor, all of it under Python's lock: longer runs gain from other processors, where there are some.
+_SHORT_SECONDS = 0.00025
+# Alone there is nothing to gain, but what is due in the meantime (a health probe, a refusal) waits.
+_SHORT_SECONDS_ALONE = 0.002
 
 
 class ModelServer:
@@ -60,16 +66,19 @@ class ModelServer:
         self._workers = Workers(flags.rest_api_num_threads or cpus)
         self._runs = Runs()
         self._stuck: set[Run] = set()
-        admission = Admission(flags.max_queued_requests)
+        turns = Turns()
+        admission = Admission(flags.max_queued_requests, turns)
         predictor = Predictor(
-            *(self._manager, self._workers, self._metrics, self._batcher, admission, self._runs),
+            *(self._manager, self._workers, self._metrics, self._batcher, admission, self._runs, turns),
             longest_ms=flags.max_timeout_in_ms,
+            short_seconds=_SHORT_SECONDS_ALONE if cpus == 1 else _SHORT_SECONDS,
         )
         examples = ExamplePredictor(
             self._manager, predictor, self._metrics, check_method=flags.enable_signature_method_name_check
         )
         limits = Limits(body=flags.max_request_bytes or _MAX_BODY_BYTES)
-        self._http = HttpServer(self._rest(predictor, examples).handle, error_response, limits)
+        rest = self._rest(predictor, examples, admission)
+        self._http = HttpServer(rest.handle, error_response, limits, turns, rest.refuse)
         self._prediction = PredictionService(
             self._manager, predictor, examples, self._metrics, as_content=flags.enable_serialization_as_tensor_content
         )
@@ -83,7 +92,7 @@ class ModelServer:
             allow_unavailable_labels=flags.allow_version_labels_for_unavailable_models,
         )
 
-    def _rest(self, predictor: Predictor, examples: ExamplePredictor) -> RestApi:
+    def _rest(self, predictor: Predictor, examples: ExamplePredictor, admission: Admission) -> RestApi:
         path = None
         if self._flags.monitoring_config_file:
             config = read_text_proto(
@@ -94,6 +103,7 @@ class ModelServer:
             self._manager,
             predictor,
             examples,
+            admission,
             self._metrics,
             timeout_ms=max(0, self._flags.rest_api_timeout_in_ms),
             cors=self._flags.rest_api_enable_cors_support,

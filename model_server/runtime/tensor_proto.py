@@ -59,6 +59,12 @@ def array_from_proto(name: str, proto: Any) -> tuple[Array, DataType]:
     return _from_values(name, _flat(getattr(proto, _FIELDS[dtype]), dtype, element), shape), dtype
 
 
+def claimed_bytes(proto: Any) -> int:
+    """As many bytes as the message says that its tensor has, at eight for each element; it may say anything."""
+    elements: int = math.prod([dim.size for dim in proto.tensor_shape.dim])
+    return 8 * elements
+
+
 def _from_values(name: str, flat: Array, shape: tuple[int, ...]) -> Array:
     count = math.prod(shape)
     if flat.size == count:

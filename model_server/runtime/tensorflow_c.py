@@ -1,13 +1,15 @@
 """A typed layer over the part of TensorFlow's C API that serving needs, through ctypes.
 
 The libraries come from the `tensorflow-cpu` wheel; TensorFlow's Python package is never imported. ctypes releases the
-GIL for the length of each call, so `Session.run` is to be called from worker threads.
+GIL while a session loads, runs or is freed, so other threads go on. All other calls take less than a change of threads
+would, and keep it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import os
 import threading
 from collections.abc import Sequence
@@ -21,6 +23,8 @@ from model_server.runtime.errors import Code, ServingError
 from model_server.runtime.protobufs import TensorProto, tensorflow_directory
 
 _TSTRING_BYTES = 24  # sizeof(TF_TString)
+# Copying so much takes a microsecond, NumPy's way to another's memory ten.
+_SMALL_BYTES = 64 * 1024
 
 
 class Output(ctypes.Structure):
@@ -59,6 +63,11 @@ _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
     ("TF_StringGetDataPointer", _P, [_P]),
     ("TF_StringGetSize", c_size_t, [_P]),
 ]
+# What may take long.
+_LONG = {
+    *("TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_DeleteGraph"),
+    *("TF_SessionRun", "TF_TensorFromProto"),
+}
 
 
 @functools.cache
@@ -69,9 +78,11 @@ def library() -> Any:
     # Not RTLD_GLOBAL: TensorFlow's BoringSSL would take the place of Python's OpenSSL, and `ssl` crash.
     ctypes.CDLL(str(folder / "libtensorflow_framework.so.2"))
     tf = ctypes.CDLL(str(folder / "libtensorflow_cc.so.2"))
+    keeping_the_gil = ctypes.PyDLL(None, handle=tf._handle)
     for name, result, arguments in _FUNCTIONS:
-        function = getattr(tf, name)
+        function = getattr(tf if name in _LONG else keeping_the_gil, name)
         function.restype, function.argtypes = result, arguments
+        setattr(tf, name, function)
     return tf
 
 
@@ -120,10 +131,7 @@ class Tensor:
         if element is None or dtype is DataType.STRING:
             raise ServingError(Code.UNIMPLEMENTED, f"tensors of type {dtype.label} cannot be sent to this server")
         dims = (c_int64 * len(shape))(*shape)
-        count = 1
-        for dim in shape:
-            count *= dim
-        pointer = library().TF_AllocateTensor(int(dtype), dims, len(shape), count * element.itemsize)
+        pointer = library().TF_AllocateTensor(dtype, dims, len(shape), math.prod(shape) * element.itemsize)
         if not pointer:
             raise ServingError(Code.RESOURCE_EXHAUSTED, f"no memory for a {dtype.label} tensor of shape {list(shape)}")
         return cls(pointer)
@@ -133,8 +141,14 @@ class Tensor:
         """A tensor with the array's values: one copy, straight into TensorFlow's aligned memory."""
         if dtype is DataType.STRING:
             return cls._from_strings(array)
+        if array.dtype != dtype.numpy:
+            msg = f"a tensor of type {dtype.label} cannot hold elements of {array.dtype}"
+            raise TypeError(msg)
         tensor = cls.empty(dtype, array.shape)
-        if array.size:
+        size = array.nbytes
+        if 0 < size <= _SMALL_BYTES:
+            ctypes.memmove(library().TF_TensorData(tensor.pointer), array.tobytes(), size)
+        elif size:
             np.copyto(np.asarray(tensor), array, casting="no")
         return tensor
 
@@ -165,8 +179,8 @@ class Tensor:
     @property
     def shape(self) -> tuple[int, ...]:
         """The size of each dimension; () for a scalar."""
-        tf = library()
-        return tuple(tf.TF_Dim(self.pointer, i) for i in range(tf.TF_NumDims(self.pointer)))
+        tf, pointer = library(), self.pointer
+        return tuple([tf.TF_Dim(pointer, i) for i in range(tf.TF_NumDims(pointer))])
 
     @property
     def __array_interface__(self) -> dict[str, object]:
@@ -182,14 +196,20 @@ class Tensor:
         }
 
     def numpy(self) -> Array:
-        """Its values: a view of TensorFlow's memory, or for strings an object array of `bytes`."""
+        """Its values, not to be written to: of a large tensor a view, for strings an object array of `bytes`."""
         dtype, shape = self.dtype, self.shape
         element = dtype.numpy
         if element is None:
             raise ServingError(Code.UNIMPLEMENTED, f"an output of type {dtype.label} cannot be sent to a client")
         if 0 in shape:
             return np.empty(shape, element)
-        return self._strings(shape) if dtype is DataType.STRING else np.asarray(self)
+        if dtype is DataType.STRING:
+            return self._strings(shape)
+        size = math.prod(shape) * element.itemsize
+        if size > _SMALL_BYTES:
+            return np.asarray(self)
+        values: Array = np.frombuffer(ctypes.string_at(library().TF_TensorData(self.pointer), size), element)
+        return values.reshape(shape)
 
     def _strings(self, shape: tuple[int, ...]) -> Array:
         tf = library()
@@ -259,8 +279,8 @@ class Session:
         `options` is a serialized RunOptions. Raises ServingError with TensorFlow's code and message.
         """
         tf = library()
-        status = _new_status()
-        given = (c_void_p * len(inputs))(*(tensor.pointer for tensor in inputs))
+        status = _statuses().pointer  # TF_SessionRun sets it to OK itself
+        given = (c_void_p * len(inputs))(*[tensor.pointer for tensor in inputs])
         results = (c_void_p * len(fetches))()
         buffer = tf.TF_NewBufferFromString(options, len(options)) if options else None
         try:

@@ -14,6 +14,7 @@ from model_server.runtime.admission import Admission
 from model_server.runtime.dtypes import DataType
 from model_server.runtime.errors import Code, OverloadedError
 from model_server.runtime.tensor_proto import proto_from_array
+from model_server.turns import Turns
 
 _LONG = {"signature_name": "slow", "instances": [200]}
 _SHORT = {"signature_name": "slow", "instances": [1]}
@@ -138,12 +139,23 @@ def test_a_request_that_is_too_large_is_refused(narrow):
 
 
 def test_places_are_given_back_and_counted():
-    admission = Admission(1)
+    admission = Admission(1, Turns())
     for _ in range(3):
         with admission.admit(), pytest.raises(OverloadedError) as refused, admission.admit():
             pytest.fail("admitted")
         assert refused.value.code is Code.RESOURCE_EXHAUSTED
         assert refused.value.retry_seconds >= 1
+    with admission.admit():
+        pass
+
+
+async def test_who_waits_for_a_turn_is_counted_when_the_next_one_comes():
+    turns = Turns()
+    admission = Admission(1, turns)
+    admission.check()
+    turns.add(lambda: None)
+    with pytest.raises(OverloadedError):
+        admission.check()
     with admission.admit():
         pass
 

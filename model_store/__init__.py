@@ -5,6 +5,7 @@ then `claim` and `publish` on the writing side, `read_manifest` and `fetch` on t
 """
 
 from model_store.claim import claim
+from model_store.content_cache import ContentCache, open_cache
 from model_store.errors import (
     AccessDenied,
     AlreadyExists,
@@ -28,6 +29,7 @@ __all__ = [
     "AccessDenied",
     "AlreadyExists",
     "BucketNotFound",
+    "ContentCache",
     "Corrupt",
     "Entry",
     "Manifest",
@@ -44,6 +46,7 @@ __all__ = [
     "fetch",
     "fetch_described",
     "make_visible",
+    "open_cache",
     "open_store",
     "publish",
     "read_manifest",

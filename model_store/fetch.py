@@ -6,6 +6,7 @@ import secrets
 import shutil
 from pathlib import Path
 
+from model_store.content_cache import ContentCache
 from model_store.disk import disk_full_as_no_space, no_space, sha256_of
 from model_store.errors import Corrupt, NotFound
 from model_store.manifest import Manifest, ManifestFile, read_manifest
@@ -13,20 +14,21 @@ from model_store.side_by_side import each_file
 from model_store.store import Store
 
 
-def fetch(store: Store, number: int, into: Path) -> Manifest:
+def fetch(store: Store, number: int, into: Path, cache: ContentCache | None = None) -> Manifest:
     """Bring version `number` to the folder `into/<number>` and return its manifest.
 
     A folder that is there already and valid is left alone and nothing is downloaded; one that is not valid is replaced.
     Files are collected in `into/.fetching-<number>`: another call after a failure goes on with what is in there, so
-    there must be one fetch of a number into a folder at a time. Raises NotFound if the version is not published,
-    Corrupt if a file is not what the manifest says, NoSpace, and whatever the store raises.
+    there must be one fetch of a number into a folder at a time. What `cache` has is taken from there, and what it lacks
+    is put there. Raises NotFound if the version is not published, Corrupt if a file is not what the manifest says,
+    NoSpace, and whatever the store raises.
     """
     manifest = read_manifest(store, number)
-    fetch_described(store, manifest, into)
+    fetch_described(store, manifest, into, cache)
     return manifest
 
 
-def fetch_described(store: Store, manifest: Manifest, into: Path) -> None:
+def fetch_described(store: Store, manifest: Manifest, into: Path, cache: ContentCache | None = None) -> None:
     """As `fetch`, with a manifest that is not in the store: what it describes may be uploaded and not yet visible."""
     number = manifest.number
     target = into / str(number)
@@ -38,7 +40,7 @@ def fetch_described(store: Store, manifest: Manifest, into: Path) -> None:
     _remove_others(partial, manifest)
     missing = [file for file in manifest.files if not _holds(partial, file)]
     _check_space(partial, missing)
-    each_file(lambda file: _download(store, number, partial, file), missing, name="fetch")
+    each_file(lambda file: _bring(store, number, partial, file, cache), missing, name="fetch")
     if target.exists():
         # A folder cannot be renamed over another one, so the invalid one steps aside first.
         aside = into / f".invalid-{number}-{secrets.token_hex(4)}"
@@ -47,6 +49,14 @@ def fetch_described(store: Store, manifest: Manifest, into: Path) -> None:
         shutil.rmtree(aside)
     else:
         partial.rename(target)
+
+
+def _bring(store: Store, number: int, partial: Path, file: ManifestFile, cache: ContentCache | None) -> None:
+    if cache is not None and cache.take(file.sha256, file.size, partial / file.path):
+        return
+    _download(store, number, partial, file)
+    if cache is not None:
+        cache.keep(partial / file.path, file.sha256)
 
 
 def _download(store: Store, number: int, partial: Path, file: ManifestFile) -> None:

@@ -12,6 +12,9 @@ import logging
 import random
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
 
 from model_server.agent.local_copies import LocalCopies
 from model_server.agent.options import Options
@@ -34,8 +37,17 @@ _LOAD_SECONDS = 600.0
 # The runtime reads its config file every second; what it says of a version sooner may be of an earlier try.
 _RELOAD_SECONDS = 5.0
 
-# A fetch returns the size in bytes of the version it brought, or raises `FetchFailed`. It blocks.
-Fetch = Callable[[int], int]
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A version that was brought: its size in `bytes`, and how many of them were `cached`."""
+
+    bytes: int
+    cached: int = 0
+
+
+# A fetch brings a version, or raises `FetchFailed`. It blocks.
+Fetch = Callable[[int], Fetched]
 
 
 class FetchFailed(Exception):  # noqa: N818 - the outcome, not a mistake of the program
@@ -201,13 +213,13 @@ class Agent:
         while self._hear() == number:
             size, start = self._copies.size(number), time.monotonic()
             if size is not None:
-                self._note(VersionStatus(number, VersionState.FETCHED, size, 0.0))
+                self._note(VersionStatus(number, VersionState.FETCHED, size, fetch_seconds=0.0))
                 return True
             self._note(VersionStatus(number, VersionState.FETCHING))
             if self._current is not None:
                 self._enter(Phase.FETCHING)
             try:
-                size = await asyncio.to_thread(self._fetch, number)
+                fetched = await asyncio.to_thread(self._fetch, number)
             except FetchFailed as error:
                 if error.reason == "DiskFull" and self._copies.keep_only((number, self._current or number)):
                     continue
@@ -219,10 +231,11 @@ class Agent:
             else:
                 seconds = round(time.monotonic() - start, 3)
                 self._report(None)
+                size, cached = fetched.bytes, fetched.cached
                 self._copies.verified(number, size)
-                self._note(VersionStatus(number, VersionState.FETCHED, size, seconds))
+                self._note(VersionStatus(number, VersionState.FETCHED, size, cached, seconds))
                 self._times["fetched"] = _now()
-                _LOG.info("fetched version %d: %d bytes in %.1f s", number, size, seconds)
+                _LOG.info("fetched version %d: %d bytes in %.1f s, %d from the cache", number, size, seconds, cached)
                 return True
         return False
 
@@ -316,7 +329,7 @@ class Agent:
             seconds = known.load_seconds
             if version.state == "AVAILABLE" and seconds is None:
                 seconds = round(time.monotonic() - self._configured_at, 3)
-            self._note(VersionStatus(number, version.state, known.bytes, known.fetch_seconds, seconds))
+            self._note(msgspec.structs.replace(known, state=version.state, load_seconds=seconds))
         current = None if found is None or self._current is None else found.get(self._current)
         self._available = current is not None and current.state == "AVAILABLE"
         if self._wanted not in (self._current, self._given_up):

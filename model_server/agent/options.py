@@ -20,6 +20,8 @@ class Options:
     rollout_dir: Path | None
     models_dir: Path
     config_file: Path
+    cache_dir: Path | None
+    cache_gigabytes: int | None
     runtime_url: str
     port: int
 
@@ -43,10 +45,12 @@ def parse_options(arguments: Sequence[str]) -> Options:
     parser.add_argument("--endpoint", default=None, help="address of an S3-compatible service")
     parser.add_argument("--model-name", required=True, help="NAME in /v1/models/NAME")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--version", type=_version, help="number of the one version to serve")
+    which.add_argument("--version", type=_count, help="number of the one version to serve")
     which.add_argument("--rollout-dir", type=Path, help="folder whose files say which version to serve, and change")
     parser.add_argument("--models-dir", required=True, type=Path, help="folder shared with the runtime")
     parser.add_argument("--config-file", required=True, type=Path, help="the runtime's --model_config_file")
+    parser.add_argument("--cache-dir", type=Path, help="folder on a shared volume that keeps files of servables")
+    parser.add_argument("--cache-gigabytes", type=_count, help="most 10^9 bytes in it; left out: nearly all of it")
     parser.add_argument("--runtime-url", default="http://127.0.0.1:8501", type=_url, help="the runtime's REST port")
     parser.add_argument("--port", default=8502, type=int, help="port of /startupz, /readyz, /livez and /status")
     options = Options(**vars(parser.parse_args(arguments)))
@@ -55,7 +59,7 @@ def parse_options(arguments: Sequence[str]) -> Options:
     return options
 
 
-def _version(text: str) -> int:
+def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         msg = f"must be a whole number from 1 on, found {text!r}"
         raise argparse.ArgumentTypeError(msg)

@@ -31,11 +31,16 @@ class Trouble(msgspec.Struct, frozen=True):
 
 
 class VersionStatus(msgspec.Struct, frozen=True, rename="camel"):
-    """One version in this pod. `load_seconds` runs from the config file's writing to AVAILABLE."""
+    """One version in this pod.
+
+    `cached_bytes` is how many of its `bytes` came from the cache volume, 0 without one. `load_seconds` runs from the
+    config file's writing to AVAILABLE.
+    """
 
     number: int
     state: str
     bytes: int | None = None
+    cached_bytes: int | None = None
     fetch_seconds: float | None = None
     load_seconds: float | None = None
 

@@ -137,6 +137,7 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "name": (["my-net", "a.b", "0", "n" * 63], ["Net", "a..b", "-a", "a/b"]),
     "function": (["build_model", "_f", "F2"], ["2f", "a.b", "a b", ""]),
     "container": (["runtime", "agent"], ["Runtime", "a.b", "", "c" * 64]),
+    "claimName": (_SECRETS, _BROKEN_SECRETS),
     "apiVersion": (["v1", "apps/v1"], ["", "a/b/c", "/v1"]),
     "kind": (["Ingress", "Service"], ["", "a/b", "..", "%"]),
     "matchLabels": (["dogs", "", "a_b.c-d"], ["-a", "a b", "ü", "v" * 64]),

@@ -158,7 +158,13 @@ def largest_spec() -> dict[str, Any]:
             "endpoint": "http://" + ".".join(["h" * 63] * 7) + ":65535",
             "credentials": {"secretName": "c" * 253},
         },
-        "serving": {"modelName": "m" * 63, "autoscaling": scaling, "batching": {}, "resources": resources},
+        "serving": {
+            "modelName": "m" * 63,
+            "autoscaling": scaling,
+            "batching": {},
+            "cache": {"claimName": "c" * 253, "maxGigabytes": 1_000_000},
+            "resources": resources,
+        },
     }
 
 

@@ -15,6 +15,7 @@ from .autoscaling_metrics import (
     ResourceTargetType,
 )
 from .builder import Builder, ConfigMapKey
+from .cache import Cache
 from .canary import Analysis, Canary, CanaryStep, PredictionDrift, hold_seconds, pods_of
 from .canary_queries import QUERY_VARIABLES, CanaryQuery
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
@@ -86,6 +87,7 @@ __all__ = [
     "Batching",
     "Behavior",
     "Builder",
+    "Cache",
     "Canary",
     "CanaryQuery",
     "CanaryStatus",

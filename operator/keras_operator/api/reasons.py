@@ -80,6 +80,8 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"  # noqa: S105
     IMAGE_PULL_FAILED = "ImagePullFailed"
     UNSCHEDULABLE = "Unschedulable"
+    VOLUME_CLAIM_NOT_FOUND = "VolumeClaimNotFound"
+    VOLUME_CLAIM_NOT_BOUND = "VolumeClaimNotBound"
     QUOTA_EXCEEDED = "QuotaExceeded"
     SECRET_KEY_NOT_FOUND = "SecretKeyNotFound"  # noqa: S105
     CONFIG_MAP_NOT_FOUND = "ConfigMapNotFound"

@@ -42,6 +42,13 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
 # The scheduler says what keeps each node from taking the pod, and then what it tried besides.
 _TRIED_BESIDES = re.compile(r"\.? (?:no new claims to deallocate|preemption:).*$", re.DOTALL)
 _TOO_LITTLE = re.compile(r"Insufficient (\S+?)(?=[.,]?(?:\s|$))")
+# The scheduler's words (pkg/scheduler/framework/plugins/volumebinding) for a claim that keeps a pod from every node.
+_CLAIM_MISSING = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
+_CLAIM_UNBOUND = re.compile(
+    r"unbound immediate PersistentVolumeClaims|find available persistent volumes to bind"
+    r'|persistentvolumeclaim "[^"]+" (?:is being deleted|bound to non-existent persistentvolume)'
+)
+_VOLUME_ELSEWHERE = re.compile(r"volume node affinity conflict|PersistentVolume's node affinity")
 _ERROR_CREATING = re.compile(r"^Error creating: ")
 _QUOTA = re.compile(r"exceeded quota: ([^,]+)(?:, (.*))?$")
 _POLICY = re.compile(r"ValidatingAdmissionPolicy '([^']+)' with binding '[^']+' denied request: (.*)$")
@@ -102,6 +109,15 @@ def pod_cause(pod: Pod) -> Cause | None:
 
 def _scheduling_cause(pod: Pod) -> Cause:
     said = _one_line(_TRIED_BESIDES.sub("", pod.unschedulable)).rstrip(".")
+    where = f"namespace {pod.identity.namespace}"
+    cache = "spec.serving.cache" if pod.component == "serving" else "its volumes in the operator's templates"
+    if missing := _CLAIM_MISSING.search(said):
+        words = f"PersistentVolumeClaim {missing[1]} is not in {where}: create it there or correct {cache}."
+        return Cause(Reason.VOLUME_CLAIM_NOT_FOUND, words)
+    if _CLAIM_UNBOUND.search(said):
+        remedy = f"see kubectl get pvc -n {pod.identity.namespace}, and give the claim a volume or correct {cache}"
+        words = f"the PersistentVolumeClaim of pod {pod.identity.name} has no volume: {said}; {remedy}."
+        return Cause(Reason.VOLUME_CLAIM_NOT_BOUND, words)
     lacking = _TOO_LITTLE.findall(said)
     resources = "spec.serving.resources" if pod.component == "serving" else "spec.training.resources"
     if any("/" in resource for resource in lacking):
@@ -109,6 +125,8 @@ def _scheduling_cause(pod: Pod) -> Cause:
         remedy = f"add a node with {device}, or ask for fewer under {resources}"
     elif lacking:
         remedy = f"lower {' and '.join(lacking)} under {resources}, or add a larger node"
+    elif _VOLUME_ELSEWHERE.search(said):
+        remedy = f"its volume is on another node: use a ReadWriteMany claim, or correct {cache}"
     elif "untolerated taint" in said:
         remedy = "remove the taint, or add a node without it"
     else:

@@ -174,6 +174,8 @@ def _deployment_values(spec: KerasModelSpec, way: Course, installation: Installa
         "store_endpoint": spec.store.endpoint,
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
         "batching_parameters": _batching_parameters(spec),
+        "cache_claim": serving.cache.claim_name if serving.cache else None,
+        "cache_gigabytes": serving.cache.max_gigabytes if serving.cache else None,
         "resources": msgspec.to_builtins(serving.resources),
     }
 

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +185,7 @@ def launch_server(tmp_path_factory) -> Iterator[Callable[..., Running]]:
 
 @pytest.fixture
 def launch_agent(tmp_path) -> Iterator[Callable[..., Running]]:
-    """Starts `keras-agent`: `launch_agent(store_uri, version or rollout folder, runtime_port, env, endpoint)`."""
+    """Starts `keras-agent`: `launch_agent(store_uri, version or rollout folder, runtime_port, …)`."""
     started: list[Running] = []
 
     def launch(
@@ -194,6 +194,8 @@ def launch_agent(tmp_path) -> Iterator[Callable[..., Running]]:
         runtime_port: int,
         env: Mapping[str, str] | None = None,
         endpoint: str | None = None,
+        flags: Sequence[str] = (),
+        models: Path = tmp_path / "models",
     ) -> Running:
         port = free_port()
         command = [
@@ -201,13 +203,14 @@ def launch_agent(tmp_path) -> Iterator[Callable[..., Running]]:
             f"--store-uri={store_uri}",
             "--model-name=digits",
             f"--version={version}" if isinstance(version, int) else f"--rollout-dir={version}",
-            f"--models-dir={tmp_path / 'models'}",
-            f"--config-file={tmp_path / 'models' / 'models.config'}",
+            f"--models-dir={models}",
+            f"--config-file={models / 'models.config'}",
             f"--runtime-url=http://127.0.0.1:{runtime_port}",
             f"--port={port}",
             *([f"--endpoint={endpoint}"] if endpoint else []),
+            *flags,
         ]
-        (tmp_path / "models").mkdir(exist_ok=True)
+        models.mkdir(exist_ok=True)
         running = _start(command, tmp_path, port, 0, env)
         started.append(running)
         wait_until(lambda: running.answers("/livez"), "the agent answers")

@@ -182,7 +182,7 @@ def test_a_fetch_that_fails_recovers_by_itself(models, tmp_path, monkeypatch):
     )
     tries: list[str] = []
 
-    def fetch(number: int) -> int:
+    def fetch(number: int) -> module.Fetched:
         if len(tries) == 3:
             model_store.publish(model_store.open_store(store_folder.as_uri()), 1, models / "digits" / "1", {})
         tries.append(agent.error.reason if agent.error else "")
@@ -238,3 +238,29 @@ def test_other_paths_and_methods_are_refused(store, launch_agent):
     agent = launch_agent(store.as_uri(), 1, 1)
     assert agent.get("/metrics").status == 404
     assert agent.request("POST", "/status", b"{}").status == 405
+
+
+def test_a_second_pod_takes_the_servable_from_the_cache(store, launch_agent, tmp_path, until):
+    (tmp_path / "cache").mkdir()
+    flags = [f"--cache-dir={tmp_path / 'cache'}", "--cache-gigabytes=1"]
+    brought = []
+    for pod in ("first", "second"):
+        agent = launch_agent(store.as_uri(), 1, runtime_port=1, flags=flags, models=tmp_path / pod)
+        until(lambda agent=agent: agent.get("/startupz").status == 200, "the servable is fetched")
+        (version,) = agent.get("/status").json["versions"]
+        brought.append((version["cachedBytes"], version["bytes"]))
+        agent.terminate()
+        for file in (tmp_path / "store" / "1").rglob("*"):
+            # The manifest is the store's, whatever is in the cache; the second pod has nothing else from there.
+            if file.is_file():
+                file.unlink()
+    size = brought[0][1]
+    assert brought == [(0, size), (size, size)]
+
+
+def test_a_cache_that_cannot_be_used_costs_nothing(store, launch_agent, tmp_path, until):
+    (tmp_path / "cache").write_bytes(b"no folder")
+    agent = launch_agent(store.as_uri(), 1, runtime_port=1, flags=[f"--cache-dir={tmp_path / 'cache'}"])
+    until(lambda: agent.get("/startupz").status == 200, "the servable is fetched")
+    assert agent.get("/status").json["error"] is None
+    assert agent.log.count("takes nothing more, and all goes on without") == 1

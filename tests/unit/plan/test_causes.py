@@ -173,6 +173,53 @@ def test_what_no_node_has_is_said_with_what_to_do_about_it(said, sentence):
     assert "spec.training" not in serving.message
 
 
+UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims"
+NO_VOLUME = "see kubectl get pvc -n vision, and give the claim a volume or correct spec.serving.cache"
+CLAIMS = {
+    "not there": (
+        f'0/1 nodes are available: persistentvolumeclaim "servables" not found. {BESIDES}',
+        "VolumeClaimNotFound",
+        "PersistentVolumeClaim servables is not in namespace vision: create it there or correct spec.serving.cache.",
+    ),
+    "without a volume": (
+        f"{UNBOUND}. {BESIDES}",
+        "VolumeClaimNotBound",
+        f"the PersistentVolumeClaim of pod dogs-1-pod has no volume: {UNBOUND}; {NO_VOLUME}.",
+    ),
+    "no volume fits": (
+        f"0/1 nodes are available: 1 node(s) didn't find available persistent volumes to bind. {BESIDES}",
+        "VolumeClaimNotBound",
+        (
+            "the PersistentVolumeClaim of pod dogs-1-pod has no volume: 0/1 nodes are available: 1 node(s) didn't find "
+            f"available persistent volumes to bind; {NO_VOLUME}."
+        ),
+    ),
+    "goes": (
+        f'0/1 nodes are available: persistentvolumeclaim "servables" is being deleted. {BESIDES}',
+        "VolumeClaimNotBound",
+        (
+            "the PersistentVolumeClaim of pod dogs-1-pod has no volume: 0/1 nodes are available: persistentvolumeclaim "
+            f'"servables" is being deleted; {NO_VOLUME}.'
+        ),
+    ),
+    "on another node": (
+        f"0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity. {BESIDES}",
+        "Unschedulable",
+        (
+            "no node can take pod dogs-1-pod: 0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node "
+            "affinity; its volume is on another node: use a ReadWriteMany claim, or correct spec.serving.cache."
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize(("said", "reason", "sentence"), CLAIMS.values(), ids=CLAIMS.keys())
+def test_a_claim_that_keeps_a_pod_from_every_node_is_explained(said, reason, sentence):
+    cause = pod_cause(serving_pod(1, ready=False, unschedulable=said))
+    assert cause is not None
+    assert (cause.reason, cause.message) == (reason, sentence)
+
+
 def test_a_pod_that_is_held_back_by_a_gate_is_explained():
     cause = pod_cause(pod(gates=("example.com/queue", "other"), unschedulable="no"))
     assert cause is not None

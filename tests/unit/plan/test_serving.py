@@ -196,6 +196,8 @@ def test_a_deployment_of_defaults():
     assert {name: value for name, value in values.items() if name not in shared} == {
         "number": 1,
         "renewal": None,
+        "cache_claim": None,
+        "cache_gigabytes": None,
         "replicas": 1,
         "service_account": "dogs",
         "agent_image": "server:1",

@@ -13,6 +13,7 @@ from keras_operator.api import (
     Batching,
     Behavior,
     Builder,
+    Cache,
     ConfigMapKey,
     ContainerResourceSource,
     Credentials,
@@ -49,6 +50,7 @@ FULL = trained(
     store=STORE,
     autoscaling=Autoscaling(min_replicas=2, max_replicas=4, target_cpu_utilization=60),
     batching=Batching(max_batch_size=8),
+    cache=Cache(claim_name="servables", max_gigabytes=50),
     runtime=Runtime.TENSORFLOW_SERVING,
     model_name="Dogs",
     training_resources=Resources(requests={"cpu": 2}, limits={"memory": "4Gi", "nvidia.com/gpu": 1}),
@@ -273,6 +275,8 @@ def test_the_agent_is_told_what_to_fetch():
         "--version=7",
         "--models-dir=/models",
         "--config-file=/models/models.config",
+        "--cache-dir=/cache",
+        "--cache-gigabytes=50",
         "--runtime-url=http://127.0.0.1:8501",
         "--port=8502",
     ]
@@ -286,10 +290,22 @@ def test_batching_is_configured_where_it_is_asked_for():
         "keras-operator.dev/batching-parameters": "max_batch_size { value: 8 }\nbatch_timeout_micros { value: 2000 }\n"
     }
     assert "--enable_batching" in full["spec"]["containers"][0]["args"]
-    assert {volume["name"] for volume in full["spec"]["volumes"]} == {"models", "tmp", "serving"}
+    assert {volume["name"] for volume in full["spec"]["volumes"]} == {"models", "tmp", "serving", "cache"}
     assert "annotations" not in plain["metadata"]
     assert "--enable_batching" not in plain["spec"]["containers"][0]["args"]
     assert {volume["name"] for volume in plain["spec"]["volumes"]} == {"models", "tmp"}
+
+
+def test_the_cache_is_the_agents_alone():
+    pod = manifests(FULL)[Template.DEPLOYMENT]["spec"]["template"]["spec"]
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "servables"}} in pod["volumes"]
+    mount = {"name": "cache", "mountPath": "/cache"}
+    assert mount in pod["initContainers"][0]["volumeMounts"]
+    assert mount not in pod["containers"][0]["volumeMounts"]
+    assert pod["securityContext"]["fsGroup"] == 65532
+    unbounded = manifests(trained(cache=Cache(claim_name="servables")))[Template.DEPLOYMENT]
+    (agent,) = unbounded["spec"]["template"]["spec"]["initContainers"]
+    assert [argument for argument in agent["args"] if argument.startswith("--cache")] == ["--cache-dir=/cache"]
 
 
 def test_the_count_of_pods_is_the_autoscalers_where_there_is_one():

@@ -25,7 +25,7 @@ from pathlib import Path
 from benchmarks.control_plane.bars import table
 from benchmarks.demo.surroundings import machine
 from benchmarks.figures import Measured, record
-from benchmarks.serving import against_the_limit, beside_others, over_time
+from benchmarks.serving import against_the_limit, beside_others, cold_start, over_time
 from benchmarks.serving.errors import BenchmarkError
 from benchmarks.serving.installed import install_all
 from benchmarks.serving.load import PINS
@@ -42,6 +42,7 @@ _ROWS: dict[str, _Row] = {
     "picture": lambda folder, options: against_the_limit.picture(folder, options.seconds),
     "json": lambda folder, options: against_the_limit.parsing(folder, options.seconds),
     "batching": lambda folder, options: against_the_limit.batching(folder, options.seconds),
+    "cold-start": lambda folder, _: cold_start.cold_start(folder),
     "swaps": lambda folder, options: over_time.swaps(folder, options.swaps),
     "overload": lambda folder, options: over_time.overload_pictures(folder, options.overload_seconds, options.seconds),
     "overload-small": lambda folder, options: over_time.overload_small(

@@ -20,12 +20,12 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 import keras
-import numpy as np
 from keras_operator.api import Builder
 
 from model_store import NotFound, TooLarge, open_store
 from model_trainer.context import Context
 from model_trainer.failure import BadRun, InvalidBuilder
+from model_trainer.networks import fault_of
 from model_trainer.run_folder import BUILDER, RunFolder
 
 log = logging.getLogger(__name__)
@@ -151,30 +151,8 @@ def _check(model: Any, who: str, shape: tuple[int, ...], classes: int) -> None:
     if not isinstance(model, keras.Model):
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         raise InvalidBuilder(f"{who} returns {kind}, and a keras.Model is wanted: return keras.Model(inputs, outputs).")
-    if not model.built or not getattr(model, "inputs", None):
-        raise InvalidBuilder(f"{who} returns a model without an input: begin with keras.Input(input_shape).")
-    given = [tuple(tensor.shape[1:]) for tensor in model.inputs]
-    if len(given) != 1 or not _fits(given[0], shape):
-        raise InvalidBuilder(
-            f"{who} returns a model that takes {' and '.join(map(str, given))}, and the data has {shape}: begin with "
-            "one keras.Input(input_shape)."
-        )
-    answers = [tuple(tensor.shape[1:]) for tensor in model.outputs]
-    if answers != [(classes,)]:
-        raise InvalidBuilder(
-            f"{who} returns a model that answers with {' and '.join(map(str, answers))}, and the data has {classes} "
-            "classes: end with keras.layers.Dense(num_classes, activation='softmax')."
-        )
-    sums = np.asarray(model(np.zeros((1, *shape), np.float32), training=False), np.float32).sum(axis=-1)
-    if not np.allclose(sums, 1.0, atol=1e-2):
-        raise InvalidBuilder(
-            f"{who} returns a model whose answers sum to {float(sums[0]):.3g} and not to 1, so they are no "
-            "probabilities: end with activation='softmax'."
-        )
-
-
-def _fits(given: tuple[int | None, ...], shape: tuple[int, ...]) -> bool:
-    return len(given) == len(shape) and all(mine in {None, size} for mine, size in zip(given, shape, strict=True))
+    if fault := fault_of(model, shape, classes, given="input_shape", outputs="num_classes"):
+        raise InvalidBuilder(f"{who} returns {fault}.")
 
 
 @contextmanager

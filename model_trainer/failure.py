@@ -72,6 +72,12 @@ class InvalidBuilder(RunFailure):
     reason: str = RunReason.INVALID_BUILDER
 
 
+class BadOutput(RunFailure):
+    """What the team's own container left is no model for this data, or cannot be read."""
+
+    reason: str = RunReason.BAD_OUTPUT
+
+
 class BadSavedModel(RunFailure):
     """What `source.uri` names is no SavedModel that can be served."""
 

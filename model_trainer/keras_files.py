@@ -71,8 +71,8 @@ def is_model_file(uri: str) -> bool:
     return uri.endswith(EXTENSIONS)
 
 
-def read_keras_file(path: Path, uri: str) -> KerasFile:
-    """Look into a file without loading the model.
+def read_keras_file(path: Path, uri: str, *, again: str = "Upload it again") -> KerasFile:
+    """Look into a file without loading the model. `again` is what to do about a damaged one.
 
     Raises:
         BadModelFile: it is something else, is damaged, refers to other files, or unpacks to more than 20 GiB.
@@ -80,11 +80,11 @@ def read_keras_file(path: Path, uri: str) -> KerasFile:
     with path.open("rb") as file:
         start = file.read(_LFS)
     if start.startswith(_HDF5):
-        return _hdf5(path, uri)
+        return _hdf5(path, uri, again)
     if start.startswith(_ZIP):
-        return _archive(path, uri)
+        return _archive(path, uri, again)
     if not start:
-        raise BadModelFile(f"{uri} is empty. Upload it again.")
+        raise BadModelFile(f"{uri} is empty. {again}.")
     found = next((what for begin, what in _OTHERS.items() if start.startswith(begin)), f"it begins with {start[:8]!r}")
     raise BadModelFile(
         f"{uri} is neither an HDF5 file (.h5) nor a Keras archive (.keras), but {found}. Save the whole model with "
@@ -92,7 +92,7 @@ def read_keras_file(path: Path, uri: str) -> KerasFile:
     )
 
 
-def _hdf5(path: Path, uri: str) -> KerasFile:
+def _hdf5(path: Path, uri: str, again: str) -> KerasFile:
     try:
         with h5py.File(path, "r") as file:
             _check_hdf5(file, uri)
@@ -100,7 +100,7 @@ def _hdf5(path: Path, uri: str) -> KerasFile:
             root = file.get("model_weights", file)
             version = file.attrs.get("keras_version", root.attrs.get("keras_version", ""))
     except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise BadModelFile(f"{uri} is a damaged HDF5 file ({_first_line(error)}). Upload it again.") from error
+        raise BadModelFile(f"{uri} is a damaged HDF5 file ({_first_line(error)}). {again}.") from error
     return KerasFile(path, uri, Kind.HDF5, _text(version), None if config is None else _json(_text(config), uri))
 
 
@@ -130,13 +130,13 @@ def _check_hdf5(file: Any, uri: str) -> None:
         raise BadModelFile(f"The weights in {uri} have {size:,} bytes, more than the {MOST_BYTES:,} that are read.")
 
 
-def _archive(path: Path, uri: str) -> KerasFile:
+def _archive(path: Path, uri: str, again: str) -> KerasFile:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive, uri)
             config, metadata = (_json(_member(archive, name), uri) for name in ("config.json", "metadata.json"))
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, UnicodeDecodeError) as error:
-        raise BadModelFile(f"{uri} is a damaged Keras archive ({_first_line(error)}). Upload it again.") from error
+        raise BadModelFile(f"{uri} is a damaged Keras archive ({_first_line(error)}). {again}.") from error
     except KeyError as error:
         raise BadModelFile(
             f"{uri} is a ZIP archive and no Keras archive (it has no config.json and metadata.json). Save the whole "

@@ -18,14 +18,16 @@ log = logging.getLogger(__name__)
 _UNKNOWN = ("Unknown layer", "Could not locate", "Could not find", "Unknown activation", "Unknown object")
 
 
-def load_model(file: KerasFile, *, allow_code: bool, allowed_by: str, known: Collection[str] = frozenset()) -> Any:
+def load_model(
+    file: KerasFile, *, allow_code: bool, allowed_by: str | None, known: Collection[str] = frozenset()
+) -> Any:
     """A keras.Model or, from a file of Keras 1 or 2, a tf_keras.Model; not compiled.
 
     Args:
         file: what `read_keras_file` found.
         allow_code: whether Lambda layers in it may run.
         known: names of classes that are the team's own and have been defined in this process.
-        allowed_by: the field by which people allow that, such as "spec.source.allowCode".
+        allowed_by: the field by which people allow that, such as "spec.source.allowCode"; None where nobody can.
 
     Raises:
         BadModelFile: it has weights alone, brings code that is not allowed, or cannot be loaded, with the reason.
@@ -44,16 +46,19 @@ def load_model(file: KerasFile, *, allow_code: bool, allowed_by: str, known: Col
     except Exception as error:  # whatever a file of somebody else's raises
         cause = _cause(error)
         if any(words in cause for words in _UNKNOWN):
-            raise BadModelFile(f"{file.uri} cannot be loaded: {cause.rstrip('.')}. {_ELSEWHERE}") from error
+            remedy = _ELSEWHERE if allowed_by else _OF_KERAS
+            raise BadModelFile(f"{file.uri} cannot be loaded: {cause.rstrip('.')}. {remedy}") from error
+        remedy = f"Save it again where it was trained, or {_EXPORT}." if allowed_by else _OF_KERAS
         raise BadModelFile(
             f"{file.uri}, written by Keras {file.keras_version or '1'}, cannot be loaded by {name} "
-            f"({type(error).__name__}: {cause.rstrip('.')}). Save it again where it was trained, or {_EXPORT}."
+            f"({type(error).__name__}: {cause.rstrip('.')}). {remedy}"
         ) from error
     _refuse_no_numbers(model, file.uri)
     return model
 
 
 _EXPORT = "export a SavedModel there with model.export(folder) and name that folder"
+_OF_KERAS = "Build it of Keras' own layers, and save it by this Keras or an older one."
 _ELSEWHERE = f"Where the class is known, {_EXPORT}."
 
 
@@ -64,7 +69,7 @@ def is_keras_2(model: Any) -> bool:
     )
 
 
-def _refuse_code(file: KerasFile, *, allow_code: bool, allowed_by: str, known: Collection[str]) -> None:
+def _refuse_code(file: KerasFile, *, allow_code: bool, allowed_by: str | None, known: Collection[str]) -> None:
     for found in foreign_code(file.config):
         if found.name in known:
             continue
@@ -72,7 +77,9 @@ def _refuse_code(file: KerasFile, *, allow_code: bool, allowed_by: str, known: C
             log.warning("%s: layer %s is %s; %s lets it run", file.uri, found.layer, found.what, allowed_by)
             continue
         remedy = (
-            f"If you trust who made it, write {allowed_by}: true; otherwise {_EXPORT}."
+            _OF_KERAS
+            if not allowed_by
+            else f"If you trust who made it, write {allowed_by}: true; otherwise {_EXPORT}."
             if found.carries_code
             else _ELSEWHERE
         )

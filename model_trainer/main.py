@@ -34,7 +34,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one stage and return the process's exit code: 0, 65 (will fail again), 75 (may work later) or 1."""
     parser = argparse.ArgumentParser(prog="keras-trainer", description="Run one stage of a KerasModel's run.")
     parser.add_argument("stage", choices=[stage.value for stage in RunStage], help="what to do with KERAS_RUN")
-    stage = RunStage(parser.parse_args(arguments).stage)
+    parser.add_argument("--prepare", action="store_true", help="only hand the data to the image that trains")
+    given = parser.parse_args(arguments)
+    stage = RunStage(given.stage)
     # PID 1 of a container has no default action for SIGTERM: without this the kubelet's grace period is lost.
     interruption = Interruption()
     signal.signal(signal.SIGTERM, interruption.arrive)
@@ -42,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
     board = ProgressBoard(ProgressStage.FETCHING)
     patience = Patience(float(os.environ.get("KERAS_STORE_PATIENCE_SECONDS", "300")), say=board.waits)
     with answer_progress(board, int(os.environ.get("KERAS_PROGRESS_PORT", str(PORT)))):
-        outcome, code = _outcome(stage, board, patience, interruption)
+        outcome, code = _outcome(stage, given.prepare, board, patience, interruption)
         # From here on there is a result, and writing it takes no time: a SIGTERM must not cut it in two.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         patience.stop()
@@ -51,16 +53,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _outcome(
-    stage: RunStage, board: ProgressBoard, patience: Patience, interruption: Interruption
+    stage: RunStage, prepare: bool, board: ProgressBoard, patience: Patience, interruption: Interruption
 ) -> tuple[RunResult, Exit]:
     try:
         spec = _spec()
         scratch = Path(os.environ.get("KERAS_SCRATCH", tempfile.gettempdir()))
         with (
             tempfile.TemporaryDirectory(prefix=f"{stage.value}-", dir=scratch) as folder,
-            reading_ahead(readable_ahead(stage, spec), spec.store.endpoint, Path(folder) / "ahead") as ahead,
+            reading_ahead(
+                readable_ahead(stage, spec, prepare=prepare), spec.store.endpoint, Path(folder) / "ahead"
+            ) as ahead,
         ):
-            return _stage(stage)(spec, Context(board, patience, Path(folder), interruption, ahead)), Exit.OK
+            return _stage(stage, prepare=prepare)(
+                spec, Context(board, patience, Path(folder), interruption, ahead)
+            ), Exit.OK
     except Interrupted:
         log.warning("interrupted by SIGTERM")
         message = f"The {stage.value} stage was stopped by SIGTERM while {board.progress.message}; it can be run again."
@@ -83,20 +89,26 @@ def _spec() -> RunSpec:
         raise BadRun(f"KERAS_RUN cannot be read: {error}.") from error
 
 
-def readable_ahead(stage: RunStage, spec: RunSpec) -> str | None:
+def readable_ahead(stage: RunStage, spec: RunSpec, *, prepare: bool = False) -> str | None:
     """The address whose images can be read while TensorFlow is imported; None where there are none in a store."""
+    if spec.training is not None and spec.training.container is not None and not prepare:
+        return None
     data = spec.training.data if stage is RunStage.TRAIN and spec.training else None
     uri = data.uri if data is not None and data.format is DataFormat.IMAGE_FOLDER else ""
     return uri if uri.startswith("s3://") and not is_archive(uri) else None
 
 
-def _stage(stage: RunStage) -> Callable[[RunSpec, Context], RunResult]:
+def _stage(stage: RunStage, *, prepare: bool) -> Callable[[RunSpec, Context], RunResult]:
     """The stage's function. TensorFlow is imported here, after progress is answered: it takes several seconds."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ["KERAS_BACKEND"] = "tensorflow"
     from model_trainer.machine import configure_tensorflow  # noqa: PLC0415
 
     configure_tensorflow()
+    if prepare:
+        from model_trainer.own_image.stages import run_prepare  # noqa: PLC0415
+
+        return run_prepare
     match stage:
         case RunStage.TRAIN:
             from model_trainer.train_stage import run_train  # noqa: PLC0415

@@ -38,6 +38,13 @@ def answer_in_full(model: Any) -> None:
         last.dtype_policy = FULL
 
 
+def compute_plainly(model: Any) -> None:
+    """Let a network that was trained elsewhere, perhaps in 16 bits, compute in float32."""
+    for layer in model._flatten_layers():
+        if layer.compute_dtype in ("float16", "bfloat16"):
+            layer.dtype_policy = FULL
+
+
 def compute_in_full(model: Any) -> None:
     """Let a trained network compute in float32, with the plain optimizer that scaled losses were given to."""
     for layer in model._flatten_layers():

@@ -61,6 +61,12 @@ class ProgressBoard:
             self._progress = msgspec.structs.replace(self._progress, times={**self._progress.times, event: now})
         log.info("%s", event, extra={"event": event})
 
+    def remember(self, times: dict[str, datetime]) -> None:
+        """An earlier container of this pod has done a part of the run, at these times."""
+        with self._lock:
+            kept = {**self._progress.times, **times}
+            self._progress = msgspec.structs.replace(self._progress, times=kept)
+
     def resumed(self, epoch: int, times: dict[str, datetime]) -> None:
         """An earlier pod of this run had done `epoch` epochs, at these times."""
         with self._lock:

@@ -74,7 +74,18 @@ class Samples:
 
 
 def choose(model: Any, dataset: Dataset, part: Indices, places: Origin | None) -> Samples:
-    """Up to 256 images of `part`, spread evenly over it, read from the store again.
+    """Up to 256 images of `part`, with what `model` answers to them; see `held_out`. Raises NoImages."""
+    return answered(held_out(dataset, part, places), model)
+
+
+def answered(samples: Samples, model: Any) -> Samples:
+    """The same images with what `model` answers to them."""
+    answers = [model.predict_on_batch(batch) for batch in samples.batches()]
+    return replace(samples, probabilities=np.concatenate(answers))
+
+
+def held_out(dataset: Dataset, part: Indices, places: Origin | None) -> Samples:
+    """Up to 256 images of `part`, spread evenly over it, read from the store again; nobody has answered to them yet.
 
     A file that has changed since it was decoded, or that cannot be read now, is left out. Raises NoImages if none is.
     Images without files, where there are no `places`, are written as PNGs, as a client would send them.
@@ -102,5 +113,4 @@ def choose(model: Any, dataset: Dataset, part: Indices, places: Origin | None) -
             f"The test images under {places.main.uri} were changed or removed while the model was trained, so the "
             "exported model could not be compared with it. Train again when the data is at rest."
         )
-    chosen = Samples(tuple(files), dataset.pixels[rows], np.empty((0, 0), np.float32))
-    return replace(chosen, probabilities=np.concatenate([model.predict_on_batch(batch) for batch in chosen.batches()]))
+    return Samples(tuple(files), dataset.pixels[rows], np.empty((0, 0), np.float32))

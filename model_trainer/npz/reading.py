@@ -162,7 +162,8 @@ class _Reader:
                 "with those, as [images, height, width, channels]."
             )
         least = smallest_image(network)
-        if not rows and self._training.builder is None and min(x.shape[1:3]) < least:
+        named = self._training.builder is None and self._training.container is None
+        if not rows and named and min(x.shape[1:3]) < least:
             raise BadData(
                 f"{x.said} {where} has images that are too small for {network}, which needs {least} by {least} pixels. "
                 "Save larger ones, or write another architecture.name, such as SmallCNN."

@@ -31,6 +31,7 @@ from keras_operator.plan.observed import (
     Start,
     Version,
 )
+from keras_operator.plan.own_container import OWN, PREPARE
 from keras_operator.plan.tensorboard import board_name
 from keras_operator.plan.workers import workers_name
 from keras_operator.pod_answers import PodAnswers
@@ -222,7 +223,12 @@ class Observer:
         """Bring pods into the cache that ended a Job whose result is still to be recorded, and were not seen to end."""
         running = {version.number for version in observed.versions if version.status.finished_at is None}
         # Of a Job that went well the pods of its earlier tries tell nothing.
-        codes = {(pod.job_uid, pod.index, one.exit_code) for pod in observed.pods for one in pod.containers}
+        codes = {
+            (pod.job_uid, pod.index, one.exit_code)
+            for pod in observed.pods
+            for one in pod.containers
+            if one.exit_code or one.name not in (PREPARE, OWN)
+        }
         now = self._clock.now()
         late = [
             job.identity.uid

@@ -15,6 +15,7 @@ from keras_operator.cluster.client import Client
 from keras_operator.cluster.clock import Clock
 from keras_operator.cluster.failure import ApiFailure
 from keras_operator.plan.observed import AgentReport, AgentTrouble, Job, JobState, Model, Pod, Traffic
+from keras_operator.plan.own_container import OWN
 
 PROGRESS_PORT, AGENT_PORT = 8080, 8502
 _ASK_EVERY_SECONDS = 0.9
@@ -48,7 +49,7 @@ class PodAnswers:
         active = {job.identity.uid for job in jobs if job.state is JobState.ACTIVE}
         for pod in reversed(pods):
             # Of several workers the first one tells.
-            if pod.job_uid in active and not pod.index and pod.ip and any(one.running for one in pod.containers):
+            if pod.job_uid in active and not pod.index and pod.ip and _answers(pod):
                 answer = await self._ask(pod, f"http://{_host(pod.ip)}:{PROGRESS_PORT}/progress")
                 return answer if isinstance(answer, Progress) else None
         return None
@@ -112,6 +113,12 @@ class PodAnswers:
         if len(self._answers) > _REMEMBERED_PODS:
             self._answers.popitem(last=False)
         return answer
+
+
+def _answers(pod: Pod) -> bool:
+    """Whether a program of the operator's own runs in a run's pod; what a team's answers there is no progress."""
+    running = [one.name for one in pod.containers if one.running]
+    return bool(running) and OWN not in running
 
 
 def _read(pod: Pod, answer: dict[str, object]) -> Answer:

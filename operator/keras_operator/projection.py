@@ -35,6 +35,7 @@ from keras_operator.plan.observed import (
     Start,
     Version,
 )
+from keras_operator.plan.own_container import OWN
 
 VERSION_LABEL = "keras-operator.dev/version"
 PROMOTE_ANNOTATION = "keras-operator.dev/promote"
@@ -158,6 +159,7 @@ def _pod(body: Body) -> Pod:
 
 def _container(status: Body) -> Container:
     state = status.get("state") or {}
+    own = status["name"] == OWN
     waiting = state.get("waiting") or {}
     ended = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     return Container(
@@ -171,6 +173,8 @@ def _container(status: Body) -> Container:
         exit_reason=ended.get("reason", ""),
         exit_message=ended.get("message", ""),
         finished=_time(ended.get("finishedAt")),
+        image=status.get("imageID", "") if own else "",
+        started=_time((state.get("running") or {}).get("startedAt")) if own else None,
     )
 
 

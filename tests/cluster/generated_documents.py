@@ -136,6 +136,8 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "queueName": (["team-vision", "q"], ["a.b", "Team", "", "q" * 64]),
     "name": (["my-net", "a.b", "0", "n" * 63], ["Net", "a..b", "-a", "a/b"]),
     "function": (["build_model", "_f", "F2"], ["2f", "a.b", "a b", ""]),
+    "command": (["python", "", *_NASTY], ["c" * 4097]),
+    "args": (["--width=64", "$(HOME)", *_NASTY], ["a" * 4097]),
     "container": (["runtime", "agent"], ["Runtime", "a.b", "", "c" * 64]),
     "claimName": (_SECRETS, _BROKEN_SECRETS),
     "apiVersion": (["v1", "apps/v1"], ["", "a/b/c", "/v1"]),
@@ -314,6 +316,8 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
                 training.pop("loss", None)
         _mend_course(training, rng)
         _mend_network(training, rng)
+        if "container" in training:
+            _mend_container(spec, training, rng)
         measured, usual = {"macro_f1", "loss", *(metric["name"] for metric in training.get("metrics", ()))}, "accuracy"
         if data.get("table", {}).get("targetKind") == "numeric":
             measured, usual = {"loss", "mae", "rmse_high", "r2", "r2_low", "size_mb"}, "r2"
@@ -457,6 +461,25 @@ def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
     for toleration in training.get("tolerations", ()):
         if toleration.get("operator") == "Exists":
             toleration.pop("value", None)
+
+
+_NOT_BESIDE_A_CONTAINER = (
+    *("architecture", "builder", "initialWeights", "trainableLayers", "fineTuning", "optimizer", "labelSmoothing"),
+    *("jitCompile", "mixedPrecision", "augmentation", "earlyStopping", "reduceOnPlateau", "stopAt"),
+    *("maxDurationSeconds", "checkpoint", "deterministic", "workers"),
+)
+
+
+def _mend_container(spec: dict[str, Json], training: dict[str, Json], rng: random.Random) -> None:
+    """An image of a team's own excludes most of what says how to train; else most documents would be refused for it."""
+    if "table" in training["data"] or rng.random() < 0.7:
+        training.pop("container")
+        return
+    training["container"]["image"] = rng.choice(["net", "a.b:5000/team/net:1.4_x", f"net@sha256:{'0' * 64}"])
+    training["data"].pop("classWeights", None)
+    spec.pop("tensorboard", None)
+    for field in _NOT_BESIDE_A_CONTAINER:
+        training.pop(field, None)
 
 
 def _mend_network(training: dict[str, Json], rng: random.Random) -> None:

@@ -32,6 +32,7 @@ from .labels import Labels
 from .loss_parameters import LossParameters
 from .metrics import Average, Curve, MetricName, TrainingMetric
 from .optimizer import Optimizer, OptimizerName
+from .own_container import OwnContainer
 from .precision import MixedPrecision
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
 from .records import RECORD_FILES, Records
@@ -133,6 +134,7 @@ __all__ = [
     "Monitor",
     "Optimizer",
     "OptimizerName",
+    "OwnContainer",
     "Phase",
     "PredictionDrift",
     "PretrainedWeights",

@@ -6,6 +6,7 @@ from msgspec import Meta
 
 from .evaluation import OF_ANYTHING, OF_KERAS, OF_NUMBER, OF_SERVABLE, Evaluation, Metric
 from .names import snake
+from .own_container import NO_TENSORBOARD
 from .rules import Rule
 from .serving import Serving
 from .source import Source
@@ -222,6 +223,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
             holds=lambda spec: spec.source is None or not spec.shows_trainings,
             field=".tensorboard",
         ),
+        NO_TENSORBOARD,
         Rule(
             cel=(
                 "!has(self.training) || !has(self.evaluation) || !has(self.evaluation.gates) || "

@@ -50,6 +50,7 @@ class RunReason(StrEnum):
     ALREADY_PUBLISHED = "AlreadyPublished"
     INVALID_ARCHITECTURE = "InvalidArchitecture"
     INVALID_BUILDER = "InvalidBuilder"
+    BAD_OUTPUT = "BadOutput"
     DIVERGED = "Diverged"
     INTERRUPTED = "Interrupted"
     UNEXPECTED = "Unexpected"

@@ -317,10 +317,13 @@ _OFF = " && ".join(
 
 RULES_OF_TRAINING = (
     Rule(
-        cel=f"!{_rows('self.data')} || self.architecture.name == 'MLP' || has(self.builder)",
+        cel=(f"!{_rows('self.data')} || self.architecture.name == 'MLP' || has(self.builder) || has(self.container)"),
         message="cannot learn from a table: write architecture: {name: MLP}",
         holds=lambda training: (
-            not _has_rows(training.data) or training.architecture.name == "MLP" or training.builder is not None
+            not _has_rows(training.data)
+            or training.architecture.name == "MLP"
+            or training.builder is not None
+            or training.container is not None
         ),
         field=".architecture.name",
     ),

@@ -16,6 +16,7 @@ from .initial_weights import InitialWeights
 from .loss_parameters import RULES_OF_LOSS, LossParameters
 from .metrics import EACH_ONCE, OF_ONE_HOT, TrainingMetric
 from .optimizer import Optimizer
+from .own_container import OwnContainer, rules_of_container
 from .precision import MixedPrecision
 from .resources import Resources
 from .rules import Rule, ruled
@@ -195,6 +196,19 @@ class Training(Written, frozen=True, kw_only=True):
                     "The network as Python of your own, in place of architecture. Left out: architecture names it."
                 ),
                 examples=[{"configMapKeyRef": {"name": "my-net", "key": "net.py"}}],
+            ),
+        ]
+        | None
+    ) = None
+    container: (
+        Annotated[
+            OwnContainer,
+            Meta(
+                description=(
+                    "An image of your own that trains, in place of architecture and all that says how; what it leaves "
+                    "is evaluated, judged and published as any version. Left out: the operator's trainer trains."
+                ),
+                examples=[{"image": "registry.example.com/vision/net:1.4"}],
             ),
         ]
         | None
@@ -466,6 +480,12 @@ class Training(Written, frozen=True, kw_only=True):
         *RULES_OF_TARGET,
         *RULES_OF_LOSS,
         *RULES_OF_FINE_TUNING,
+        *rules_of_container(
+            ("architecture", Architecture),
+            ("optimizer", Optimizer),
+            ("augmentation", Augmentation),
+            ("checkpoint", Checkpoint),
+        ),
         Rule(
             cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || (has(self.loss) ? "
             "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy'] : "

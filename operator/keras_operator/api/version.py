@@ -296,6 +296,17 @@ class KerasModelVersionStatus(Reported, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    image: (
+        Annotated[
+            str,
+            Meta(
+                max_length=1024,
+                description="Image of your own that trained it, as the node pulled it.",
+                examples=["registry.example.com/vision/net@sha256:9f86d081884c7d659a2feaa0c55ad015"],
+            ),
+        ]
+        | None
+    ) = None
     gates: Annotated[
         tuple[GateResult, ...],
         Meta(

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from keras_operator.api import Reason, RunReason
 from keras_operator.plan.observed import Autoscaler, Container, Job, JobState, Observed, Pod
+from keras_operator.plan.own_container import OWN, PREPARE
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +32,22 @@ _WAITING = {
     "CreateContainerError": (Reason.CONTAINER_CONFIG_INVALID, "see kubectl describe pod"),
     "RunContainerError": (Reason.CONTAINER_CONFIG_INVALID, "see kubectl describe pod"),
 }
+# Of a team's own image, which no flag names, and whose program may not be there.
+_CHECK_OWN_IMAGE = (
+    "check spec.training.container.image, and add what its registry asks for to imagePullSecrets of the model's "
+    "ServiceAccount"
+)
+_OWN_REMEDIES = {
+    "ErrImagePull": _CHECK_OWN_IMAGE,
+    "ImagePullBackOff": _CHECK_OWN_IMAGE,
+    "InvalidImageName": "correct spec.training.container.image",
+}
 # Where the container's resources are written; of others they are in a template.
 _RESOURCES = {
     "train": "spec.training.resources",
     "export": "spec.training.resources",
+    PREPARE: "spec.training.resources",
+    OWN: "spec.training.resources",
     "runtime": "spec.serving.resources",
 }
 # The kubelet says first that it waits, and only then what for.
@@ -291,6 +304,8 @@ def _waiting_cause(pod: Pod, container: Container) -> Cause | None:
         )
     if reason is Reason.IMAGE_PULL_FAILED:
         said = _BACK_OFF.sub("", said)
+    if container.name == OWN:
+        remedy = _OWN_REMEDIES.get(container.waiting_reason, remedy)
     said = said.rstrip(".")
     return Cause(reason, f"container {container.name} of pod {pod.identity.name} cannot start: {said}; {remedy}.")
 

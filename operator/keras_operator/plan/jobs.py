@@ -8,6 +8,7 @@ from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Training
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Version
+from keras_operator.plan.own_container import own_container, without_devices
 from keras_operator.plan.workers import PORT, workers_name
 
 # An export reads one trained model and writes one servable: an hour is a broken store, not a large model.
@@ -58,6 +59,7 @@ def desired_job(
         gates=spec.evaluation.gates if stage is RunStage.EXPORT else (),
     )
     training = version.spec.training
+    where = _where_and_when(training, stage)
     values: dict[str, Any] = {
         "model": identity.name,
         "namespace": identity.namespace,
@@ -69,12 +71,15 @@ def desired_job(
         "service_account": identity.name,
         "image": installation.images.trainer,
         "run": msgspec.json.encode(run, order="deterministic").decode(),
-        **_where_and_when(training, stage),
+        **where,
+        "own": own_container(training, stage, run.model, version.number, where["resources"]),
         "active_deadline_seconds": deadline_seconds(version, stage),
         "builder_ref": _builder_ref(version, stage),
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
         **_world(identity.name, name, training, stage),
     }
+    if values["own"]:
+        values["resources"] = without_devices(where["resources"])
     return Desired(_TEMPLATES[stage], name, values)
 
 

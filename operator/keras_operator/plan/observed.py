@@ -97,7 +97,10 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container's state in a pod; `waiting_*` and `exit_*` are empty or None where they do not apply."""
+    """One container's state in a pod; `waiting_*` and `exit_*` are empty or None where they do not apply.
+
+    Of a team's own container alone `image` is what the node pulled, with its digest, and `started` when it began.
+    """
 
     name: str
     ready: bool = False
@@ -109,6 +112,8 @@ class Container:
     exit_reason: str = ""
     exit_message: str = ""
     finished: datetime | None = None
+    image: str = ""
+    started: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,9 @@
 
 from keras_operator.api import EpochProgress, KerasModelSpec, Progress, ProgressStage, RunStage
 from keras_operator.plan.causes import FINAL_EXIT_CODES, FOLLOWING_EXIT_CODE, container_exit_cause, of_worker
-from keras_operator.plan.observed import Observed, Pod
-from keras_operator.plan.run import parse_result
+from keras_operator.plan.observed import Container, Observed, Pod
+from keras_operator.plan.own_container import OWN, PREPARE, is_mistake
+from keras_operator.plan.run import answer_of
 
 _STAGE_WORDS = {
     ProgressStage.FETCHING: "is fetching its data",
@@ -63,22 +64,32 @@ def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:
     first = [pod for pod in pods if pod.index == 0]
     if any(c.name == component.value and c.exit_code == 0 for pod in first[-1:] for c in pod.containers):
         return "was exported; the result is on its way" if exporting else "was trained; the result is on its way"
+    for pod in pods[-1:]:
+        for one in pod.containers:
+            if one.name == OWN and one.running and one.started:
+                return f"is trained by container {OWN} of pod {pod.identity.name} since {one.started:%H:%M} UTC"
     if not failed:
         return "is starting to be exported" if exporting else "is starting to train"
     # Of workers that end because another one did, the other one's end is the failure.
     failed = [pod for pod in failed if not any(c.exit_code == FOLLOWING_EXIT_CODE for c in pod.containers)] or failed
     words = _last_words(failed[-1])
     said = f": {of_worker(job, failed[-1], words)}" if job and words else ""
-    if any(c.name == component.value and c.exit_code in FINAL_EXIT_CODES for c in failed[-1].containers):
+    if any(_is_final(container, component) for container in failed[-1].containers):
         return f"failed in its {component.value} Job{said}"
     often = f"{len(failed)} failure{'s' * (len(failed) > 1)}"
     return f"is tried again after {often} of its {component.value} Job{said}"
 
 
+def _is_final(container: Container, component: RunStage) -> bool:
+    """Whether the Job gives up because of how a container ended."""
+    ours = container.name in (component.value, PREPARE)
+    return is_mistake(container) or (ours and container.exit_code in FINAL_EXIT_CODES)
+
+
 def _last_words(pod: Pod) -> str:
     """Why a pod of a run failed, as it said itself or as Kubernetes saw it."""
     for container in pod.containers:
-        answer = parse_result(container.exit_message)
+        answer = answer_of(container)
         if answer and answer.error and pod.reason != "Evicted":
             return answer.error.message
         if cause := container_exit_cause(pod, container):

@@ -37,7 +37,8 @@ from keras_operator.plan.desired import Desired, Removal
 from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
 from keras_operator.plan.images import Installation
 from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage
-from keras_operator.plan.observed import Job, JobState, Model, Observed, Version
+from keras_operator.plan.observed import Container, Job, JobState, Model, Observed, Version
+from keras_operator.plan.own_container import OWN, PREPARE, image_that_trained
 from keras_operator.plan.parents import parent_cause
 from keras_operator.plan.serving import wanted_number
 
@@ -125,6 +126,8 @@ def _stage(
     outcome = _outcome(observed, version, job)
     if isinstance(outcome, RunResult):
         recorded = _recorded(version, stage, job, outcome)
+        if stage is RunStage.TRAIN and (image := image_that_trained(observed, job)):
+            recorded = msgspec.structs.replace(recorded, image=image[:1024])
         return Step(recorded) if stage is RunStage.TRAIN else _exported(spec, version, job, recorded, outcome, now)
     cause = outcome
     unheard = cause.reason == Reason.RESULT_LOST or _awaits_last_pod(observed, job)
@@ -203,7 +206,7 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
         return Cause(Reason.DEADLINE_EXCEEDED, f"Job {job.identity.name} did not end within {limit} s: {remedy}")
     for pod in telling_pods(observed, job):
         for container in pod.containers:
-            answer = parse_result(container.exit_message)
+            answer = answer_of(container)
             if job.state is JobState.COMPLETE and container.exit_code == 0 and answer and answer.ok:
                 if job.stage is RunStage.TRAIN and not answer.metrics:
                     words = f"Job {job.identity.name} succeeded and measured nothing; see its log"
@@ -226,9 +229,21 @@ def _outcome(observed: Observed, version: Version, job: Job) -> RunResult | Caus
 
 def _awaits_last_pod(observed: Observed, job: Job) -> bool:
     """Whether the pod that ended a Job has not been seen to end: what it said decides what becomes of the version."""
-    codes = {container.exit_code for pod in telling_pods(observed, job)[:1] for container in pod.containers}
+    codes = {
+        container.exit_code
+        for pod in telling_pods(observed, job)[:1]
+        for container in pod.containers
+        if container.exit_code or container.name not in (PREPARE, OWN)
+    }
     told_elsewhere = job.failure_reason == "DeadlineExceeded"
     return not told_elsewhere and not codes - {None, FOLLOWING_EXIT_CODE}
+
+
+def answer_of(container: Container) -> RunResult | None:
+    """What a container answered: nobody but the operator's own, of which `prepare` can only say what went wrong."""
+    if container.name == OWN or (container.name == PREPARE and not container.exit_code):
+        return None
+    return parse_result(container.exit_message)
 
 
 def parse_result(message: str) -> RunResult | None:
@@ -307,9 +322,7 @@ def _fitting(times: Mapping[str, datetime]) -> dict[str, datetime]:
 def _failed(observed: Observed, version: Version, job: Job, cause: Cause, now: datetime) -> KerasModelVersionStatus:
     status = version.status
     if cause.reason == RunReason.NUMBER_TAKEN:
-        answers = [
-            parse_result(container.exit_message) for pod in observed.job_pods(job) for container in pod.containers
-        ]
+        answers = [answer_of(container) for pod in observed.job_pods(job) for container in pod.containers]
         free = [answer.error.next_number or 0 for answer in answers if answer and answer.error]
         status = msgspec.structs.replace(status, next_number=max((*free, version.number + 1)))
     return _ended(version, status, VersionPhase.FAILED, cause, now)

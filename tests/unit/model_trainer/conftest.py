@@ -149,7 +149,7 @@ class Ended:
         return self.result.error.message
 
 
-def run_stage(stage: str, spec: RunSpec, folder: Path) -> Ended:
+def run_stage(stage: str, spec: RunSpec, folder: Path, *flags: str) -> Ended:
     (folder / "scratch").mkdir(parents=True, exist_ok=True)
     log = folder / "termination-log"
     environment = {
@@ -167,7 +167,7 @@ def run_stage(stage: str, spec: RunSpec, folder: Path) -> Ended:
         patch.setattr(machine, "configure_tensorflow", lambda: None)
         patch.setattr(main, "log_json_lines", lambda: None)
         try:
-            code = main.main([stage])
+            code = main.main([stage, *flags])
         finally:
             signal.signal(signal.SIGTERM, before)
     assert list((folder / "scratch").iterdir()) == [], "a stage leaves nothing on the scratch volume"
@@ -176,9 +176,9 @@ def run_stage(stage: str, spec: RunSpec, folder: Path) -> Ended:
 
 
 @pytest.fixture
-def stage(tmp_path: Path) -> Callable[[str, RunSpec], Ended]:
-    """Run the console script's function in this process: ("train" or "export", spec)."""
-    return lambda name, spec: run_stage(name, spec, tmp_path / "run")
+def stage(tmp_path: Path) -> Callable[..., Ended]:
+    """Run the console script's function in this process: ("train" or "export", spec), and flags."""
+    return lambda name, spec, *flags: run_stage(name, spec, tmp_path / "run", *flags)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from keras_operator.api import Optimizer, OptimizerName, RunSpec
 
 from model_store import Unreachable
 from model_store.local import LocalStore
-from model_trainer import machine, main, train_stage, training
+from model_trainer import conclusion, machine, main, train_stage, training
 
 Stage = Callable[..., Any]
 Spec = Callable[..., RunSpec]
@@ -150,7 +150,7 @@ def test_an_error_nobody_thought_of_has_its_type_and_its_traceback_is_logged(
     def break_down(*arguments: Any, **more: Any) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(train_stage, "record_of", break_down)
+    monkeypatch.setattr(conclusion, "record_of", break_down)
     ended = stage("train", spec(few_digits, store))
     assert (ended.code, ended.reason) == (1, "Unexpected")
     assert ended.sentence == "OSError: [Errno 5] Input/output error"

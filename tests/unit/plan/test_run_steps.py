@@ -117,6 +117,7 @@ def test_the_training_job_is_told_everything_about_its_run():
             "tolerations": (),
             "priority_class": None,
             "queue": None,
+            "own": None,
             "active_deadline_seconds": 600,
             "builder_ref": None,
             "secret_name": "minio",

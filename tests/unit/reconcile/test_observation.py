@@ -275,6 +275,26 @@ async def test_a_pod_whose_end_is_not_seen_is_read_before_its_result_counts_as_l
     assert server.body("KerasModelVersion", "dogs-1")["status"]["metrics"] == {"accuracy": "0.91", "loss": "0.3"}
 
 
+async def test_a_teams_own_container_is_not_asked_for_progress(training, server):
+    own = {"name": "own", "state": {"running": {}}}
+    run_pod(server, podIP="10.0.0.7", initContainerStatuses=[own], containerStatuses=[{"name": "train"}])
+    server.pods_say[URL] = PROGRESS
+    assert (await observed(training)).progress is None
+
+
+async def test_the_end_of_what_came_before_a_training_is_not_taken_for_its_end(training, server, clock):
+    """Ours and the team's have ended well, and of the last container only the Job's end tells that it did."""
+    before = [{"name": name, "state": {"terminated": {"exitCode": 0}}} for name in ("prepare", "own")]
+    run_pod(server, podIP="10.0.0.7", initContainerStatuses=before, containerStatuses=[{"name": "train"}])
+    told, server.watch = server.watch, lambda kind, *event: None if kind == POD else told(kind, *event)
+    end_job(server, "dogs-1-train", train_result())
+    for _ in range(5):
+        clock.advance(3)
+        await training.look()
+    assert [read for read in server.reads if read.startswith("list")] != []
+    assert server.body("KerasModelVersion", "dogs-1")["status"]["metrics"] == {"accuracy": "0.91", "loss": "0.3"}
+
+
 async def test_while_the_pod_cannot_be_read_its_result_does_not_count_as_lost(training, server, clock):
     run_pod(server)
     told, server.watch = server.watch, lambda kind, *event: None if kind == POD else told(kind, *event)

@@ -196,6 +196,14 @@ def test_a_container_says_how_it_is_and_how_it_ended(told, container):
     assert pod.containers == (container,)
 
 
+def test_of_a_teams_own_container_its_image_and_its_beginning_are_kept():
+    told = {"imageID": "net@sha256:1", "state": {"running": {"startedAt": NOON}}}
+    pod: Any = project(reference.POD, body(status={"initContainerStatuses": [{"name": "own"} | told]}))
+    assert pod.containers == (Container("own", running=True, image="net@sha256:1", started=AT_NOON),)
+    others: Any = project(reference.POD, body(status={"containerStatuses": [{"name": "train"} | told]}))
+    assert others.containers == (Container("train", running=True),)
+
+
 def deployment_body(**parts: Any) -> dict[str, Any]:
     spec = {"replicas": 2, "template": {"metadata": {"labels": SERVING}}}
     return body(**({"spec": spec} | parts))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 import msgspec
+import tensorflow as tf
 from keras_operator.api import Training
 
 from model_trainer.losses import loss_of
@@ -32,3 +34,19 @@ def compile_for(
         # XLA cannot wait for other workers in the middle of what it compiled.
         jit_compile=False if training.workers > 1 else "auto" if training.jit_compile is None else training.jit_compile,
     )
+    _add_up_gradients(model.optimizer)
+
+
+def _add_up_gradients(optimizer: Any) -> None:
+    """Let the optimizer see one gradient of each variable.
+
+    That of an Embedding has an entry for each time that a word is in the batch, and Keras (3.15) squares those before
+    it adds them up: it would learn otherwise than a dense layer of one-hot codes, and than several workers together.
+    """
+    own_apply = optimizer.apply
+
+    def apply(gradients: Sequence[Any], trainable_variables: Any = None) -> None:
+        whole = [None if gradient is None else tf.convert_to_tensor(gradient) for gradient in gradients]
+        own_apply(whole, trainable_variables)
+
+    optimizer.apply = apply

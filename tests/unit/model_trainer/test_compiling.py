@@ -48,3 +48,18 @@ def test_steps_are_compiled_where_that_is_asked_for(wanted: bool):
     model = compiled(jit_compile=wanted)
     assert model.jit_compile is wanted
     model.fit(np.ones((2, 4)), np.eye(3)[:2], verbose=0)
+
+
+def test_words_that_come_twice_in_a_batch_are_learned_as_one_hot_codes_are():
+    words = np.array([[1, 1, 2], [1, 0, 1], [2, 1, 1]])
+    labels = np.eye(3, dtype=np.float32)
+    vectors = keras.layers.Embedding(4, 3)
+    by_words = keras.Sequential([keras.Input((3,)), vectors, keras.layers.GlobalAveragePooling1D()])
+    weights = keras.layers.Dense(3, use_bias=False)
+    by_codes = keras.Sequential([keras.Input((3, 4)), weights, keras.layers.GlobalAveragePooling1D()])
+    weights.set_weights(vectors.get_weights())
+    for model, inputs in ((by_words, words), (by_codes, np.eye(4, dtype=np.float32)[words])):
+        compile_for(Training(data=Data(uri="s3://datasets/dogs"), loss=Loss.MEAN_SQUARED_ERROR), model, 10)
+        for _ in range(3):
+            model.train_on_batch(inputs, labels)
+    np.testing.assert_allclose(vectors.get_weights()[0], weights.get_weights()[0], atol=1e-6)

@@ -41,7 +41,8 @@ class HttpServer:
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 picks a free one. Returns the port. Raises OSError when it is taken."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=1024)
+        # Linux bounds it by net.core.somaxconn, 4096 by default. Whom it has no room for tries again after seconds.
+        self._server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=4096)
         self._sweeper = asyncio.create_task(self._sweep())
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound

@@ -128,6 +128,8 @@ def _scheduling_cause(pod: Pod) -> Cause:
         words = f"PersistentVolumeClaim {missing[1]} is not in {where}: create it there or correct {cache}."
         return Cause(Reason.VOLUME_CLAIM_NOT_FOUND, words)
     if _CLAIM_UNBOUND.search(said):
+        # Kubernetes 1.36.3 ends the sentence so, and names nothing that a reader could find.
+        said = said.removesuffix(". not found")
         remedy = f"see kubectl get pvc -n {pod.identity.namespace}, and give the claim a volume or correct {cache}"
         words = f"the PersistentVolumeClaim of pod {pod.identity.name} has no volume: {said}; {remedy}."
         return Cause(Reason.VOLUME_CLAIM_NOT_BOUND, words)

@@ -182,7 +182,7 @@ CLAIMS = {
         "PersistentVolumeClaim servables is not in namespace vision: create it there or correct spec.serving.cache.",
     ),
     "without a volume": (
-        f"{UNBOUND}. {BESIDES}",
+        f"{UNBOUND}. not found",
         "VolumeClaimNotBound",
         f"the PersistentVolumeClaim of pod dogs-1-pod has no volume: {UNBOUND}; {NO_VOLUME}.",
     ),

@@ -42,6 +42,7 @@ PROMOTE_ANNOTATION = "keras-operator.dev/promote"
 ABORT_ANNOTATION = "keras-operator.dev/abort"
 WISH_ANNOTATION = "keras-operator.dev/version"
 SWAPS_ANNOTATION = "keras-operator.dev/swaps"
+STORE_ANNOTATION = "keras-operator.dev/store"
 RENEWAL_ANNOTATION = "keras-operator.dev/renewal"
 COMPONENT_LABEL = "app.kubernetes.io/component"
 # Of Kubernetes, on the pods of an Indexed Job.
@@ -124,6 +125,7 @@ def _job(body: Body) -> Job | None:
         suspended=bool(spec.get("suspend")),
         queue=labels.get(QUEUE_LABEL, ""),
         workers=spec.get("completions", 1) if spec.get("completionMode") == "Indexed" else 1,
+        store=(body["metadata"].get("annotations") or {}).get(STORE_ANNOTATION, ""),
     )
 
 

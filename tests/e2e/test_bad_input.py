@@ -124,6 +124,7 @@ SOUND: dict[str, Mapping[str, Any]] = {
     "tolerant": _data("s3://datasets/spoilt", maxBadFiles=3),
     "awkward": _data("s3://datasets/awkward-names"),
     "secret-late": {"store": {"credentials": {"secretName": "late"}}},
+    "secret-corrected": {"store": {"credentials": {"secretName": "misspelt"}}},
 }
 
 
@@ -160,6 +161,14 @@ def test_a_secret_that_comes_later_is_enough(api: ApiServer, namespace: str, s3:
     api.wait_for(MODEL, namespace, name, is_stalled, "a word about the Secret")
     api.apply(credentials(namespace, "late", s3.access_key, s3.secret_key))
     api.wait_for(MODEL, namespace, name, is_ready, "a version that serves")
+
+
+def test_a_secret_that_the_model_names_rightly_later_is_enough(api: ApiServer, namespace: str) -> None:
+    name = "secret-corrected"
+    api.wait_for(MODEL, namespace, name, is_stalled, "a word about the Secret")
+    api.patch(MODEL, namespace, name, {"spec": {"store": {"credentials": {"secretName": "minio"}}}})
+    ready = api.wait_for(MODEL, namespace, name, is_ready, "a version that serves")
+    assert ready["status"]["servingVersion"] == 1
 
 
 def test_a_failed_version_is_tried_again_once_it_is_deleted(api: ApiServer, namespace: str, s3: ObjectStore) -> None:

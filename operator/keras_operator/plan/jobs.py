@@ -1,10 +1,11 @@
 """The Jobs of a run: what their templates print."""
 
+import hashlib
 from typing import Any
 
 import msgspec
 
-from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Training
+from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Store, Training
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Version
@@ -21,6 +22,11 @@ def deadline_seconds(version: Version, stage: RunStage) -> int:
     if stage is RunStage.TRAIN and version.spec.training is not None:
         return version.spec.training.active_deadline_seconds
     return _EXPORT_DEADLINE_SECONDS
+
+
+def store_digest(store: Store) -> str:
+    """16 hexadecimal digits of where the store is and how it is reached: a Job's pods know no other way."""
+    return hashlib.sha256(msgspec.json.encode(store, order="deterministic")).hexdigest()[:16]
 
 
 def evaluating_stage(version: Version) -> RunStage | None:
@@ -75,6 +81,7 @@ def desired_job(
         "own": own_container(training, stage, run.model, version.number, where["resources"]),
         "active_deadline_seconds": deadline_seconds(version, stage),
         "builder_ref": _builder_ref(version, stage),
+        "store_digest": store_digest(spec.store),
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
         **_world(identity.name, name, training, stage),
     }

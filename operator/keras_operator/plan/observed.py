@@ -81,6 +81,7 @@ class Job:
     """A Job of a run. `finished` is when this operator first saw it ended: another machine's clock may be wrong.
 
     `queue` is the LocalQueue of Kueue that starts it; empty: none. `workers` is how many pods it has at a time.
+    `store` is the digest of how it reaches the store; empty where it does not say.
     """
 
     identity: Identity
@@ -93,6 +94,7 @@ class Job:
     suspended: bool = False
     queue: str = ""
     workers: int = 1
+    store: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.desired import Desired, Removal
 from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
 from keras_operator.plan.images import Installation
-from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage
+from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage, store_digest
 from keras_operator.plan.observed import Container, Job, JobState, Model, Observed, Version
 from keras_operator.plan.own_container import OWN, PREPARE, image_that_trained
 from keras_operator.plan.parents import parent_cause
@@ -122,6 +122,8 @@ def _stage(
         return Step(_running(version, stage, None, now), create)
     if job.state is JobState.ACTIVE:
         cause = job_cause(observed, job)
+        if cause and not spec.suspend and job.store not in ("", store_digest(spec.store)):
+            return _replaced(version, job, cause, now)
         return Step(_running(version, stage, job, now, cause), cause=cause, requeue_after=_poll(job, now))
     outcome = _outcome(observed, version, job)
     if isinstance(outcome, RunResult):
@@ -182,6 +184,12 @@ def _again(spec: KerasModelSpec, version: Version, job: Job, now: datetime) -> S
         return _suspended(version, now)
     removal = None if job.identity.deleting else Removal("Job", job.identity.name, job.identity.uid)
     return Step(_running(version, RunStage.EXPORT, None, now), remove=removal, requeue_after=1.0)
+
+
+def _replaced(version: Version, job: Job, cause: Cause, now: datetime) -> Step:
+    """Remove a Job that something holds up and that reaches the store as the model did before it was corrected."""
+    removal = None if job.identity.deleting else Removal("Job", job.identity.name, job.identity.uid)
+    return Step(_running(version, job.stage, job, now, cause), remove=removal, cause=cause, requeue_after=1.0)
 
 
 def _suspended(version: Version, now: datetime) -> Step:

@@ -141,7 +141,7 @@ def published(number: int, spec: KerasModelSpec, **changes: Any) -> Version:
 def job(number: int, stage: RunStage = RunStage.TRAIN, state: JobState = JobState.ACTIVE, **changes: Any) -> Job:
     told = {
         name: changes.pop(name)
-        for name in ("failure_reason", "failure_message", "finished", "suspended", "queue", "workers")
+        for name in ("failure_reason", "failure_message", "finished", "suspended", "queue", "workers", "store")
         if name in changes
     }
     if state is not JobState.ACTIVE:

@@ -1,6 +1,8 @@
 """How a version gets on: which Job is created when, with what, and what is said while it runs."""
 
+import dataclasses
 from datetime import datetime, timedelta
+from typing import Any
 
 import msgspec
 import pytest
@@ -17,8 +19,9 @@ from keras_operator.api import (
     inputs_hash,
 )
 from keras_operator.plan import Plan
-from keras_operator.plan.desired import Template
-from keras_operator.plan.observed import JobState
+from keras_operator.plan.desired import Removal, Template
+from keras_operator.plan.jobs import store_digest
+from keras_operator.plan.observed import Container, JobState
 
 from tests.unit.plan.observations import (
     EARLIER,
@@ -120,6 +123,7 @@ def test_the_training_job_is_told_everything_about_its_run():
             "own": None,
             "active_deadline_seconds": 600,
             "builder_ref": None,
+            "store_digest": store_digest(store),
             "secret_name": "minio",
             "workers": 1,
             "workers_service": "dogs-workers",
@@ -144,6 +148,47 @@ def test_corrected_credentials_reach_the_job_of_a_version_made_before():
     desired = created(decide(trained(store=store), version(1, old)), Template.TRAIN_JOB)
     assert desired is not None
     assert desired.values["secret_name"] == "right"
+
+
+CORRECTED = Store(uri="s3://models/dogs", credentials=Credentials(secret_name="right"))
+NO_SECRET = Container(
+    name="train", waiting_reason="CreateContainerConfigError", waiting_message='secret "wrong" not found'
+)
+
+
+@pytest.mark.parametrize("stage", RunStage)
+def test_a_job_that_waits_for_a_secret_is_made_anew_when_the_model_names_another(stage: RunStage):
+    spec = trained(store=CORRECTED)
+    metrics = GOOD_METRICS if stage is EXPORT else {}
+    waits = job(1, stage, store=store_digest(SPEC.store))
+    pod = run_pod(waits, dataclasses.replace(NO_SECRET, name=stage.value), phase="Pending")
+    this = version(1, spec, metrics=metrics)
+    todo = decide(spec, this, jobs=(waits,), pods=(pod,))
+    assert todo.remove == (Removal("Job", waits.identity.name, waits.identity.uid),)
+    assert (todo.create, todo.requeue_after) == ((), 1.0)
+    assert "Secret wrong is not in namespace" in str(status_of(todo).message)
+    # Its end is waited for, and then comes the next.
+    going = dataclasses.replace(waits, identity=dataclasses.replace(waits.identity, deleting=True))
+    assert decide(spec, this, jobs=(going,), pods=(pod,)).remove == ()
+    assert jobs_created(decide(spec, this)) == [waits.identity.name]
+
+
+@pytest.mark.parametrize(
+    ("changes", "container", "suspend"),
+    [
+        ({"store": store_digest(CORRECTED)}, NO_SECRET, False),
+        # Of a release, or a template, that does not say.
+        ({}, NO_SECRET, False),
+        ({"store": "other"}, NO_SECRET, True),
+        ({"store": "other"}, Container(name="train", running=True), False),
+    ],
+    ids=["reaches the store as the model says", "does not say", "suspended", "works"],
+)
+def test_any_other_job_goes_on(changes: dict[str, Any], container: Container, suspend: bool):
+    spec = trained(store=CORRECTED, suspend=suspend)
+    this = job(1, **changes)
+    todo = decide(spec, version(1, spec), jobs=(this,), pods=(run_pod(this, container),))
+    assert (todo.remove, todo.create) == ((), ())
 
 
 def test_a_job_without_credentials_uses_the_pods_own_identity_and_the_models_name():

@@ -114,6 +114,12 @@ def test_a_job_without_a_number_is_not_seen(number):
     assert project(reference.JOB, body(labels=RUN | {"keras-operator.dev/version": number})) is None
 
 
+def test_a_job_says_how_it_reaches_the_store():
+    annotations = {"keras-operator.dev/store": "0123456789abcdef"}
+    job: Any = project(reference.JOB, body(labels=RUN, metadata={"annotations": annotations, "labels": RUN}))
+    assert job.store == "0123456789abcdef"
+
+
 def test_a_pod_that_was_just_created():
     assert project(reference.POD, body(labels=RUN)) == Pod(WHO, 3, "train", "", job_uid="uid-owner")
 

@@ -19,7 +19,7 @@ KEPT = ("ServiceAccount", "Service", "NetworkPolicy", "Deployment", "HorizontalP
 _UNLIKE = (
     (re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"), "{uid}"),
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "{time}"),
-    (re.compile(r'("keras-operator.dev/applied-hash": )"[0-9a-f]+"'), r'\1"{hash}"'),
+    (re.compile(r'("keras-operator.dev/(?:applied-hash|store)": )"[0-9a-f]+"'), r'\1"{hash}"'),
 )
 _OF_THE_SERVER = {"uid", "resourceVersion", "generation", "managedFields", "creationTimestamp"}
 

@@ -145,7 +145,6 @@ class Election:
                 async with asyncio.timeout(self._timing.renew_deadline):
                     lease = await self._try_acquire()
                 if lease is not None:
-                    self._held = True
                     return lease
                 reported = ""
             except Conflict:
@@ -180,6 +179,8 @@ class Election:
     async def _take(self, write: Awaitable[dict[str, Any]]) -> dict[str, Any]:
         """Write the Lease; it holds from the moment before that, for the answer may take long."""
         before = self._clock.monotonic()
+        # It may be ours before that is known: whoever is stopped meanwhile has something to give up.
+        self._held = True
         lease = await write
         self._until = before + self._timing.renew_deadline
         return lease

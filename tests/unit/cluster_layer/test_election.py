@@ -25,6 +25,7 @@ class Leases:
         self.version = 0
         self.down = False
         self.hang = False
+        self.answers = True
         self.writes = 0
         self.reads = 0
 
@@ -37,7 +38,10 @@ class Leases:
         await self._network()
         if self.lease is not None:
             raise AlreadyExists(409, "AlreadyExists", "there is one")
-        return self._store(manifest)
+        stored = self._store(manifest)
+        if not self.answers:
+            await asyncio.Event().wait()
+        return stored
 
     async def replace(self, manifest):
         await self._network()
@@ -248,6 +252,18 @@ async def test_a_lease_that_another_holds_is_not_released(replica, leases, clock
     await asyncio.wait([task])
     await first.release()
     assert leases.holder == "b"
+
+
+async def test_who_is_stopped_before_it_knows_that_it_leads_releases_what_it_got(replica, leases, clock):
+    first, task = replica("a")
+    leases.answers = False
+    await pass_time(clock, 1)
+    assert (leases.holder, first.leading.is_set()) == ("a", False)
+    task.cancel()
+    await asyncio.wait([task])
+    leases.answers = True
+    await first.release()
+    assert leases.holder == ""
 
 
 async def test_who_never_led_releases_nothing_and_asks_nothing(leases, clock):

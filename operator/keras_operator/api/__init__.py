@@ -23,7 +23,7 @@ from .data import ClassWeights, ColorMode, Data, DataFormat
 from .decode import ApiError, decode_model, decode_version
 from .evaluation import Evaluation, Gate, Metric
 from .fine_tuning import FineTuning
-from .fingerprint import inputs_hash
+from .fingerprint import inputs_hash, store_digest
 from .initial_weights import InitialWeights
 from .judging import Verdict, compared, judge, measured_text
 from .kerasmodel import KerasModelSpec
@@ -189,4 +189,5 @@ __all__ = [
     "parse_quantity",
     "pods_of",
     "smallest_image",
+    "store_digest",
 ]

@@ -1,4 +1,4 @@
-"""The fingerprint of what a version is made from: it decides whether a new version is due."""
+"""Fingerprints: of what a version is made from, which decides whether a new one is due, and of the way to a store."""
 
 import hashlib
 import json
@@ -8,6 +8,7 @@ import msgspec
 
 from .kerasmodel import KerasModelSpec
 from .resources import Resources, parse_quantity
+from .store import Store
 from .training import Training
 from .version import KerasModelVersionSpec
 
@@ -43,5 +44,14 @@ def inputs_hash(spec: KerasModelSpec | KerasModelVersionSpec) -> str:
         for name, part in (("training", spec.training), ("source", spec.source))
         if part is not None
     }
-    canonical = json.dumps(inputs, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _digest(inputs)
+
+
+def store_digest(store: Store) -> str:
+    """16 hexadecimal digits that are the same for a store that is reached in the same way."""
+    return _digest(_written(store))
+
+
+def _digest(written: Any) -> str:
+    canonical = json.dumps(written, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]

@@ -1,11 +1,10 @@
 """The Jobs of a run: what their templates print."""
 
-import hashlib
 from typing import Any
 
 import msgspec
 
-from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Store, Training
+from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Training, store_digest
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Version
@@ -22,11 +21,6 @@ def deadline_seconds(version: Version, stage: RunStage) -> int:
     if stage is RunStage.TRAIN and version.spec.training is not None:
         return version.spec.training.active_deadline_seconds
     return _EXPORT_DEADLINE_SECONDS
-
-
-def store_digest(store: Store) -> str:
-    """16 hexadecimal digits of where the store is and how it is reached: a Job's pods know no other way."""
-    return hashlib.sha256(msgspec.json.encode(store, order="deterministic")).hexdigest()[:16]
 
 
 def evaluating_stage(version: Version) -> RunStage | None:

@@ -22,6 +22,7 @@ from keras_operator.api import (
     VersionServable,
     compared,
     measured_text,
+    store_digest,
 )
 from keras_operator.plan.causes import (
     FOLLOWING_EXIT_CODE,
@@ -36,7 +37,7 @@ from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.desired import Desired, Removal
 from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
 from keras_operator.plan.images import Installation
-from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage, store_digest
+from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage
 from keras_operator.plan.observed import Container, Job, JobState, Model, Observed, Version
 from keras_operator.plan.own_container import OWN, PREPARE, image_that_trained
 from keras_operator.plan.parents import parent_cause

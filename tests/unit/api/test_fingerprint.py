@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_operator.api import KerasModelVersionSpec, decode_model, inputs_hash
+from keras_operator.api import Credentials, KerasModelVersionSpec, Store, decode_model, inputs_hash, store_digest
 
 STORE = {"uri": "s3://models/dogs"}
 DATA = {"uri": "s3://datasets/dogs"}
@@ -19,6 +19,13 @@ def trained(**training: Any) -> str:
 def test_it_never_changes_between_releases():
     assert trained() == "7a2b3b6267574b30"
     assert trained(epochs=5, augmentation={"rotation": 20}) == "389d25114ce288b2"
+
+
+def test_nor_does_that_of_a_store():
+    """Or an upgrade would make every Job anew that waits for something."""
+    there, minio = "s3://models/dogs", Credentials(secret_name="minio")
+    assert store_digest(Store(uri=there)) == "26561d7436c7b2d8"
+    assert store_digest(Store(uri=there, endpoint="http://minio:9000", credentials=minio)) == "805dbf7f49a00bfd"
 
 
 WRITTEN_OUT = {

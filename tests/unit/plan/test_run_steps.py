@@ -17,10 +17,10 @@ from keras_operator.api import (
     Store,
     VersionPhase,
     inputs_hash,
+    store_digest,
 )
 from keras_operator.plan import Plan
 from keras_operator.plan.desired import Removal, Template
-from keras_operator.plan.jobs import store_digest
 from keras_operator.plan.observed import Container, JobState
 
 from tests.unit.plan.observations import (

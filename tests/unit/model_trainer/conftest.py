@@ -29,6 +29,7 @@ from keras_operator.api import (
 )
 from PIL import Image
 from sklearn.datasets import load_digits
+from tensorflow.python.framework.config import disable_op_determinism
 
 from model_trainer import machine, main
 from model_trainer.context import Context
@@ -170,6 +171,8 @@ def run_stage(stage: str, spec: RunSpec, folder: Path, *flags: str) -> Ended:
             code = main.main([stage, *flags])
         finally:
             signal.signal(signal.SIGTERM, before)
+            # A run asks for it in its own process; here other tests come after it, which may ask for XLA.
+            disable_op_determinism()
     assert list((folder / "scratch").iterdir()) == [], "a stage leaves nothing on the scratch volume"
     message = log.read_bytes()
     return Ended(code, msgspec.json.decode(message, type=RunResult), message)

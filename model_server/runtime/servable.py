@@ -10,17 +10,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from model_server.runtime import protobufs
 from model_server.runtime.dtypes import Array, DataType
 from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.examples import serialized_examples
 from model_server.runtime.images import read_class_names
 from model_server.runtime.inference import Method, example_tensor, find_task, find_tasks, joined
-from model_server.runtime.protobufs import ConfigProto, RunOptions
 from model_server.runtime.run_times import RunTimes
 from model_server.runtime.runs import MOST_REPLACED
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
 from model_server.runtime.tensor_proto import array_from_proto
-from model_server.runtime.tensorflow_c import Output, Session, Tensor
+from model_server.runtime.tensorflow_c import Output, RunOptions, Session, Tensor
 from model_server.runtime.warmup import read_warmup, warmup_path
 
 # A signature with many outputs has as many filters as permutations: a client must not fill the memory with them.
@@ -57,7 +57,7 @@ class LoadOptions:
 
     def session_config(self) -> bytes:
         """The serialized ConfigProto for a session."""
-        config = ConfigProto(
+        config = protobufs.ConfigProto(
             intra_op_parallelism_threads=self.intra_op_parallelism,
             inter_op_parallelism_threads=self.inter_op_parallelism,
         )
@@ -189,12 +189,12 @@ class Servable:
 
 
 @functools.lru_cache(4096)
-def _run_options(timeout_ms: int, pool: Pool) -> bytes | None:
+def _run_options(timeout_ms: int, pool: Pool) -> RunOptions | None:
     # None also where a default would do: a run without options is begun in the calling thread, 7 µs sooner.
     if not timeout_ms and pool is Pool.REQUESTS:
         return None
-    serialized: bytes = RunOptions(timeout_in_ms=timeout_ms, inter_op_thread_pool=pool).SerializeToString()
-    return serialized
+    options = protobufs.RunOptions(timeout_in_ms=timeout_ms, inter_op_thread_pool=pool)
+    return RunOptions(options.SerializeToString())
 
 
 def select_outputs(signature: Signature, wanted: Sequence[str]) -> list[str]:

@@ -23,6 +23,7 @@ from model_server.runtime.errors import Code, ServingError
 from model_server.runtime.protobufs import TensorProto, tensorflow_directory
 
 _TSTRING_BYTES = 24  # sizeof(TF_TString)
+_TYPES = {int(dtype): dtype for dtype in DataType}
 # Copying so much takes a microsecond, NumPy's way to another's memory ten.
 _SMALL_BYTES = 64 * 1024
 
@@ -113,6 +114,18 @@ def _check(status: int) -> None:
         raise ServingError(Code.of(code), message)
 
 
+class RunOptions:
+    """A serialized `RunOptions` proto in TensorFlow's memory, for as many runs as are wanted."""
+
+    __slots__ = ("pointer",)
+
+    def __init__(self, serialized: bytes) -> None:
+        self.pointer: int = library().TF_NewBufferFromString(serialized, len(serialized))
+
+    def __del__(self) -> None:
+        library().TF_DeleteBuffer(self.pointer)
+
+
 class Tensor:
     """Owns one `TF_Tensor`. `numpy.asarray(tensor)` is a view that keeps it alive (all types but strings)."""
 
@@ -130,8 +143,8 @@ class Tensor:
         element = dtype.numpy
         if element is None or dtype is DataType.STRING:
             raise ServingError(Code.UNIMPLEMENTED, f"tensors of type {dtype.label} cannot be sent to this server")
-        dims = (c_int64 * len(shape))(*shape)
-        pointer = library().TF_AllocateTensor(dtype, dims, len(shape), math.prod(shape) * element.itemsize)
+        dims, count = _dims(tuple(shape))
+        pointer = library().TF_AllocateTensor(dtype, dims, len(shape), count * element.itemsize)
         if not pointer:
             raise ServingError(Code.RESOURCE_EXHAUSTED, f"no memory for a {dtype.label} tensor of shape {list(shape)}")
         return cls(pointer)
@@ -174,7 +187,7 @@ class Tensor:
     @property
     def dtype(self) -> DataType:
         """The type of its elements."""
-        return DataType(library().TF_TensorType(self.pointer))
+        return _TYPES[library().TF_TensorType(self.pointer)]
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -208,8 +221,7 @@ class Tensor:
         size = math.prod(shape) * element.itemsize
         if size > _SMALL_BYTES:
             return np.asarray(self)
-        values: Array = np.frombuffer(ctypes.string_at(library().TF_TensorData(self.pointer), size), element)
-        return values.reshape(shape)
+        return np.ndarray(shape, element, ctypes.string_at(library().TF_TensorData(self.pointer), size))
 
     def _strings(self, shape: tuple[int, ...]) -> Array:
         tf = library()
@@ -222,18 +234,26 @@ class Tensor:
         return values
 
 
+@functools.lru_cache(256)
+def _dims(shape: tuple[int, ...]) -> tuple[ctypes.Array[c_int64], int]:
+    """A shape as C has it, only to be read, and its number of elements: most requests have shapes that came before."""
+    return (c_int64 * len(shape))(*shape), math.prod(shape)
+
+
 class Session:
     """A SavedModel loaded into memory. Safe for use by several threads, until `close`."""
 
-    def __init__(self, directory: str, tags: Sequence[str], config: bytes, run_options: bytes | None = None) -> None:
-        """Load the meta graph with `tags` from `directory`. `config` is a serialized ConfigProto, `run_options` too.
+    def __init__(
+        self, directory: str, tags: Sequence[str], config: bytes, run_options: RunOptions | None = None
+    ) -> None:
+        """Load the meta graph with `tags` from `directory`. `config` is a serialized ConfigProto.
 
         Raises ServingError with TensorFlow's code and message.
         """
         tf = library()
         status = _new_status()
         options = tf.TF_NewSessionOptions()
-        running = tf.TF_NewBufferFromString(run_options, len(run_options)) if run_options else None
+        running = None if run_options is None else run_options.pointer
         self._graph: int = tf.TF_NewGraph()
         self._session: int | None = None
         try:
@@ -249,8 +269,6 @@ class Session:
             raise
         finally:
             tf.TF_DeleteSessionOptions(options)
-            if running:
-                tf.TF_DeleteBuffer(running)
 
     def outputs(self, names: Sequence[str]) -> ctypes.Array[Output]:
         """The graph's tensors `operation:index` of those names, in the form that `run` takes.
@@ -272,27 +290,20 @@ class Session:
         feeds: ctypes.Array[Output],
         inputs: Sequence[Tensor],
         fetches: ctypes.Array[Output],
-        options: bytes | None = None,
+        options: RunOptions | None = None,
     ) -> list[Tensor]:
         """Run the graph once: `inputs` go to `feeds`, the tensors of `fetches` come back in their order.
 
-        `options` is a serialized RunOptions. Raises ServingError with TensorFlow's code and message.
+        Raises ServingError with TensorFlow's code and message.
         """
         tf = library()
         status = _statuses().pointer  # TF_SessionRun sets it to OK itself
         given = (c_void_p * len(inputs))(*[tensor.pointer for tensor in inputs])
         results = (c_void_p * len(fetches))()
-        buffer = tf.TF_NewBufferFromString(options, len(options)) if options else None
-        try:
-            tf.TF_SessionRun(
-                *(self._session, buffer),
-                *(feeds, given, len(given)),
-                *(fetches, results, len(results)),
-                *(None, 0, None, status),
-            )
-        finally:
-            if buffer:
-                tf.TF_DeleteBuffer(buffer)
+        buffer = None if options is None else options.pointer
+        tf.TF_SessionRun(
+            self._session, buffer, feeds, given, len(given), fetches, results, len(results), None, 0, None, status
+        )
         tensors = [Tensor(pointer) for pointer in results if pointer]
         _check(status)
         return tensors
@@ -315,4 +326,4 @@ def version() -> str:
     return text.decode()
 
 
-__all__ = ["Output", "Session", "Tensor", "library", "version"]
+__all__ = ["Output", "RunOptions", "Session", "Tensor", "library", "version"]

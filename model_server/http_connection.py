@@ -9,13 +9,14 @@ import functools
 import http
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeGuard, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httptools
 
 from model_server.http_messages import (
     CONTENT_ENCODING,
     GZIP_FROM_BYTES,
+    Answer,
     ErrorBody,
     Handler,
     Limits,
@@ -27,7 +28,7 @@ from model_server.http_messages import (
     too_large,
     unpack,
 )
-from model_server.turns import Turns
+from model_server.turns import Together, Turns
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -236,27 +237,34 @@ class Connection(asyncio.Protocol):
             self._rest()
             return
         request, keep_alive = item
-        answer = self._begin(request)
-        if isinstance(answer, Response):
-            self._answer_with(answer, request, keep_alive)
-        else:
-            self._answer_later(answer, request, keep_alive)
-
-    def _begin(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
-        """The answer, or what gives it."""
         if request.headers.get("content-encoding", "").lower() == "gzip":
-            return self._unpacked(request)
+            self._answer_later(self._unpacked(request), request, keep_alive)
+        else:
+            self._answer(lambda: self._server.handler(request), request, keep_alive)
+
+    def _answer(self, begin: Callable[[], Answer], request: Request, keep_alive: bool) -> None:
         try:
-            answer = self._server.handler(request)
+            answer = begin()
         except Exception as error:  # noqa: BLE001 - a mistake in one answer must not end the server
-            return self._failed(request, error)
-        return self._off_loop_packed(answer) if _has_to_be_packed(answer, request) else answer
+            answer = self._failed(request, error)
+        if isinstance(answer, Together):
+            gathered = answer
+            self._server.turns.gather(gathered, lambda: self._answer(gathered.go_on, request, keep_alive))
+        elif not isinstance(answer, Response):
+            self._answer_later(answer, request, keep_alive)
+        elif _has_to_be_packed(answer, request):
+            self._answer_later(self._off_loop_packed(answer), request, keep_alive)
+        else:
+            self._answer_with(answer, request, keep_alive)
 
     async def _unpacked(self, request: Request) -> Response:
         packed, limit = request.body, self._server.limits.body
         body = await self._off_loop(len(packed), lambda: unpack(packed, limit))
         answer = self._server.handler(dataclasses.replace(request, body=body))
-        return answer if isinstance(answer, Response) else await self._loop.create_task(answer)
+        if isinstance(answer, Response):
+            return answer
+        assert not isinstance(answer, Together)  # those are for who has been called in its turn
+        return await self._loop.create_task(answer)
 
     async def _off_loop_packed(self, response: Response) -> Response:
         return await self._off_loop(len(response.body), lambda: pack(response))
@@ -328,10 +336,9 @@ class Connection(asyncio.Protocol):
         self._transport.write(b"%b%d\r\n\r\n%b" % (begin, len(response.body), b"" if head else response.body))
 
 
-def _has_to_be_packed(answer: object, request: Request) -> TypeGuard[Response]:
+def _has_to_be_packed(answer: Response, request: Request) -> bool:
     return (
-        isinstance(answer, Response)
-        and len(answer.body) >= GZIP_FROM_BYTES
+        len(answer.body) >= GZIP_FROM_BYTES
         and "gzip" in request.headers.get("accept-encoding", "")
         and CONTENT_ENCODING not in (name for name, _ in answer.headers)
     )

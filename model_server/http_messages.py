@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from model_server.turns import Together
+
 # Answers below one network packet or two do not get smaller on the wire.
 GZIP_FROM_BYTES = 4096
 CONTENT_ENCODING = "Content-Encoding"
@@ -33,8 +35,9 @@ class Response:
     headers: tuple[tuple[str, str], ...] = ()
 
 
-# Answers at once, or by a coroutine that becomes a task (it may have been begun, see `turns.begin`).
-Handler = Callable[[Request], Response | Coroutine[Any, Any, Response]]
+# Answers at once, after work that is done in a row with others', or by a coroutine that becomes a task (see `turns`).
+Answer = Response | Together | Coroutine[Any, Any, Response]
+Handler = Callable[[Request], Answer]
 # The answer to a request that is not even to wait for its turn; None for all others.
 Refuse = Callable[[Request], Response | None]
 # Makes the answer to a request that never reaches the handler: status and sentence.

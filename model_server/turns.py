@@ -2,6 +2,9 @@
 
 What has come is read and counted before it is answered: so a server knows how many wait, and can refuse at once. And
 between slices of work the event loop looks after everything else, however much of it there is.
+
+Within a slice work of one kind is done in a row (`Together`): requests are decoded, then all their graphs run, then the
+answers are written. In turns, each of the three would find the processor's caches full of what the others need.
 """
 
 from __future__ import annotations
@@ -18,11 +21,47 @@ _T = TypeVar("_T")
 _SLICE_SECONDS = 0.002
 
 
+class Together:
+    """What a coroutine awaits in its turn: the result of `work`, which is done in a row with that of others.
+
+    `seconds` is about how long it takes.
+    """
+
+    __slots__ = ("_error", "_result", "_work", "coroutine", "seconds")
+
+    def __init__(self, work: Callable[[], Any], seconds: float) -> None:
+        self._work = work
+        self.seconds = seconds
+        self._result: Any = None
+        self._error: Exception | None = None
+        # Who awaits it, once begun.
+        self.coroutine: Coroutine[Any, Any, Any]
+
+    def __await__(self) -> Generator[Together, None, Any]:
+        yield self
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+    def do(self) -> None:
+        """Do the work."""
+        try:
+            self._result = self._work()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the coroutine's
+            self._error = error
+
+    def go_on(self) -> Any:
+        """Go on with who awaits it; what that gives, as `begin` does."""
+        return begin(self.coroutine)
+
+
 class Turns:
     """Calls what is added, in order, on the event loop's thread only."""
 
     def __init__(self) -> None:
         self._waiting: collections.deque[Callable[[], None]] = collections.deque()
+        self._together: list[tuple[Together, Callable[[], None]]] = []
+        self._together_seconds = 0.0
         self._scheduled = False
         # Whether who asks has been called in its turn.
         self.serving = False
@@ -38,36 +77,56 @@ class Turns:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._serve)
 
-    async def take(self, work: Callable[[], _T]) -> _T:
-        """What `work` gives, called in its turn; or at once where the caller has been called in its own."""
+    def gather(self, work: Together, then: Callable[[], None]) -> None:
+        """To be called in a turn: do `work` in the same slice, and call `then`, which raises nothing, when it is done.
+
+        `then` is called when all has been done that is gathered in this slice.
+        """
+        self._together.append((work, then))
+        self._together_seconds += work.seconds
+
+    async def take(self, answer: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
+        """What `answer`, which awaits nothing but `Together`, gives when it is begun in its turn.
+
+        At once where the caller has been called in its own.
+        """
         if self.serving:
-            return work()
+            return await answer()
         await in_task()
         result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 
-        def answer() -> None:
-            if result.cancelled():
-                return
+        def settle(go_on: Callable[[], Any]) -> None:
             try:
-                result.set_result(work())
+                found = go_on()
             except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
                 result.set_exception(error)
+                return
+            if isinstance(found, Together):
+                self.gather(found, lambda: settle(found.go_on))
+            else:
+                result.set_result(found)
 
-        self.add(answer)
+        self.add(lambda: None if result.cancelled() else settle(lambda: begin(answer())))
         return await result
 
     def _serve(self) -> None:
-        waiting, end = self._waiting, time.monotonic() + _SLICE_SECONDS
+        end = time.monotonic() + _SLICE_SECONDS
         self.serving = True
         try:
-            while waiting:
-                waiting.popleft()()
-                if time.monotonic() >= end:
+            while self._waiting:
+                self._waiting.popleft()()
+                if time.monotonic() + self._together_seconds >= end:
                     break
+            while self._together:
+                together, self._together, self._together_seconds = self._together, [], 0.0
+                for work, _ in together:
+                    work.do()
+                for _, then in together:
+                    then()
         finally:
             self.serving = False
-            self._scheduled = bool(waiting)
-            if waiting:
+            self._scheduled = bool(self._waiting)
+            if self._scheduled:
                 asyncio.get_running_loop().call_soon(self._serve)
 
 
@@ -87,17 +146,21 @@ async def in_task() -> None:
         await _Pause()
 
 
-def begin(coroutine: Coroutine[Any, Any, _T]) -> _T | Coroutine[Any, Any, _T]:
-    """The result of a coroutine that never waits; else itself, begun, to be made a task.
+def begin(coroutine: Coroutine[Any, Any, _T]) -> _T | Together | Coroutine[Any, Any, _T]:
+    """The result of a coroutine that never waits; the work that it awaits, to be gathered; or the coroutine itself.
 
-    It may only wait after `in_task`. What is answered at once costs neither a task nor a round of the event loop.
+    That is begun, to be made a task: it may only wait after `in_task`. What is answered at once costs neither a task
+    nor a round of the event loop.
     """
     before = _BEGINNING.set(True)
     try:
-        coroutine.send(None)
+        awaited = coroutine.send(None)
     except StopIteration as done:
         result: _T = done.value
         return result
     finally:
         _BEGINNING.reset(before)
+    if isinstance(awaited, Together):
+        awaited.coroutine = coroutine
+        return awaited
     return coroutine

@@ -22,7 +22,7 @@ from model_server.runtime.savedmodel import Signature
 from model_server.runtime.servable import Pool, Servable, check_inputs, select_outputs
 from model_server.runtime.tensor_proto import array_from_proto, claimed_bytes, proto_from_array
 from model_server.runtime.workers import Workers
-from model_server.turns import Turns, in_task
+from model_server.turns import Together, Turns, in_task
 
 _T = TypeVar("_T")
 _Decoded = tuple[Signature, Arrays, list[str], Any]
@@ -188,7 +188,7 @@ class Predictor:
     def _is_short(self, seconds: float) -> bool:
         return seconds <= self._short_seconds
 
-    def _at_once(
+    async def _at_once(
         self,
         version: Version,
         servable: Servable,
@@ -202,9 +202,12 @@ class Predictor:
             ends.remaining_ms()
             read = decode()
             signature, inputs, outputs, context = read
-            if not self._is_short(servable.times.seconds(_kind(signature, inputs, outputs))):
+            seconds = servable.times.seconds(_kind(signature, inputs, outputs))
+            if not self._is_short(seconds):
                 return _Read(read)
-            found = self._run(version, servable, api, signature, inputs, outputs, 0, Pool.CALLER)
+            found = await Together(
+                lambda: self._run(version, servable, api, signature, inputs, outputs, 0, Pool.CALLER), seconds
+            )
             answer = self._answered(version, servable, found, encode, context)
             ends.remaining_ms()
             return answer

@@ -5,14 +5,12 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import time
-from collections.abc import Coroutine
-from typing import Any
 from urllib.parse import unquote
 
 import orjson
 from google.protobuf import json_format
 
-from model_server.http_server import Request, Response
+from model_server.http_messages import Answer, Request, Response
 from model_server.runtime.admission import Admission
 from model_server.runtime.errors import HTTP_STATUS, Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
@@ -97,7 +95,7 @@ class RestApi:
             return self._failed(error)
         return None
 
-    def handle(self, request: Request) -> Response | Coroutine[Any, Any, Response]:
+    def handle(self, request: Request) -> Answer:
         """The answer to one request, or what gives it."""
         return begin(self._handle(request))
 

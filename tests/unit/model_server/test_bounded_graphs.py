@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import gzip
 import json
 from pathlib import Path
@@ -16,7 +17,7 @@ from model_server.runtime import protobufs
 from model_server.runtime.bounded_graphs import BoundedGraphs
 from model_server.runtime.run_times import RunTimes
 from model_server.runtime.savedmodel import read_interface
-from model_server.turns import Turns, begin, in_task
+from model_server.turns import Together, Turns, begin, in_task
 
 
 def _bounds(graph: str) -> bool:
@@ -99,10 +100,45 @@ async def test_turns_come_in_order_and_let_the_event_loop_in():
     turns.add(lambda: called.append(("first", len(turns))))
     loop.call_soon(called.append, "event")
     assert len(turns) == 1
-    assert await turns.take(lambda: "answer") == "answer"
-    assert called == [("first", 1), "event"]
+    assert await turns.take(lambda: _asking("answer", called)) == "answer"
+    assert called == [("first", 1), "read answer", "run answer", "event"]
     with pytest.raises(ZeroDivisionError):
-        await turns.take(lambda: 1 / 0)
+        await turns.take(lambda: _asking("", called))
+
+
+async def _asking(name: str, called: list[Any], seconds: float = 0.0) -> str:
+    """Reads, runs and answers; without a name its run fails."""
+    called.append(f"read {name}")
+    ran: str = await Together(lambda: f"run {name}" if name else 1 / 0, seconds)
+    called.append(ran)
+    return name
+
+
+async def test_in_one_slice_all_is_read_then_run_then_answered():
+    turns, called = Turns(), list[Any]()
+    asking = [turns.take(functools.partial(_asking, name, called)) for name in ("a", "", "b")]
+    assert [str(found) for found in await asyncio.gather(*asking, return_exceptions=True)] == [
+        "a",
+        "division by zero",
+        "b",
+    ]
+    assert called == ["read a", "read ", "read b", "run a", "run b"]
+
+
+async def test_no_more_is_read_for_one_slice_than_can_be_run_in_it():
+    turns, called = Turns(), list[Any]()
+    await asyncio.gather(*[turns.take(functools.partial(_asking, name, called, 1)) for name in "ab"])
+    assert called == ["read a", "run a", "read b", "run b"]
+
+
+async def test_who_gives_up_before_its_turn_is_not_begun():
+    turns, called = Turns(), list[Any]()
+    asking = asyncio.create_task(turns.take(lambda: _asking("a", called)))
+    await asyncio.sleep(0)
+    assert len(turns) == 1
+    asking.cancel()
+    assert await turns.take(lambda: _asking("b", called)) == "b"
+    assert called == ["read b", "run b"]
 
 
 async def test_a_coroutine_that_does_not_wait_is_answered_at_once_and_another_goes_on_as_a_task():
@@ -117,7 +153,7 @@ async def test_a_coroutine_that_does_not_wait_is_answered_at_once_and_another_go
     outside = asyncio.get_running_loop().create_future()
     asyncio.get_running_loop().call_soon(lambda: outside.set_result(begin(answer(True))))
     begun: Any
-    for begun in (await outside, begin(answer(True)), begin(Turns().take(lambda: "answer"))):
+    for begun in (await outside, begin(answer(True)), begin(Turns().take(lambda: answer(False)))):
         assert await asyncio.create_task(begun) == "answer"
 
 

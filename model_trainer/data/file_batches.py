@@ -10,8 +10,8 @@ from typing import Any
 import tensorflow as tf
 from keras_operator.api import Loss
 
-from model_store import NotFound, Store, TooLarge
-from model_trainer.data.dataset import Dataset, Example
+from model_store import NotFound, TooLarge
+from model_trainer.data.dataset import Dataset, Example, ImageFiles
 from model_trainer.data.decoding import as_png
 from model_trainer.data.fetching import PARALLEL_READS
 from model_trainer.data.formats import MOST_BYTES, read_header
@@ -24,7 +24,9 @@ from model_trainer.patience import Patience
 class FileBatches(Batched):
     """The files of `part` as they lie in `store`; what is neither JPEG nor PNG becomes a PNG, as Pillow shows it."""
 
-    def __init__(self, store: Store, dataset: Dataset, part: Indices, patience: Patience, *, batch_size: int) -> None:
+    def __init__(
+        self, store: ImageFiles, dataset: Dataset, part: Indices, patience: Patience, *, batch_size: int
+    ) -> None:
         super().__init__(dataset.rows(part), dataset.labels(part), batch_size=batch_size)
         self._store = store
         self._examples = [dataset.examples[index] for index in part]
@@ -47,5 +49,5 @@ class FileBatches(Batched):
         return as_png(data, read_header(data))
 
 
-def _changed(store: Store, example: Example) -> str:
+def _changed(store: ImageFiles, example: Example) -> str:
     return f"{store.uri}/{example.key} was changed or removed while it was read. Try again when the data is at rest."

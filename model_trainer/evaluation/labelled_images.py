@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from keras_operator.api import ColorMode, Data, EvaluationData, ProgressStage, Training
+from keras_operator.api import (
+    ColorMode,
+    Data,
+    DataFormat,
+    EvaluationData,
+    EvaluationFormat,
+    ProgressStage,
+    Records,
+    Training,
+)
 
-from model_store import Store
 from model_trainer import machine
 from model_trainer.context import Context
-from model_trainer.data.dataset import Dataset
+from model_trainer.data.dataset import Dataset, ImageFiles
 from model_trainer.data.decoding import CHANNELS, Decoder
 from model_trainer.data.fetching import Resources, fetch_images
 from model_trainer.data.file_batches import FileBatches
@@ -26,8 +34,10 @@ from model_trainer.evaluation.source_record import Way
 from model_trainer.failure import BadData
 from model_trainer.report.pictures import LONGEST_SIDE
 from model_trainer.samples import MOST_SAMPLES, PREDICT_BATCH
+from model_trainer.tfrecord.images import find_test_images
 
 FIELD = "spec.source.testData"
+_NAMES = "spec.source.classes"
 _NONE = np.array([], dtype=np.int64)
 
 
@@ -36,7 +46,7 @@ class LabelledSet:
     """The test images as `way` takes them, and as files in `store`. All of them are one part."""
 
     dataset: Dataset
-    store: Store
+    store: ImageFiles
     way: Way
     training: Training
 
@@ -65,7 +75,8 @@ class LabelledImages:
 
     Args:
         test: where the images are.
-        names: the classes in the order of the model's outputs; empty: the sorted names that the images bring.
+        names: the classes in the order of the model's outputs; empty: the sorted names that the images bring, or the
+            sorted numbers of records.
         endpoint: of the store.
 
     Raises:
@@ -75,18 +86,12 @@ class LabelledImages:
     def __init__(self, test: EvaluationData, names: tuple[str, ...], endpoint: str | None, context: Context) -> None:
         self._test = test
         self._context = context
-        self._store = open_data(test.uri, endpoint, context, "test", FIELD)
-        context.board.enter(ProgressStage.EVALUATING, f"looking for test images under {test.uri}")
-        self._listing: Listing = context.patience(f"listing {test.uri}", lambda: self._listed(names))
+        self._store, self._listing = _listed(test, names, endpoint, context)
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Their names; a label is an index into them."""
         return self._listing.classes
-
-    def _listed(self, names: tuple[str, ...]) -> Listing:
-        found = images_in(self._store, self._test.labels, FIELD)
-        return in_named_classes(found, names, "spec.source.classes") if names else in_classes(found)
 
     def read(self, way: Way, *, beside: bool = False) -> LabelledSet:
         """Fetch and decode the images as `way` takes them; `beside` those that are in memory already.
@@ -107,9 +112,33 @@ class LabelledImages:
             on_progress=lambda done, total: context.board.say(f"read {done} of {total} test images"),
             field=FIELD,
         )
-        data = Data(uri=test.uri, labels=test.labels, image_size=(height, width), color_mode=ColorMode(mode))
+        data = Data(
+            uri=test.uri,
+            format=DataFormat(test.format),
+            labels=test.labels,
+            records=None if test.records is None else Records(image=test.records.image, label=test.records.label),
+            image_size=(height, width),
+            color_mode=ColorMode(mode),
+        )
         # What is measured is what every training measures that asks for nothing more.
         return LabelledSet(dataset, self._store, way, Training(data=data))
+
+
+def _listed(
+    test: EvaluationData, names: tuple[str, ...], endpoint: str | None, context: Context
+) -> tuple[ImageFiles, Listing]:
+    if test.format is EvaluationFormat.TFRECORD:
+        found = find_test_images(test, names, _NAMES, endpoint, context, FIELD)
+        context.board.enter(ProgressStage.EVALUATING, f"decoding the test images under {test.uri}")
+        return found
+    store = open_data(test.uri, endpoint, context, "test", FIELD)
+    context.board.enter(ProgressStage.EVALUATING, f"looking for test images under {test.uri}")
+
+    def by_files() -> Listing:
+        images = images_in(store, test.labels, FIELD)
+        return in_named_classes(images, names, _NAMES) if names else in_classes(images)
+
+    return store, context.patience(f"listing {test.uri}", by_files)
 
 
 def check_count(test: EvaluationData, classes: tuple[str, ...], outputs: int, what: str) -> None:

@@ -10,6 +10,7 @@ from keras_operator.api import RECORD_FILES, Data, ProgressStage
 
 from model_trainer.context import Context
 from model_trainer.data.files import FileKind, fetched, files_at
+from model_trainer.data.listing import TRAINING_DATA
 from model_trainer.data.split import Part
 from model_trainer.failure import BadData
 from model_trainer.tfrecord.examples import Example
@@ -46,32 +47,42 @@ def records_of(data: Data, endpoint: str | None, context: Context) -> Iterator[R
         StoreError: the store failed for longer than the context's patience, or for good.
     """
     for part, uri in ((None, data.uri), (Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri)):
-        if uri is None:
-            continue
-        context.board.enter(ProgressStage.FETCHING, f"looking for TFRecord files under {uri}")
-        files = files_at(uri, RECORDS, endpoint, context, "data" if part is None else part.name.lower())
-        found = 0
-        for place, file in enumerate(files, 1):
-            with fetched(file, RECORDS, context.scratch / "records.fetched", context) as path:
-                plain = path
-                if is_packed(path):
-                    plain = context.scratch / "records.plain"
-                    unpack(path, plain, file.address)
-                framing = framing_of(plain, file.address)
-                count = len(framing.offsets)
-                for index, record in enumerate(framing.records()):
-                    if not index % 1000:
-                        context.interruption.check()
-                        context.board.say(f"read {index:,} of {count:,} records of file {place} of {len(files)}")
-                    example = Example(record, framing.where(index))
-                    yield Record(file.address, f"{file.key}:{index}", example, count, part)
-                found += count
-                if plain is not path:
-                    plain.unlink()
-        if not found:
-            what = (
-                f"{files[0].address} has no record"
-                if len(files) == 1
-                else f"The {len(files)} files under {uri} have no record"
-            )
-            raise BadData(f"{what}: zero bytes. Write the examples to learn from into it.")
+        if uri is not None:
+            yield from records_at(uri, part, endpoint, context, "data" if part is None else part.name.lower())
+
+
+def records_at(
+    uri: str, part: Part | None, endpoint: str | None, context: Context, name: str, field: str = TRAINING_DATA
+) -> Iterator[Record]:
+    """Every record at `uri`, which stands in `field`; what is an archive is unpacked as `name`.
+
+    Raises:
+        BadData, StoreError: see `records_of`.
+    """
+    context.board.enter(ProgressStage.FETCHING, f"looking for TFRecord files under {uri}")
+    files = files_at(uri, RECORDS, endpoint, context, name, field)
+    found = 0
+    for place, file in enumerate(files, 1):
+        with fetched(file, RECORDS, context.scratch / "records.fetched", context) as path:
+            plain = path
+            if is_packed(path):
+                plain = context.scratch / "records.plain"
+                unpack(path, plain, file.address)
+            framing = framing_of(plain, file.address)
+            count = len(framing.offsets)
+            for index, record in enumerate(framing.records()):
+                if not index % 1000:
+                    context.interruption.check()
+                    context.board.say(f"read {index:,} of {count:,} records of file {place} of {len(files)}")
+                example = Example(record, framing.where(index))
+                yield Record(file.address, f"{file.key}:{index}", example, count, part)
+            found += count
+            if plain is not path:
+                plain.unlink()
+    if not found:
+        what = (
+            f"{files[0].address} has no record"
+            if len(files) == 1
+            else f"The {len(files)} files under {uri} have no record"
+        )
+        raise BadData(f"{what}: zero bytes. Write examples into it, or correct {field}.uri.")

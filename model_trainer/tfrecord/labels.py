@@ -10,10 +10,16 @@ from model_trainer.tfrecord.examples import BYTES, INT, Example
 _SHOWN = 60
 
 
-def class_of(example: Example, name: str, field: str, classes: tuple[str, ...] = ()) -> str:
+def class_of(
+    example: Example,
+    name: str,
+    field: str,
+    classes: tuple[str, ...] = (),
+    names: str = "spec.training.data.records.classes",
+) -> str:
     """The name of a record's class, which the feature `name` holds; a number's where `classes` names them.
 
-    `field` is what names the feature. Raises BadData where it holds none.
+    `field` is what names the feature, `names` what gives the classes. Raises BadData where it holds none.
     """
     feature = example.feature(name, field)
     if len(feature.values) != 1 or feature.kind not in {INT, BYTES}:
@@ -23,7 +29,7 @@ def class_of(example: Example, name: str, field: str, classes: tuple[str, ...] =
         )
     (value,) = feature.values
     if isinstance(value, bytes):
-        return _name(example, name, value, classes)
+        return _name(example, name, value, classes, names)
     number = int(value)
     if number < 0:
         raise example.bad(
@@ -32,13 +38,13 @@ def class_of(example: Example, name: str, field: str, classes: tuple[str, ...] =
         )
     if classes and number >= len(classes):
         raise example.bad(
-            f"has {number} in the label {name!r}, and spec.training.data.records.classes has {len(classes)} names, of "
-            f"0 to {len(classes) - 1}. Name that one too, or correct the record"
+            f"has {number} in the label {name!r}, and {names} has {len(classes)} names, of 0 to {len(classes) - 1}. "
+            "Name that one too, or correct the record"
         )
     return classes[number] if classes else str(number)
 
 
-def _name(example: Example, name: str, value: bytes, classes: tuple[str, ...]) -> str:
+def _name(example: Example, name: str, value: bytes, classes: tuple[str, ...], names: str) -> str:
     try:
         text = value.decode()
     except UnicodeDecodeError as error:
@@ -47,8 +53,8 @@ def _name(example: Example, name: str, value: bytes, classes: tuple[str, ...]) -
         raise example.bad(f"has an empty name in the label {name!r}. Write the class's name")
     if classes and text not in classes:
         raise example.bad(
-            f"has the class {text[:_SHOWN]!r} in the label {name!r}, which spec.training.data.records.classes does not "
-            "name. Name it there, or correct the record"
+            f"has the class {text[:_SHOWN]!r} in the label {name!r}, which {names} does not name. Name it there, or "
+            "correct the record"
         )
     return text
 

@@ -266,6 +266,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         source["testData"]["uri"] = f"s3://test-data/{rng.choice(_NASTY)}"
         if "labels" in source["testData"]:
             source["testData"]["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
+        _mend_records(source["testData"], rng)
     for owner in (serving, training or {}):
         for part in owner.get("resources", {}).values():
             part |= {
@@ -365,6 +366,17 @@ def _mend_gates(spec: dict[str, Json], measured: set[str], usual: str, rng: rand
             gate["class"] = rng.choice(["beagle", "Pembroke Welsh corgi"])
         elif gate["metric"] not in measured:
             gate["metric"] = usual
+
+
+def _mend_records(test: dict[str, Json], rng: random.Random) -> None:
+    """Images that a source is tested on, in records or in folders."""
+    if test.get("format") == "TFRecord":
+        test["uri"] = test["uri"].removesuffix("/") + rng.choice(["/", ".tfrecord", ".tfrecords.gz"])
+        test.pop("labels", None)
+    elif rng.random() < 0.9:
+        test.pop("records", None)
+    if "records" in test:
+        test["records"] = {"image": rng.choice(["image", "ü"]), "label": "label"}
 
 
 def _mend_table(training: dict[str, Json], rng: random.Random) -> None:

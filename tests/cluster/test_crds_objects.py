@@ -209,9 +209,13 @@ def test_optional_parts_have_defaults_of_their_own(models):
     brought = models.apply("brought", RIGHT["source"] | {"source": source}, dryRun="All")["spec"]
     assert brought["source"]["testData"] == {
         "uri": "s3://datasets/dogs",
+        "format": "ImageFolder",
         "labels": {"file": "labels.csv", "fileColumn": "file", "classColumn": "class"},
         "maxBadFiles": 100,
     }
+    records = {"testData": {"uri": "s3://datasets/dogs", "format": "TFRecord", "records": {"label": "kind"}}}
+    brought = models.apply("packed", RIGHT["source"] | {"source": source | records}, dryRun="All")["spec"]
+    assert brought["source"]["testData"]["records"] == {"image": "image/encoded", "label": "kind"}
 
 
 def test_store_cannot_move(models):

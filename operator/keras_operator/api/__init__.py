@@ -35,14 +35,14 @@ from .optimizer import Optimizer, OptimizerName
 from .own_container import OwnContainer
 from .precision import MixedPrecision
 from .reasons import ConditionStatus, ConditionType, Reason, RunReason
-from .records import RECORD_FILES, Records
+from .records import RECORD_FILES, ImageRecords, Records
 from .resources import Quantity, Resources, parse_quantity
 from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .schedule import Schedule, ScheduleName
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
 from .serving import Batching, Runtime, Serving
-from .source import EvaluationData, Source
+from .source import EvaluationData, EvaluationFormat, Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
 from .table import MAX_TOKENS, SEQUENCE_LENGTH, Table, is_table_file
@@ -110,11 +110,13 @@ __all__ = [
     "EpochProgress",
     "Evaluation",
     "EvaluationData",
+    "EvaluationFormat",
     "FillMode",
     "FineTuning",
     "Gate",
     "GateResult",
     "ImageCounts",
+    "ImageRecords",
     "Images",
     "InitialWeights",
     "KerasModelSpec",

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 RECORD_FILES = (".tfrecord", ".tfrecords", ".tfrec", ".tfrecord.gz", ".tfrecords.gz")
 
 
-class Records(Written, frozen=True, kw_only=True):
-    """The features of a record that holds an image."""
+class ImageRecords(Written, frozen=True, kw_only=True):
+    """The features of a record that holds an image of a known class."""
 
     image: Annotated[
         str,
@@ -34,6 +34,19 @@ class Records(Written, frozen=True, kw_only=True):
             examples=["image/class/text"],
         ),
     ] = "image/class/label"
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.image != self.label",
+            message="image and label must be two features, the picture and its class: correct one of them",
+            holds=lambda records: records.image != records.label,
+        ),
+    )
+
+
+class Records(ImageRecords, frozen=True, kw_only=True):
+    """The same of records to learn from, with the names of the classes."""
+
     classes: Annotated[
         tuple[Annotated[str, Meta(min_length=1, max_length=64)], ...],
         Meta(
@@ -45,14 +58,6 @@ class Records(Written, frozen=True, kw_only=True):
             examples=[["beagle", "corgi", "poodle"]],
         ),
     ] = ()
-
-    RULES: ClassVar[tuple[Rule, ...]] = (
-        Rule(
-            cel="self.image != self.label",
-            message="image and label must be two features, or there is nothing to learn: correct one of them",
-            holds=lambda records: records.image != records.label,
-        ),
-    )
 
 
 def _needs_the_format(name: str, written: str) -> Rule:

@@ -1,5 +1,6 @@
 """A model that is trained already: where it lies, and what its numbers mean."""
 
+from enum import StrEnum
 from typing import Annotated, ClassVar
 
 from msgspec import Meta
@@ -7,7 +8,7 @@ from msgspec import Meta
 from .addresses import S3_FOLDER, does_not_end_in
 from .data import FOLDER_OR_ARCHIVE
 from .labels import Labels
-from .records import RECORD_FILES
+from .records import RECORD_FILES, ImageRecords
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -27,11 +28,13 @@ _NO_TABLE = does_not_end_in(
     "is a table, and a source is tested on images: name the folder that holds one folder of images for each class; "
     "where a table says the classes, name it in labels.file",
 )
-_NO_RECORDS = does_not_end_in(
-    RECORD_FILES,
-    "is a file of records, and a source is tested on images in files of their own: name the folder that holds one "
-    "folder of images for each class",
-)
+
+
+class EvaluationFormat(StrEnum):
+    """How images of known classes lie under their address."""
+
+    IMAGE_FOLDER = "ImageFolder"
+    TFRECORD = "TFRecord"
 
 
 class EvaluationData(Written, frozen=True, kw_only=True):
@@ -44,12 +47,37 @@ class EvaluationData(Written, frozen=True, kw_only=True):
             description=(
                 "Folder in S3 that holds one folder of images for each class, or one archive of that folder, as in "
                 "training.data.uri. The folders are called as in classes; where that is left out, their sorted names "
-                "are the model's outputs in their order. Images are resized to what the model takes."
+                "are the model's outputs in their order. Images are resized to what the model takes. With format "
+                "TFRecord: one file, or a folder or archive of such files."
             ),
             examples=["s3://datasets/dogs-test"],
-            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE, _NO_TABLE, _NO_RECORDS),
+            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE, _NO_TABLE),
         ),
     ]
+    format: Annotated[
+        EvaluationFormat,
+        Meta(
+            description=(
+                "How the images lie there; ImageFolder is one folder for each class, TFRecord files of "
+                "tf.train.Example, packed by gzip or not, each with one image, as records says."
+            ),
+            examples=["TFRecord"],
+        ),
+    ] = EvaluationFormat.IMAGE_FOLDER
+    records: (
+        Annotated[
+            ImageRecords,
+            Meta(
+                description=(
+                    "Which features of a record are the image and its class, for format TFRecord. A class that is a "
+                    "number is the place in classes, from 0; where those are left out, the sorted numbers are the "
+                    "outputs. Left out: image/encoded and image/class/label."
+                ),
+                examples=[{"image": "image", "label": "label"}],
+            ),
+        ]
+        | None
+    ) = None
     labels: (
         Annotated[
             Labels,
@@ -72,6 +100,27 @@ class EvaluationData(Written, frozen=True, kw_only=True):
             examples=[0],
         ),
     ] = 100
+
+    RULES: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel=f"self.format == 'TFRecord' || !{[*RECORD_FILES]}.exists(ending, self.uri.endsWith(ending))",
+            message="is a file of records: write format: TFRecord to test on it, or name a folder of images",
+            holds=lambda data: data.format == "TFRecord" or not data.uri.endswith(RECORD_FILES),
+            field=".uri",
+        ),
+        Rule(
+            cel="self.format == 'TFRecord' || !has(self.records)",
+            message="are features of TFRecord files: write format: TFRecord, or remove records",
+            holds=lambda data: data.format == "TFRecord" or data.records is None,
+            field=".records",
+        ),
+        Rule(
+            cel="self.format == 'ImageFolder' || !has(self.labels)",
+            message="says of which class images are, and format is not ImageFolder: leave it out",
+            holds=lambda data: data.format == "ImageFolder" or data.labels is None,
+            field=".labels",
+        ),
+    )
 
 
 def _tested_elsewhere(source: "Source") -> bool:

@@ -358,7 +358,7 @@ def test_there_must_be_files_of_records(tmp_path: Path, read_images: Any):
 
 def test_files_of_zero_bytes_have_no_record(tmp_path: Path, read_images: Any):
     path = write(tmp_path / "data" / "a.tfrecord", [])
-    rest = "zero bytes. Write the examples to learn from into it."
+    rest = "zero bytes. Write examples into it, or correct spec.training.data.uri."
     assert refused(read_images, path) == f"{path.as_uri()} has no record: {rest}"
     write(tmp_path / "data" / "b.tfrecord", [])
     assert refused(read_images, path.parent) == f"The 2 files under {path.parent.as_uri()} have no record: {rest}"

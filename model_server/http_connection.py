@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import collections
-import dataclasses
 import functools
 import http
 import logging
@@ -12,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 import httptools
+import msgspec
 
 from model_server.http_messages import (
     CONTENT_ENCODING,
@@ -157,30 +157,30 @@ class Connection(asyncio.Protocol):
     def on_message_begin(self) -> None:
         """A request starts."""
         self._reset()
-        self._begun = self._loop.time()
+        self._begun = self._progress
         self._reading = True
 
     def on_url(self, url: bytes) -> None:
         """A part of the request target."""
         self._url += url
-        self._count_header(len(url))
+        self._header_bytes += len(url)
+        if self._header_bytes > _MAX_HEADER_BYTES:
+            raise _headers_too_large()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """One header."""
-        self._count_header(len(name) + len(value))
-        self._headers[_lower(name)] = value.decode("latin-1")
-
-    def _count_header(self, size: int) -> None:
-        self._header_bytes += size
+        self._header_bytes += len(name) + len(value)
         if self._header_bytes > _MAX_HEADER_BYTES:
-            raise RejectedError(431, f"the request's headers are larger than {_MAX_HEADER_BYTES} bytes")
+            raise _headers_too_large()
+        self._headers[_lower(name)] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         """The body may follow."""
-        announced = self._headers.get("content-length", "0")
+        headers = self._headers
+        announced = headers.get("content-length", "0")
         if announced.isdigit() and int(announced) > self._server.limits.body:
             raise too_large(self._server.limits.body)
-        asked = self._headers.get("expect", "").lower() == "100-continue"
+        asked = "expect" in headers and headers["expect"].lower() == "100-continue"
         if asked and not self._answering and self._transport is not None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         if request.headers.get("content-encoding", "").lower() == "gzip":
             self._answer_later(self._unpacked(request), request, keep_alive)
         else:
-            self._answer(lambda: self._server.handler(request), request, keep_alive)
+            self._answer(functools.partial(self._server.handler, request), request, keep_alive)
 
     def _answer(self, begin: Callable[[], Answer], request: Request, keep_alive: bool) -> None:
         try:
@@ -248,8 +248,7 @@ class Connection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 - a mistake in one answer must not end the server
             answer = self._failed(request, error)
         if isinstance(answer, Together):
-            gathered = answer
-            self._server.turns.gather(gathered, lambda: self._answer(gathered.go_on, request, keep_alive))
+            self._server.turns.gather(answer, functools.partial(self._answer, answer.go_on, request, keep_alive))
         elif not isinstance(answer, Response):
             self._answer_later(answer, request, keep_alive)
         elif _has_to_be_packed(answer, request):
@@ -260,7 +259,7 @@ class Connection(asyncio.Protocol):
     async def _unpacked(self, request: Request) -> Response:
         packed, limit = request.body, self._server.limits.body
         body = await self._off_loop(len(packed), lambda: unpack(packed, limit))
-        answer = self._server.handler(dataclasses.replace(request, body=body))
+        answer = self._server.handler(msgspec.structs.replace(request, body=body))
         if isinstance(answer, Response):
             return answer
         assert not isinstance(answer, Together)  # those are for who has been called in its turn
@@ -334,6 +333,10 @@ class Connection(asyncio.Protocol):
             return
         begin = _head(response.status, response.content_type, response.headers, keep_alive)
         self._transport.write(b"%b%d\r\n\r\n%b" % (begin, len(response.body), b"" if head else response.body))
+
+
+def _headers_too_large() -> RejectedError:
+    return RejectedError(431, f"the request's headers are larger than {_MAX_HEADER_BYTES} bytes")
 
 
 def _has_to_be_packed(answer: Response, request: Request) -> bool:

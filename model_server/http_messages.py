@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
+
 from model_server.turns import Together
 
 # Answers below one network packet or two do not get smaller on the wire.
@@ -15,8 +17,7 @@ GZIP_FROM_BYTES = 4096
 CONTENT_ENCODING = "Content-Encoding"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One request. `path` has no query and is still percent-encoded; header names are in lower case."""
 
     method: str
@@ -25,8 +26,7 @@ class Request:
     body: bytes
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """One answer."""
 
     status: int
@@ -84,7 +84,9 @@ def unpack(body: bytes, limit: int) -> bytes:
 def pack(response: Response) -> Response:
     """The same answer with a gzip body."""
     headers = (*response.headers, (CONTENT_ENCODING, "gzip"), ("Vary", "Accept-Encoding"))
-    return dataclasses.replace(response, body=gzip.compress(response.body, compresslevel=1, mtime=0), headers=headers)
+    return msgspec.structs.replace(
+        response, body=gzip.compress(response.body, compresslevel=1, mtime=0), headers=headers
+    )
 
 
 def too_large(limit: int) -> RejectedError:

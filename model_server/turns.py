@@ -86,12 +86,7 @@ class Turns:
         self._together_seconds += work.seconds
 
     async def take(self, answer: Callable[[], Coroutine[Any, Any, _T]]) -> _T:
-        """What `answer`, which awaits nothing but `Together`, gives when it is begun in its turn.
-
-        At once where the caller has been called in its own.
-        """
-        if self.serving:
-            return await answer()
+        """What `answer`, which awaits nothing but `Together`, gives when it is begun in its turn."""
         await in_task()
         result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator
 
 from model_server.runtime.errors import OverloadedError
 from model_server.turns import Turns
 
 
 class Admission:
-    """Counts the requests that wait or are being answered. Used on the event loop's thread only."""
+    """Counts the requests that wait or are being answered. Used on the event loop's thread only.
+
+    `with admission:` holds a place for one request. It raises OverloadedError, which says when to come again.
+    """
 
     def __init__(self, limit: int, turns: Turns) -> None:
         """At most `limit` requests are under way or wait for their turn at the same time."""
@@ -21,31 +22,34 @@ class Admission:
         self._count = 0
         # Seconds between the ends of two requests while there are any, smoothed: 1/8 of each new one.
         self._pace = 0.0
-        self._last_end: float | None = None
+        self._last_end = 0.0
+
+    def refusal(self) -> OverloadedError | None:
+        """Why a request that has just come must not wait for its turn, if so."""
+        count = self._count + len(self._turns)
+        return None if count < self._limit else self._overloaded(count)
 
     def check(self) -> None:
-        """Raise OverloadedError where a request that has just come must not wait for its turn."""
-        self._check(self._count + len(self._turns))
+        """Raise the refusal, if there is one."""
+        refusal = self.refusal()
+        if refusal is not None:
+            raise refusal
 
-    @contextlib.contextmanager
-    def admit(self) -> Iterator[None]:
-        """Hold a place for one request. Raises OverloadedError, which says after how many seconds to come again."""
-        self._check(self._count)
+    def __enter__(self) -> None:
+        if self._count >= self._limit:
+            raise self._overloaded(self._count)
         if not self._count:
             self._last_end = time.monotonic()
         self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
-            now = time.monotonic()
-            if self._last_end is not None:
-                self._pace += (now - self._last_end - self._pace) / 8
-            self._last_end = now
 
-    def _check(self, count: int) -> None:
-        if count >= self._limit:
-            wait = max(1, min(60, math.ceil(count * self._pace)))
-            raise OverloadedError(
-                f"{count} requests are under way, as many as --max_queued_requests allows: try again in {wait} s", wait
-            )
+    def __exit__(self, *_: object) -> None:
+        self._count -= 1
+        now = time.monotonic()
+        self._pace += (now - self._last_end - self._pace) / 8
+        self._last_end = now
+
+    def _overloaded(self, count: int) -> OverloadedError:
+        wait = max(1, min(60, math.ceil(count * self._pace)))
+        return OverloadedError(
+            f"{count} requests are under way, as many as --max_queued_requests allows: try again in {wait} s", wait
+        )

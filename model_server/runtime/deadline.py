@@ -22,7 +22,6 @@ class Deadline:
         milliseconds = longest_ms if capped else timeout_ms
         self._end = time.monotonic() + milliseconds / 1000 if milliseconds else None
         self._why = f": no request may take longer than --max_timeout_in_ms={longest_ms}" if capped else ""
-        self._timeout = asyncio.timeout(milliseconds / 1000 if milliseconds else None)
 
     def left_ms(self) -> int:
         """What is left, at least 1; 0 when there is no end."""
@@ -38,6 +37,7 @@ class Deadline:
         return ServingError(Code.DEADLINE_EXCEEDED, f"Timed out waiting for the prediction{self._why}")
 
     async def __aenter__(self) -> None:
+        self._timeout = asyncio.timeout(None if self._end is None else self._end - time.monotonic())
         await self._timeout.__aenter__()
 
     async def __aexit__(

@@ -239,7 +239,6 @@ def encode_outputs(outputs: Mapping[str, Array], form: Form) -> bytes:
         raise invalid("Cannot convert empty tensor map to JSON")
     if form is Form.ROW:
         _check_rows(outputs)
-    finite = all(bool(np.isfinite(array).all()) for array in outputs.values() if array.dtype.kind == "f")
     values = {name: _encodable(name, array) for name, array in outputs.items()}
     if len(values) == 1:
         content = next(iter(values.values()))
@@ -248,7 +247,13 @@ def encode_outputs(outputs: Mapping[str, Array], form: Form) -> bytes:
     else:
         content = [dict(zip(values, row, strict=True)) for row in zip(*values.values(), strict=True)]
     document = {"outputs" if form is Form.COLUMN else "predictions": content}
-    return dump(document, finite=finite)
+    body = dump(document, finite=True)
+    # Among numbers, `null` is what could not be written; among strings it may be one of them.
+    return body if b"null" not in body or _finite(outputs) else dump(document, finite=False)
+
+
+def _finite(outputs: Mapping[str, Array]) -> bool:
+    return all(bool(np.isfinite(array).all()) for array in outputs.values() if array.dtype.kind == "f")
 
 
 def dump(document: Any, *, finite: bool) -> bytes:

@@ -8,7 +8,6 @@ unloaded, after its last request.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ctypes
 import dataclasses
 import enum
@@ -60,6 +59,23 @@ class Version:
         self.users -= 1
         if self.users == 0:
             self.idle.set()
+
+
+class Loan:
+    """`with` it, a version is held for one request, and its servable is there."""
+
+    __slots__ = ("_servable", "_version")
+
+    def __init__(self, version: Version, servable: Servable) -> None:
+        self._version = version
+        self._servable = servable
+
+    def __enter__(self) -> tuple[Version, Servable]:
+        self._version.hold()
+        return self._version, self._servable
+
+    def __exit__(self, *_: object) -> None:
+        self._version.release()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -180,10 +196,7 @@ class Manager:
             raise invalid(f"Unrecognized servable version label: {label}")
         return number
 
-    @contextlib.contextmanager
-    def lend(
-        self, model: str, number: int | None = None, label: str | None = None
-    ) -> Iterator[tuple[Version, Servable]]:
+    def lend(self, model: str, number: int | None = None, label: str | None = None) -> Loan:
         """The servable for one request, which is not unloaded before the context is left. Raises ServingError.
 
         Whoever hands it to a thread that may outlive the context must `hold` the version for that thread.
@@ -196,11 +209,7 @@ class Manager:
         if version is None or version.servable is None:
             request = f"Latest({model})" if number is None else f"Specific({model}, {number})"
             raise ServingError(Code.NOT_FOUND, f"Servable not found for request: {request}")
-        version.hold()
-        try:
-            yield version, version.servable
-        finally:
-            version.release()
+        return Loan(version, version.servable)
 
     def _find(self, model: str, number: int | None) -> Version | None:
         versions = self._models.get(model, {})

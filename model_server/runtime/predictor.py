@@ -173,20 +173,20 @@ class Predictor:
         not begun.
         """
         ends = Deadline(timeout_ms, self._longest_ms)
-        if self._batcher is None and size is not None and size <= _SMALL_BYTES and self._is_short(servable.times.least):
-            if not self._turns.serving:
+        short = self._batcher is None and servable.times.least <= self._short_seconds
+        if short and size is not None and size <= _SMALL_BYTES:
+            if self._turns.serving:
+                found = await self._at_once(version, servable, api, decode, encode, ends)
+            else:
                 self._admission.check()
-            found = await self._turns.take(lambda: self._at_once(version, servable, api, decode, encode, ends))
+                found = await self._turns.take(lambda: self._at_once(version, servable, api, decode, encode, ends))
             if not isinstance(found, _Read):
                 return found
             decode = found.again
         await in_task()
-        with self._admission.admit():
+        with self._admission:
             async with ends:
                 return await self._admitted(version, servable, api, decode, encode, ends)
-
-    def _is_short(self, seconds: float) -> bool:
-        return seconds <= self._short_seconds
 
     async def _at_once(
         self,
@@ -198,16 +198,16 @@ class Predictor:
         ends: Deadline,
     ) -> _T | _Read:
         """The answer, from this thread; or what was read, where its run is not known to be short."""
-        with self._admission.admit():
+        with self._admission:
             ends.remaining_ms()
             read = decode()
             signature, inputs, outputs, context = read
             seconds = servable.times.seconds(_kind(signature, inputs, outputs))
-            if not self._is_short(seconds):
+            if seconds > self._short_seconds:
                 return _Read(read)
-            found = await Together(
-                lambda: self._run(version, servable, api, signature, inputs, outputs, 0, Pool.CALLER), seconds
-            )
+            # Not among `runs`: who looks at those does so on this thread, when this run has ended.
+            timed = (version, servable, api, signature, inputs, outputs, 0, Pool.CALLER)
+            found = await Together(lambda: self._timed(*timed), seconds)
             answer = self._answered(version, servable, found, encode, context)
             ends.remaining_ms()
             return answer
@@ -265,16 +265,27 @@ class Predictor:
         inputs: Arrays,
         outputs: Sequence[str],
         timeout_ms: int,
-        pool: Pool = Pool.REQUESTS,
     ) -> Arrays:
-        start = time.perf_counter()
         run = self._runs.begin(version.model, version.number, signature.name, timeout_ms)
         try:
-            if pool is Pool.REQUESTS and self._runs.long:
-                pool = Pool.SPARE
-            results = servable.run(signature, inputs, outputs, timeout_ms, pool)
+            pool = Pool.SPARE if self._runs.long else Pool.REQUESTS
+            return self._timed(version, servable, api, signature, inputs, outputs, timeout_ms, pool)
         finally:
             self._runs.end(run)
+
+    def _timed(
+        self,
+        version: Version,
+        servable: Servable,
+        api: str,
+        signature: Signature,
+        inputs: Arrays,
+        outputs: Sequence[str],
+        timeout_ms: int,
+        pool: Pool,
+    ) -> Arrays:
+        start = time.perf_counter()
+        results = servable.run(signature, inputs, outputs, timeout_ms, pool)
         seconds = time.perf_counter() - start
         if signature.bounded:
             servable.times.add(_kind(signature, inputs, outputs), seconds)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import re
 import time
+from typing import NamedTuple
 from urllib.parse import unquote
 
 import orjson
@@ -53,6 +55,32 @@ def error_response(status: int, message: str) -> Response:
     )
 
 
+@functools.lru_cache(64)
+def _refused(message: str, seconds: int, headers: tuple[tuple[str, str], ...]) -> Response:
+    """An OverloadedError as an answer; where there is one, many others are the same."""
+    failed = error_response(HTTP_STATUS[Code.RESOURCE_EXHAUSTED], message)
+    return Response(failed.status, failed.body, failed.content_type, (*headers, ("Retry-After", str(seconds))))
+
+
+class _Prediction(NamedTuple):
+    """What a path asks for. `number` is as it was written; `api` is `predict`, `classify` or `regress`."""
+
+    model: str
+    number: str | None
+    label: str | None
+    api: str
+
+
+@functools.lru_cache(64)
+def _prediction(path: str) -> _Prediction | None:
+    """The parts of a prediction's path, None for another; clients know few."""
+    match = _PREDICTION.fullmatch(path)
+    if match is None:
+        return None
+    label = None if match[3] is None else unquote(match[3])
+    return _Prediction(unquote(match[1]), match[2], label, match[4].lower())
+
+
 class RestApi:
     """The handler of the REST port."""
 
@@ -80,20 +108,17 @@ class RestApi:
 
     def refuse(self, request: Request) -> Response | None:
         """The refusal of a prediction where too much is under way; nothing of it has been looked at by then."""
-        try:
-            if request.method == "POST":
-                self._admission.check()
-        except OverloadedError as error:
-            match, route = _PREDICTION.fullmatch(request.path), find_route(request.path)
-            if match is not None:
-                model, api = unquote(match[1]), match[4].lower()
-            elif route is not None and route.verb == "infer":
-                model, api = route.model, "infer"
-            else:
-                return None
-            self._metrics.request(model if self._manager.knows(model) else "", api, "REST", error.code, 0)
-            return self._failed(error)
-        return None
+        error = self._admission.refusal() if request.method == "POST" else None
+        if error is None:
+            return None
+        if (asked := _prediction(request.path)) is not None:
+            model, api = asked.model, asked.api
+        elif (route := find_route(request.path)) is not None and route.verb == "infer":
+            model, api = route.model, "infer"
+        else:
+            return None
+        self._metrics.request(model if self._manager.knows(model) else "", api, "REST", error.code, 0)
+        return self._failed(error)
 
     def handle(self, request: Request) -> Answer:
         """The answer to one request, or what gives it."""
@@ -115,9 +140,9 @@ class RestApi:
         try:
             if request.method == "OPTIONS":
                 return self._preflight(request)
-            if request.method == "POST" and (match := _PREDICTION.fullmatch(request.path)):
-                model, api = unquote(match[1]), match[4].lower()
-                body, kind = await self._predict(model, match[2], match[3], api, request)
+            if request.method == "POST" and (asked := _prediction(request.path)):
+                model, api = asked.model, asked.api
+                body, kind = await self._predict(asked, request)
             elif request.method == "GET" and (match := _STATUS.fullmatch(request.path)):
                 model = unquote(match[1] or "")
                 body = self._describe(model, match[2], match[3], metadata=match[4] is not None)
@@ -168,21 +193,20 @@ class RestApi:
         return Response(200, body, kind, headers)
 
     def _failed(self, error: ServingError) -> Response:
+        if isinstance(error, OverloadedError):
+            return _refused(str(error), error.retry_seconds, self._headers)
         failed = error_response(HTTP_STATUS[error.code], str(error))
-        wait = (("Retry-After", str(error.retry_seconds)),) if isinstance(error, OverloadedError) else ()
-        return Response(failed.status, failed.body, failed.content_type, (*self._headers, *wait))
+        return Response(failed.status, failed.body, failed.content_type, self._headers)
 
     def _preflight(self, request: Request) -> Response:
         if re.search(r"https?://", request.headers.get("origin", "")):
             return Response(200, b"", headers=self._headers)
         raise ServingError(Code.FAILED_PRECONDITION, "Origin header is missing in CORS preflight")
 
-    async def _predict(
-        self, model: str, number: str | None, label: str | None, api: str, request: Request
-    ) -> tuple[bytes, str]:
+    async def _predict(self, prediction: _Prediction, request: Request) -> tuple[bytes, str]:
         """The answer and its Content-Type."""
-        asked = (model, _number(number), unquote(label) if label is not None else None)
-        method = _METHODS.get(api)
+        asked = (prediction.model, _number(prediction.number), prediction.label)
+        method = _METHODS.get(prediction.api)
         if method is not None:
             return await self._examples.json(method, *asked, request.body, self._timeout_ms), _JSON
         content_type = request.headers.get("content-type", "")

@@ -221,8 +221,8 @@ def check_inputs(signature: Signature, inputs: Mapping[str, tuple[Array, DataTyp
     TensorFlow itself reports a wrong shape from deep inside the graph, without the input's name; a batch would fail
     for everybody in it. Raises ServingError.
     """
-    sent, known = set(inputs), set(signature.inputs)
-    if sent != known:
+    if inputs.keys() != signature.inputs.keys():
+        sent, known = set(inputs), set(signature.inputs)
         raise invalid(
             f"input size does not match signature: {len(sent)}!={len(known)} len({{{','.join(sorted(sent))}}}) != "
             f"len({{{','.join(sorted(known))}}}). Sent extra: {{{','.join(sorted(sent - known))}}}. "

@@ -141,11 +141,11 @@ def test_a_request_that_is_too_large_is_refused(narrow):
 def test_places_are_given_back_and_counted():
     admission = Admission(1, Turns())
     for _ in range(3):
-        with admission.admit(), pytest.raises(OverloadedError) as refused, admission.admit():
+        with admission, pytest.raises(OverloadedError) as refused, admission:
             pytest.fail("admitted")
         assert refused.value.code is Code.RESOURCE_EXHAUSTED
         assert refused.value.retry_seconds >= 1
-    with admission.admit():
+    with admission:
         pass
 
 
@@ -156,7 +156,7 @@ async def test_who_waits_for_a_turn_is_counted_when_the_next_one_comes():
     turns.add(lambda: None)
     with pytest.raises(OverloadedError):
         admission.check()
-    with admission.admit():
+    with admission:
         pass
 
 

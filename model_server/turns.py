@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextvars
+import functools
 import time
 from collections.abc import Callable, Coroutine, Generator
 from typing import Any, TypeVar
@@ -39,9 +40,13 @@ class Together:
 
     def __await__(self) -> Generator[Together, None, Any]:
         yield self
-        if self._error is not None:
+        if self._error is None:
+            return self._result
+        try:
             raise self._error
-        return self._result
+        finally:
+            # Its traceback holds this: with the error in it, the two would keep each other alive.
+            self._error = None
 
     def do(self) -> None:
         """Do the work."""
@@ -89,20 +94,19 @@ class Turns:
         """What `answer`, which awaits nothing but `Together`, gives when it is begun in its turn."""
         await in_task()
         result: asyncio.Future[_T] = asyncio.get_running_loop().create_future()
-
-        def settle(go_on: Callable[[], Any]) -> None:
-            try:
-                found = go_on()
-            except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
-                result.set_exception(error)
-                return
-            if isinstance(found, Together):
-                self.gather(found, lambda: settle(found.go_on))
-            else:
-                result.set_result(found)
-
-        self.add(lambda: None if result.cancelled() else settle(lambda: begin(answer())))
+        self.add(lambda: None if result.cancelled() else self._settle(result, lambda: begin(answer())))
         return await result
+
+    def _settle(self, result: asyncio.Future[Any], go_on: Callable[[], Any]) -> None:
+        try:
+            found = go_on()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is the caller's
+            result.set_exception(error)
+            return
+        if isinstance(found, Together):
+            self.gather(found, functools.partial(self._settle, result, found.go_on))
+        else:
+            result.set_result(found)
 
     def _serve(self) -> None:
         end = time.monotonic() + _SLICE_SECONDS

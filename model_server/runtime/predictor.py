@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import time
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -200,15 +199,17 @@ class Predictor:
         """The answer, from this thread; or what was read, where its run is not known to be short."""
         with self._admission:
             ends.remaining_ms()
-            read = decode()
-            signature, inputs, outputs, context = read
-            seconds = servable.times.seconds(_kind(signature, inputs, outputs))
+            signature, inputs, outputs, context = read = decode()
+            kind = _kind(signature, inputs, outputs)
+            seconds = servable.times.seconds(kind)
             if seconds > self._short_seconds:
                 return _Read(read)
             # Not among `runs`: who looks at those does so on this thread, when this run has ended.
-            timed = (version, servable, api, signature, inputs, outputs, 0, Pool.CALLER)
-            found = await Together(lambda: self._timed(*timed), seconds)
-            answer = self._answered(version, servable, found, encode, context)
+            run = servable.prepare(signature, inputs, outputs, 0, Pool.CALLER)
+            await Together(run.run, seconds)
+            servable.times.add(kind, run.seconds)
+            self._metrics.ran(version.model, api, run.seconds * 1e6)
+            answer = self._answered(version, servable, run.outputs(), encode, context)
             ends.remaining_ms()
             return answer
 
@@ -266,31 +267,17 @@ class Predictor:
         outputs: Sequence[str],
         timeout_ms: int,
     ) -> Arrays:
-        run = self._runs.begin(version.model, version.number, signature.name, timeout_ms)
+        under_way = self._runs.begin(version.model, version.number, signature.name, timeout_ms)
         try:
             pool = Pool.SPARE if self._runs.long else Pool.REQUESTS
-            return self._timed(version, servable, api, signature, inputs, outputs, timeout_ms, pool)
+            run = servable.prepare(signature, inputs, outputs, timeout_ms, pool)
+            run.run()
         finally:
-            self._runs.end(run)
-
-    def _timed(
-        self,
-        version: Version,
-        servable: Servable,
-        api: str,
-        signature: Signature,
-        inputs: Arrays,
-        outputs: Sequence[str],
-        timeout_ms: int,
-        pool: Pool,
-    ) -> Arrays:
-        start = time.perf_counter()
-        results = servable.run(signature, inputs, outputs, timeout_ms, pool)
-        seconds = time.perf_counter() - start
+            self._runs.end(under_way)
         if signature.bounded:
-            servable.times.add(_kind(signature, inputs, outputs), seconds)
-        self._metrics.ran(version.model, api, seconds * 1e6)
-        return results
+            servable.times.add(_kind(signature, inputs, outputs), run.seconds)
+        self._metrics.ran(version.model, api, run.seconds * 1e6)
+        return run.outputs()
 
     async def _in_worker(self, version: Version, work: Callable[[], _T]) -> _T:
         version.hold()

@@ -6,6 +6,7 @@ import ctypes
 import dataclasses
 import enum
 import functools
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,9 +77,35 @@ class _Call:
     """What is the same in every run of a signature for the same outputs."""
 
     signature: Signature
+    outputs: tuple[str, ...]
     inputs: tuple[tuple[str, DataType], ...]
     feeds: ctypes.Array[Output]
     fetches: ctypes.Array[Output]
+
+
+class PreparedRun:
+    """One run of a graph, whose inputs lie in TensorFlow's memory: `run` once, then ask for the `outputs`."""
+
+    __slots__ = ("_call", "_inputs", "_options", "_results", "_session", "seconds")
+
+    def __init__(self, session: Session, call: _Call, inputs: list[Tensor], options: RunOptions | None) -> None:
+        self._session = session
+        self._call = call
+        self._inputs = inputs
+        self._options = options
+        # How long the graph has run.
+        self.seconds = 0.0
+        self._results: list[Tensor] = []
+
+    def run(self) -> None:
+        """Run the graph. Raises ServingError with TensorFlow's code and message."""
+        start = time.perf_counter()
+        self._results = self._session.run(self._call.feeds, self._inputs, self._call.fetches, self._options)
+        self.seconds = time.perf_counter() - start
+
+    def outputs(self) -> dict[str, Array]:
+        """What was asked for, by name."""
+        return dict(zip(self._call.outputs, [tensor.numpy() for tensor in self._results], strict=True))
 
 
 class Servable:
@@ -162,10 +189,17 @@ class Servable:
 
         `timeout_ms` bounds the graph's run, 0 does not. Raises ServingError with TensorFlow's code and message.
         """
+        prepared = self.prepare(signature, inputs, outputs, timeout_ms, pool)
+        prepared.run()
+        return prepared.outputs()
+
+    def prepare(
+        self, signature: Signature, inputs: Mapping[str, Array], outputs: Sequence[str], timeout_ms: int, pool: Pool
+    ) -> PreparedRun:
+        """As `run`, up to the run itself."""
         call = self._call(signature, outputs)
         tensors = [Tensor.from_numpy(inputs[name], dtype) for name, dtype in call.inputs]
-        results = self._session.run(call.feeds, tensors, call.fetches, _run_options(timeout_ms, pool))
-        return dict(zip(outputs, [tensor.numpy() for tensor in results], strict=True))
+        return PreparedRun(self._session, call, tensors, _run_options(timeout_ms, pool))
 
     def _call(self, signature: Signature, outputs: Sequence[str]) -> _Call:
         key = (signature.name, *outputs)
@@ -175,6 +209,7 @@ class Servable:
             inputs = signature.inputs.values()
             found = _Call(
                 signature,
+                tuple(outputs),
                 tuple((spec.name, spec.dtype) for spec in inputs),
                 self._session.outputs([spec.tensor for spec in inputs]),
                 self._session.outputs([signature.outputs[name].tensor for name in outputs]),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import gc
 import gzip
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +131,27 @@ async def test_no_more_is_read_for_one_slice_than_can_be_run_in_it():
     turns, called = Turns(), list[Any]()
     await asyncio.gather(*[turns.take(functools.partial(_asking, name, called, 1)) for name in "ab"])
     assert called == ["read a", "run a", "read b", "run b"]
+
+
+class _Tensor:
+    """What is large, and must go when it is not needed any more."""
+
+
+async def test_what_a_turn_held_is_free_when_it_is_over():
+    async def asking(tensor: _Tensor) -> _Tensor:
+        same: _Tensor = await Together(lambda: tensor, 0.0)
+        return same
+
+    tensor = _Tensor()
+    held = weakref.ref(tensor)
+    gc.disable()
+    try:
+        assert await Turns().take(functools.partial(asking, tensor)) is tensor
+        del tensor
+        await asyncio.sleep(0)
+        assert held() is None
+    finally:
+        gc.enable()
 
 
 async def test_who_gives_up_before_its_turn_is_not_begun():

@@ -22,7 +22,7 @@ from model_server.agent.runtime_client import RuntimeVersion, ask_metrics, ask_r
 from model_server.agent.runtime_config import MONITORING_CONFIG, models_config, write_atomically
 from model_server.agent.status import AgentStatus, Phase, Trouble, VersionState, VersionStatus
 from model_server.agent.traffic import SAMPLE_SECONDS, Traffic, TrafficLog
-from model_server.agent.wishes import RolloutFolder, Wishes
+from model_server.agent.wishes import Wishes
 
 _LOG = logging.getLogger(__name__)
 _FIRST_RETRY_SECONDS = 1.0
@@ -134,8 +134,7 @@ class Agent:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._work())
             tasks.create_task(self._watch())
-            if isinstance(self._wishes, RolloutFolder):
-                tasks.create_task(self._count_traffic())
+            tasks.create_task(self._count_traffic())
 
     async def _work(self) -> None:
         while True:
@@ -167,7 +166,7 @@ class Agent:
             await asyncio.sleep(_SERVING_POLL_SECONDS if at_rest else _WAITING_POLL_SECONDS)
 
     async def _count_traffic(self) -> None:
-        """For whoever compares versions, which is done only where they can be swapped back."""
+        """For whoever compares versions, be they swapped in place or each in pods of its own."""
         while True:
             page = await asyncio.to_thread(ask_metrics, self._options.runtime_url) if self._available else None
             if page is not None:

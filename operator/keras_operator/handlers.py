@@ -12,7 +12,7 @@ from keras_operator.cluster.cache import Cache
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.queue import KeyedQueue
 from keras_operator.cluster.reference import Key, Kind, Ref
-from keras_operator.kinds import CHILDREN, MODEL, MODEL_LABEL, VERSION
+from keras_operator.kinds import CANARY_LABEL, CHILDREN, MODEL, MODEL_LABEL, VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -100,5 +100,6 @@ def owner_key(kind: Kind, body: Mapping[str, Any]) -> Key | None:
     metadata = body["metadata"]
     if kind == MODEL:
         return (metadata["namespace"], metadata["name"])
-    name = (metadata.get("labels") or {}).get(MODEL_LABEL)
+    labels = metadata.get("labels") or {}
+    name = labels.get(MODEL_LABEL) or labels.get(CANARY_LABEL)
     return (metadata["namespace"], name) if name else None

@@ -32,4 +32,6 @@ CHILDREN = (
 )
 
 MODEL_LABEL = f"{GROUP}/model"
+# In its place, on a canary's pods of its own.
+CANARY_LABEL = f"{GROUP}/canary"
 MANAGED_SELECTOR = "app.kubernetes.io/managed-by=keras-operator"

@@ -52,7 +52,7 @@ class Measurements:
         subject = (
             model.identity.generation,
             model.status.canary,
-            frozenset((pod.identity.uid, pod.number) for pod in observed.serving_pods()),
+            frozenset((pod.identity.uid, pod.number) for pod in observed.answering_pods()),
         )
         since, about, last = self._last.get(model.identity.uid, (0.0, None, {}))
         silent = {name: one for name, one in last.items() if one.silent}

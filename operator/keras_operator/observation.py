@@ -32,6 +32,7 @@ from keras_operator.plan.observed import (
     Version,
 )
 from keras_operator.plan.own_container import OWN, PREPARE
+from keras_operator.plan.rollout import canary_name
 from keras_operator.plan.tensorboard import board_name
 from keras_operator.plan.workers import workers_name
 from keras_operator.pod_answers import PodAnswers
@@ -86,7 +87,7 @@ class Observer:
     async def look(self, key: Key) -> Observed:
         """Everything of one model that is known now, and what its pods say."""
         before = self.seen(key)
-        if await self._finds_deployment(key, before):
+        if await self._finds_deployments(key, before):
             before = self.seen(key)
         if before.model is None:
             return before
@@ -163,6 +164,7 @@ class Observer:
         deployment = children.get(reference.DEPLOYMENT.kind)
         autoscaler = children.get(reference.HORIZONTAL_POD_AUTOSCALER.kind)
         start = children.get(reference.CONFIG_MAP.kind)
+        canary = self._own_child(reference.DEPLOYMENT, (key[0], canary_name(key[1])), identity.uid)
         return dataclasses.replace(
             observed,
             deployment=deployment if isinstance(deployment, Deployment) else None,
@@ -171,6 +173,7 @@ class Observer:
             children=children,
             board=board,
             workers_service=self._own_child(reference.SERVICE, (key[0], workers_name(key[1])), identity.uid),
+            canary=canary if isinstance(canary, Deployment) else None,
         )
 
     def _store_holder(self, model: Model) -> str:
@@ -200,17 +203,26 @@ class Observer:
         seen = _remembered(self._ended, job.identity.uid, self._clock.now())
         return dataclasses.replace(job, finished=seen)
 
-    async def _finds_deployment(self, key: Key, observed: Observed) -> bool:
-        """Read the Deployment where pods of one are seen and it is not, and say whether it is this model's.
+    async def _finds_deployments(self, key: Key, observed: Observed) -> bool:
+        """Read a Deployment where pods of one are seen and it is not, and say whether one is this model's.
 
         Somebody took a label off it, and its watch tells that as if it had been deleted. It names the version that
         serves, which nothing else may say any more: versions can be deleted. A model for which nothing names one counts
-        as a model that serves nothing, and neither its Deployment nor what is around it would be kept.
+        as a model that serves nothing, and neither its Deployment nor what is around it would be kept. That of a
+        canary's own pods would go on with a version that was taken back.
         """
         model = observed.model
-        if model is None or model.identity.deleting or observed.deployment or not observed.serving_pods():
+        if model is None or model.identity.deleting:
             return False
-        ref = Ref(reference.DEPLOYMENT, *key)
+        namespace, name = key
+        found = False
+        if not observed.deployment and observed.serving_pods():
+            found = await self._finds(key, Ref(reference.DEPLOYMENT, namespace, name), model)
+        if not observed.canary and observed.canary_pods():
+            found |= await self._finds(key, Ref(reference.DEPLOYMENT, namespace, canary_name(name)), model)
+        return found
+
+    async def _finds(self, key: Key, ref: Ref, model: Model) -> bool:
         body = await self._client.get(ref)
         found = None if body is None else self._project(ref.kind, body)
         if body is None or not isinstance(found, Deployment) or found.identity.owner_uid != model.identity.uid:

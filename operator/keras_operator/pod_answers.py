@@ -72,7 +72,7 @@ class PodAnswers:
         if canary is None or canary.since is None or canary.refused:
             return {}
         seconds = max(1, int((self._clock.now() - canary.since).total_seconds()))
-        asked = [pod for pod in pods if pod.hot and pod.ready and pod.ip]
+        asked = [pod for pod in pods if pod.component == "serving" and pod.ready and pod.ip]
         answers = await asyncio.gather(*(self._ask_traffic(pod, seconds) for pod in asked))
         return {pod.identity.name: one for pod, one in zip(asked, answers, strict=True) if one is not None}
 

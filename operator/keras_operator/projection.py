@@ -21,7 +21,7 @@ from keras_operator.api import (
 )
 from keras_operator.cluster import reference
 from keras_operator.cluster.reference import Kind
-from keras_operator.kinds import MODEL, VERSION
+from keras_operator.kinds import CANARY_LABEL, MODEL, VERSION
 from keras_operator.plan.observed import (
     Autoscaler,
     Child,
@@ -156,6 +156,7 @@ def _pod(body: Body) -> Pod:
         wish=_number(annotations, WISH_ANNOTATION),
         swaps=_number(annotations, SWAPS_ANNOTATION),
         renewal=_number(annotations, RENEWAL_ANNOTATION) if RENEWAL_ANNOTATION in annotations else None,
+        canary=CANARY_LABEL in labels,
     )
 
 

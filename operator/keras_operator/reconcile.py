@@ -32,6 +32,7 @@ from keras_operator.plan.desired import Desired, Mark, Removal, Seed, Template
 from keras_operator.plan.drift import drifted
 from keras_operator.plan.images import Images, Installation
 from keras_operator.plan.observed import AppliedChild, Model, Observed
+from keras_operator.plan.rollout import canary_name
 from keras_operator.plan.tensorboard import board_name
 from keras_operator.plan.workers import workers_name
 from keras_operator.projection import SWAPS_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION, identity, project
@@ -163,7 +164,7 @@ class Reconciler:
         self._asked.pop(key, None)
         namespace, name = key
         for kind in CHILDREN:
-            for child in (name, board_name(name), workers_name(name)):
+            for child in (name, board_name(name), workers_name(name), canary_name(name)):
                 self._accepted.pop(Ref(kind, namespace, child), None)
 
     async def _write_objects(self, model: Model, observed: Observed, todo: Plan) -> tuple[list[Outcome], bool]:
@@ -332,6 +333,8 @@ def _known(observed: Observed, model: str, ref: Ref) -> AppliedChild | None:
     """What was seen of a model's child."""
     if ref.name == workers_name(model):
         return observed.workers_service
+    if ref.name == canary_name(model):
+        return observed.canary
     return (observed.board if ref.name == board_name(model) else observed.children).get(ref.kind.kind)
 
 

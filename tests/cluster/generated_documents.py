@@ -252,7 +252,8 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
     for index, query in enumerate(rollout.get("canary", {}).get("analysis", {}).get("queries", ())):
         query |= {"name": f"query-{index}", "max": 2}
         query.pop("min", None)
-    if rollout.get("strategy") not in {"Hot", "Canary"} and rng.random() < 0.9:
+    swaps = rollout.get("strategy") in {"Hot", "Canary"} and rollout.get("canary", {}).get("using") != "Rolling"
+    if not swaps and rng.random() < 0.9:
         rollout.pop("maxSwaps", None)
     if "canary" in rollout and "autoscaling" not in serving and rng.random() < 0.9:
         serving["replicas"] = 3

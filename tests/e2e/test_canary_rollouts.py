@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import pytest
 
-from tests.e2e import image_sets
 from tests.e2e.api_server import MODEL, VERSION, ApiServer, Object
+from tests.e2e.canaries import asks_about_digits, canary_serving, taken_back
 from tests.e2e.conftest import MakeNamespace
-from tests.e2e.models import conditions, is_ready, is_stalled, message, model_url, quick_model, serves
-from tests.e2e.steady_client import Question, SteadyClient
+from tests.e2e.models import conditions, is_ready, message, model_url, quick_model, serves
+from tests.e2e.steady_client import SteadyClient
 
 NAME = "canary"
 STUBBORN = """\
@@ -32,21 +32,8 @@ SERVING_PODS = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=ser
 PROMOTE = "keras-operator.dev/promote"
 
 
-def _serving(*steps: Object) -> Object:
-    # A latency says little where ten other programs run on the same two cores.
-    analysis = {
-        "minRequests": 30,
-        "maxErrorIncrease": 0.05,
-        "maxLatencyRatio": 100,
-        # A version that always answers the same of three classes is 0.67 apart from a right one, less 0.07 for chance.
-        "predictionDrift": {"maxDistance": 0.4, "minPredictions": 100},
-    }
-    canary = {"steps": list(steps), "analysis": analysis}
-    return {"serving": {"replicas": 2, "rollout": {"strategy": "Canary", "canary": canary, "signatureChange": "Allow"}}}
-
-
-BY_ITSELF = _serving({"pods": "50%", "hold": "5s"})
-BY_A_PERSON = _serving({"pods": "1", "hold": "manual"})
+BY_ITSELF = canary_serving({"pods": "50%", "hold": "5s"})
+BY_A_PERSON = canary_serving({"pods": "1", "hold": "manual"})
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +54,7 @@ def model(api: ApiServer, namespace: str) -> Object:
 @pytest.fixture
 def steady_client(api: ApiServer, namespace: str, model: Object) -> Iterator[SteadyClient]:
     """Asks the model all the time."""
-    _, hidden = image_sets.known_and_held_out()
-    questions = [Question(digit.instance(), digit.label) for digit in image_sets.quick_digits(hidden)]
-    # Class by class, each pod would be asked about another one in the stretch of time that it is judged by.
-    random.Random(1).shuffle(questions)
-    with SteadyClient(model_url(api, namespace, NAME), questions, image_sets.QUICK_CLASSES) as client:
+    with asks_about_digits(model_url(api, namespace, NAME)) as client:
         yield client
 
 
@@ -139,7 +122,7 @@ def test_a_version_that_always_answers_one_class_is_taken_back_and_no_request_fa
     )
     stubborn = {"architecture": None, "builder": {"configMapKeyRef": {"name": "net", "key": "net.py"}}, "seed": seed}
     api.apply(quick_model(namespace, NAME, BY_ITSELF, {"training": stubborn}))
-    stalled = api.wait_for(MODEL, namespace, NAME, _taken_back(number), "a canary that was taken back")
+    stalled = api.wait_for(MODEL, namespace, NAME, taken_back(number), "a canary that was taken back")
     assert conditions(stalled)["Stalled"]["reason"] == "CanaryWorse"
     assert "because the classes that it predicts are 0." in message(stalled)
     assert f"apart from those of version {first}, and 0.4 is allowed" in message(stalled)
@@ -162,7 +145,7 @@ def test_a_version_that_answers_errors_is_taken_back(
     before = _uids(api, namespace)
     larger = {"training": {"data": {"imageSize": [16, 16]}, "seed": model["spec"]["training"]["seed"]}}
     api.apply(quick_model(namespace, NAME, BY_ITSELF, larger))
-    stalled = api.wait_for(MODEL, namespace, NAME, _taken_back(number), "a canary that was taken back")
+    stalled = api.wait_for(MODEL, namespace, NAME, taken_back(number), "a canary that was taken back")
     assert conditions(stalled)["Stalled"]["reason"] == "CanaryWorse"
     assert " % of its requests ended with an error, 0.0 % with version" in message(stalled)
     api.wait_for(
@@ -174,9 +157,3 @@ def test_a_version_that_answers_errors_is_taken_back(
     assert version is not None
     assert version["status"]["phase"] == "Published"
     assert steady_client.score.failures, "nobody met the bad version"
-
-
-def _taken_back(number: int) -> Callable[[Object], bool]:
-    return lambda seen: (
-        is_stalled(seen) and message(seen).startswith(f"version {number} cannot serve: it was taken back at step 1")
-    )

@@ -84,7 +84,10 @@ def test_a_child_that_is_deleted_comes_back(api: ApiServer, namespace: str, mode
 
 
 EDITS: dict[str, tuple[Any, Callable[[Object], Any]]] = {
-    "Service": ({"spec": {"selector": {"app": "other"}}}, lambda seen: sorted(seen["spec"]["selector"])),
+    "Service": (
+        {"spec": {"selector": {"app.kubernetes.io/instance": "other"}}},
+        lambda seen: seen["spec"]["selector"]["app.kubernetes.io/instance"],
+    ),
     "NetworkPolicy": ({"spec": {"ingress": [{}]}}, lambda seen: len(seen["spec"]["ingress"])),
     "HorizontalPodAutoscaler": ({"spec": {"maxReplicas": 50}}, lambda seen: seen["spec"]["maxReplicas"]),
     "PodDisruptionBudget": ({"spec": {"maxUnavailable": 2}}, lambda seen: seen["spec"]["maxUnavailable"]),
@@ -102,11 +105,6 @@ EDITS: dict[str, tuple[Any, Callable[[Object], Any]]] = {
 def test_what_is_edited_is_put_back_and_what_others_add_stays(api: ApiServer, namespace: str, kind: str) -> None:
     change, pick = EDITS[kind]
     wanted = pick(_child(api, namespace, kind))
-    if kind == "Service":
-        wanted = ["app.kubernetes.io/component", "keras-operator.dev/model"]
-        change = {"spec": {"selector": {"keras-operator.dev/model": "other"}}}
-        pick = lambda seen: seen["spec"]["selector"]["keras-operator.dev/model"]  # noqa: E731
-        wanted = NAME
     ours = {"metadata": {"labels": {"example.com/team": "vision"}, "annotations": {"example.com/note": "ours"}}}
     edited = api.patch(kind, namespace, NAME, {**ours, **change})
     assert pick(edited) != wanted

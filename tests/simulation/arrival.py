@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from keras_operator.api import KerasModelSpec, Reason, Strategy, decode_model, inputs_hash
+from keras_operator.api import KerasModelSpec, Reason, decode_model, inputs_hash
 from keras_operator.cluster.reference import (
     CONFIG_MAP,
     DEPLOYMENT,
@@ -25,7 +25,7 @@ from keras_operator.projection import VERSION_LABEL
 from tests.simulation.kubelet import SERVES, answers_errors
 from tests.simulation.memory_store import ObjectStorage
 from tests.simulation.object_table import Body, ObjectTable, controller_uid, labels
-from tests.simulation.truth import Truth, deployment_facts
+from tests.simulation.truth import Truth, deployment_facts, is_apart
 
 _ENDED = ("Published", "Rejected", "Failed")
 
@@ -86,6 +86,8 @@ def _children(table: ObjectTable, ref: Ref, uid: str, spec: KerasModelSpec) -> I
     if table.owned(uid, DEPLOYMENT):
         wanted[HORIZONTAL_POD_AUTOSCALER] = spec.serving.autoscaling is not None
         wanted[POD_DISRUPTION_BUDGET] = least_replicas(spec) >= 2
+    if any(is_apart(body) for _, body in table.owned(uid, DEPLOYMENT)):
+        yield f"a canary of {ref} has pods of its own yet"
     for kind, is_wanted in wanted.items():
         found = [body for child, body in table.owned(uid, kind) if child.name == ref.name]
         if bool(found) != is_wanted:
@@ -125,10 +127,10 @@ def _served(table: ObjectTable, ref: Ref, spec: KerasModelSpec, status: Body, nu
         return
     facts = deployment_facts(body)
     count = spec.serving.replicas if spec.serving.autoscaling is None else facts.replicas
-    hot = spec.serving.rollout.strategy is not Strategy.ROLLING
+    hot = not spec.serving.rollout.own_pods
     canary = status.get("canary") or {}
     if canary.get("refused") and canary["version"] == number and answers_errors(number):
-        yield from _taken_back(table, ref, status, body)
+        yield from (_taken_back if hot else _taken_back_apart)(table, ref, status, body)
         return
     named = 0 if hot else number
     if (facts.number, facts.served_name, facts.replicas) != (named, spec.serving.model_name, count):
@@ -160,6 +162,15 @@ def _pods_with_another_version(table: ObjectTable, ref: Ref, deployment: Body, n
         if found != (str(number), number):
             return f"pod {pod['metadata']['name']} of {ref} has label and version {found}, and should have {number}"
     return ""
+
+
+def _taken_back_apart(table: ObjectTable, ref: Ref, status: Body, deployment: Body) -> Iterator[str]:
+    """A canary that answers errors had pods of its own: the main Deployment has the version before."""
+    facts = deployment_facts(deployment)
+    if facts.number == status["canary"]["version"] or not facts.rolled_out:
+        yield f"{ref} serves {facts}, and version {status['canary']['version']} was taken back"
+    elif "CanaryWorse" not in {one["reason"] for one in status["conditions"]}:
+        yield f"{ref} took a canary back and does not say so"
 
 
 def _taken_back(table: ObjectTable, ref: Ref, status: Body, deployment: Body) -> Iterator[str]:

@@ -27,14 +27,12 @@ from tests.simulation.memory_store import ObjectStorage
 from tests.simulation.network import Request
 from tests.simulation.object_table import Body, Change, ObjectTable, controller_uid, labels
 from tests.simulation.operator_process import LEASE_REF
-from tests.simulation.truth import Truth, VersionFacts, deployment_facts, wants
+from tests.simulation.truth import CANARY_STEPS, Truth, VersionFacts, deployment_facts, is_apart, wants
 
 # A request is answered or given up after 30 s; a look and its writes take a little longer.
 _DECIDED_BEFORE_SECONDS = 60.0
 # How long a write that nobody waits for any more may still be on its way.
 _LATE_SECONDS = 62.0
-# The steps of people's canaries; then a version goes to all pods.
-_CANARY_STEPS = 2
 
 
 class InvariantError(AssertionError):
@@ -203,6 +201,8 @@ class Invariants:
         version = self._truth.numbers(model).get(facts.number)
         self._may_serve(change, version, facts.number)
         assert version is not None
+        if is_apart(change.after):
+            return
         was = change.before and deployment_facts(change.before).number
         # One that people deleted is made again with any version that may serve, and a request that was long on its way
         # brings back for a moment what was right when it was sent.
@@ -214,6 +214,22 @@ class Invariants:
             served |= {one.what for one in self._truth.serving[change.ref.namespace, change.ref.name]}
         if was is not None and facts.number not in served:
             self._known_spec(change, model, lambda spec: wants(spec, version))
+            self._was_tried(change, model, facts.number, since)
+
+    def _was_tried(self, change: Change, model: str, number: int, since: float) -> None:
+        """Where a canary has pods of its own, what serves makes way for what went through its steps."""
+        specs = [spec.serving for _, spec in self._truth.specs_since(model, since)]
+        pods = self._truth.serving[change.ref.namespace, change.ref.name]
+        always = any(spell.since < since and spell.until is None for spell in pods)
+        if not always or any(one.version or one.rollout.strategy is Strategy.ROLLING for one in specs):
+            return
+        if any(not one.rollout.own_pods for one in specs):
+            return
+        _hold(
+            (model, number) in self._truth.tried,
+            "a canary goes to all pods after its steps",
+            f"{change.ref} names version {number} since {change.time:.1f} s, and only {self._truth.tried} were tried",
+        )
 
     def _start(self, change: Change) -> None:
         """What new pods start with has served before, unless nothing serves: no new pod is the first to try."""
@@ -264,7 +280,7 @@ class Invariants:
         if pod is None or deployment is None or model is None:
             return
         canary = (model.get("status") or {}).get("canary") or {}
-        if canary.get("version") == int(told) and canary.get("step", 1) <= _CANARY_STEPS and not canary.get("refused"):
+        if canary.get("version") == int(told) and canary.get("step", 1) <= CANARY_STEPS and not canary.get("refused"):
             self._keeps_the_old_one(request, model, deployment, told, pod["metadata"]["uid"])
 
     def _watches_canary(self, request: Request) -> None:
@@ -276,7 +292,7 @@ class Invariants:
         canary = status.get("canary") or {}
         if model is None or deployment is None or controller_uid(deployment) != model["metadata"]["uid"]:
             return
-        if canary.get("since") and canary.get("step", 1) <= _CANARY_STEPS and not canary.get("refused"):
+        if canary.get("since") and canary.get("step", 1) <= CANARY_STEPS and not canary.get("refused"):
             self._keeps_the_old_one(request, model, deployment, str(canary["version"]))
 
     def _keeps_the_old_one(
@@ -289,7 +305,7 @@ class Invariants:
         start = self._table.get(Ref(CONFIG_MAP, metadata["namespace"], metadata["name"]))
         if start is None or start["data"]["version"] == told:
             return
-        if any(serving.rollout.strategy is not Strategy.CANARY or serving.version for serving in specs):
+        if any(one.rollout.strategy is not Strategy.CANARY or one.rollout.own_pods or one.version for one in specs):
             return
         spells = [spell for spell in self._truth.told[deployment["metadata"]["uid"]] if spell.overlaps(since)]
         others = {spell.what for spell in spells if spell.what[0] != telling}
@@ -313,8 +329,12 @@ class Invariants:
     def _removal(self, change: Change) -> None:
         rule = "only what is not wanted is removed"
         removable: tuple[Kind, ...] = (JOB, HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET)
-        _hold(change.ref.kind in removable, rule, f"{change.ref} was removed")
+        of_canary = change.ref.kind == DEPLOYMENT and is_apart(change.body)
+        _hold(change.ref.kind in removable or of_canary, rule, f"{change.ref} was removed")
         owner = controller_uid(change.body) or ""
+        if of_canary:
+            self._canary_removal(change, owner)
+            return
         if change.ref.kind == JOB:
             version = self._truth.versions[owner]
             newer = [one for one in self._truth.numbers(version.model_uid).values() if one.number > version.number]
@@ -324,6 +344,17 @@ class Invariants:
             self._known_spec(change, owner, lambda spec: least_replicas(spec) < 2)
         else:
             self._known_spec(change, owner, lambda spec: spec.serving.autoscaling is None)
+
+    def _canary_removal(self, change: Change, model: str) -> None:
+        """A canary's own pods go when the main Deployment has their version on all pods, or is to have another."""
+        number = deployment_facts(change.body).number
+        since = self._seen_until(change.actor, DEPLOYMENT) - _LATE_SECONDS
+        known = [spell.what for spell in self._truth.deployments[model] if spell.overlaps(since)]
+        _hold(
+            not known or any(facts.number != number or facts.rolled_out for facts in known),
+            "only what is not wanted is removed",
+            f"{change.ref} was removed while version {number} was on its way to all pods: {known}",
+        )
 
     def _known_spec(self, change: Change, model: str, fits: Callable[..., bool]) -> None:
         """What is written follows from the spec, or from one that the writer could still believe in."""

@@ -20,7 +20,7 @@ from keras_operator.cluster.reference import (
     Kind,
     Ref,
 )
-from keras_operator.kinds import MODEL_LABEL, VERSION
+from keras_operator.kinds import CANARY_LABEL, MODEL_LABEL, VERSION
 
 from tests.simulation.api_server import ApiServer
 from tests.simulation.object_table import Body, ObjectTable, labels
@@ -36,6 +36,7 @@ _APPLIED: tuple[Kind, ...] = (
     HORIZONTAL_POD_AUTOSCALER,
     POD_DISRUPTION_BUDGET,
 )
+_LABELS = (MODEL_LABEL, CANARY_LABEL)
 _AT_TIMES = (HORIZONTAL_POD_AUTOSCALER, POD_DISRUPTION_BUDGET)
 
 
@@ -149,9 +150,13 @@ class People:
         if chosen != (self._strategies.random() < 0.1):
             serving["rollout"] = {"strategy": "Hot", "maxSwaps": self._strategies.choice((1, 2, 5))}
             least = serving["autoscaling"]["minReplicas"] if "autoscaling" in serving else serving["replicas"]
+            steps = [{"pods": "1", "hold": "20s"}, {"pods": "60%", "hold": "1m"}]
             if least >= 2 and self._strategies.random() < 0.5:
-                steps = [{"pods": "1", "hold": "20s"}, {"pods": "60%", "hold": "1m"}]
                 serving["rollout"] |= {"strategy": "Canary", "canary": {"steps": steps}}
+            if self._strategies.random() < 0.4:
+                # Pods of its own take their time until they are there.
+                steps = [{"pods": "1", "hold": "5s"}, {"pods": "60%", "hold": "20s"}]
+                serving["rollout"] = {"strategy": "Canary", "canary": {"using": "Rolling", "steps": steps}}
         return serving
 
     def _gates(self) -> Body:
@@ -287,7 +292,7 @@ class People:
         return [
             one
             for one, body in self._table.of_kind(kind)
-            if one.namespace == ref.namespace and labels(body).get(MODEL_LABEL) == ref.name
+            if one.namespace == ref.namespace and ref.name in (labels(body).get(name) for name in _LABELS)
         ]
 
     def _say(self, what: str) -> None:

@@ -9,12 +9,15 @@ from typing import Any
 import msgspec
 from keras_operator.api import KerasModelSpec, decode_model, inputs_hash
 from keras_operator.cluster.reference import DEPLOYMENT, JOB, POD, Ref
-from keras_operator.kinds import MODEL, MODEL_LABEL, VERSION
+from keras_operator.kinds import CANARY_LABEL, MODEL, MODEL_LABEL, VERSION
 from keras_operator.projection import COMPONENT_LABEL, RENEWAL_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION
 
 from tests.simulation.controllers import is_ready
 from tests.simulation.kubelet import SERVES
 from tests.simulation.object_table import Body, Change, controller_uid, labels
+
+# The steps of people's canaries; then a version goes to all pods.
+CANARY_STEPS = 2
 
 
 @dataclass(slots=True)
@@ -47,8 +50,10 @@ class Truth:
 
     Attributes:
         specs: of each model (by uid), with the generation.
-        deployments: of each model (by uid): number, served name, whether it is rolled out.
+        deployments: of each model (by uid), the one that serves: number, served name, whether it is rolled out.
         serving: of each model's name: numbers of pods that were ready.
+        apart: of each model (by uid), the same of a canary's own pods.
+        tried: versions that went through all steps of a canary: uid of the model, number.
         pods: of each pod (by uid), what it served.
         told: of each Deployment (by uid), its pods (by uid) with what they were told to serve while they were not on
             their way out; empty for nothing.
@@ -60,6 +65,8 @@ class Truth:
 
     specs: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     deployments: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
+    apart: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
+    tried: set[tuple[str, int]] = field(default_factory=set)
     serving: dict[tuple[str, str], list[Spell]] = field(default_factory=lambda: defaultdict(list))
     pods: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
     told: dict[str, list[Spell]] = field(default_factory=lambda: defaultdict(list))
@@ -77,6 +84,7 @@ class Truth:
         match change.ref.kind:
             case kind if kind == MODEL:
                 self._model(change)
+                self._tried(change)
             case kind if kind == VERSION:
                 self._version(change)
             case kind if kind == DEPLOYMENT:
@@ -112,8 +120,14 @@ class Truth:
         if change.after is None:
             facts.gone = change.time
 
+    def _tried(self, change: Change) -> None:
+        canary = (change.body.get("status") or {}).get("canary") or {}
+        if canary.get("step", 1) > CANARY_STEPS:
+            self.tried.add((change.uid, canary["version"]))
+
     def _deployment(self, change: Change) -> None:
-        spells = self.deployments[controller_uid(change.body) or ""]
+        kept = self.apart if is_apart(change.body) else self.deployments
+        spells = kept[controller_uid(change.body) or ""]
         now = None if change.after is None else deployment_facts(change.after)
         if spells and spells[-1].until is None:
             if spells[-1].what == now:
@@ -147,6 +161,11 @@ class Truth:
         if wish is not None and (known is None or known.what[1] != wish):
             self._wishes[change.uid] = Spell(change.time, (change.uid, wish))
             self.told[controller_uid(change.body) or ""].append(self._wishes[change.uid])
+
+
+def is_apart(deployment: Body) -> bool:
+    """Whether a Deployment is one of a canary's own pods."""
+    return CANARY_LABEL in deployment["spec"]["selector"]["matchLabels"]
 
 
 @dataclass(frozen=True, slots=True)

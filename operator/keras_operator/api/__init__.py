@@ -16,7 +16,7 @@ from .autoscaling_metrics import (
 )
 from .builder import Builder, ConfigMapKey
 from .cache import Cache
-from .canary import Analysis, Canary, CanaryStep, PredictionDrift, hold_seconds, pods_of
+from .canary import Analysis, Canary, CanaryStep, PredictionDrift, Using, hold_seconds, pods_beside, pods_of
 from .canary_queries import QUERY_VARIABLES, CanaryQuery
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat
@@ -176,6 +176,7 @@ __all__ = [
     "TolerationOperator",
     "Training",
     "TrainingMetric",
+    "Using",
     "Verdict",
     "VersionComparison",
     "VersionPhase",
@@ -189,6 +190,7 @@ __all__ = [
     "judge",
     "measured_text",
     "parse_quantity",
+    "pods_beside",
     "pods_of",
     "smallest_image",
     "store_digest",

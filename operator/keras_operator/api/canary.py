@@ -1,5 +1,6 @@
 """A new version on some pods first, compared with the one that serves on the others."""
 
+from enum import StrEnum
 from math import ceil
 from typing import Annotated
 
@@ -21,8 +22,23 @@ def hold_seconds(hold: str) -> int | None:
 
 def pods_of(share: str, pods: int) -> int:
     """How many pods `10%` or `2` of so many are: one at least, and one stays with the other version."""
-    count = ceil(pods * int(share[:-1]) / 100) if share.endswith("%") else int(share)
-    return max(1, min(count, pods - 1))
+    return max(1, min(_count(share, pods), pods - 1))
+
+
+def pods_beside(share: str, pods: int) -> int:
+    """How many pods `10%` or `2` mean beside so many that stay: one at least, and no more than those."""
+    return max(1, min(_count(share, pods), pods))
+
+
+def _count(share: str, pods: int) -> int:
+    return ceil(pods * int(share[:-1]) / 100) if share.endswith("%") else int(share)
+
+
+class Using(StrEnum):
+    """Where a version is tried: in pods that serve, or in pods of its own."""
+
+    HOT = "Hot"
+    ROLLING = "Rolling"
 
 
 class CanaryStep(Written, frozen=True, kw_only=True):
@@ -34,7 +50,8 @@ class CanaryStep(Written, frozen=True, kw_only=True):
             max_length=4,
             description=(
                 "Pods that get the new version, as a percentage (rounded up) or a number in quotes; at least one, and "
-                "at least one keeps the old version."
+                "at least one keeps the old version. Using Rolling: that many come beside those that serve, at most as "
+                "many again."
             ),
             examples=["10%"],
             extra=ruled(
@@ -161,6 +178,17 @@ class Analysis(Written, frozen=True, kw_only=True):
 class Canary(Written, frozen=True, kw_only=True):
     """Steps on the way of a new version, and what takes it back."""
 
+    using: Annotated[
+        Using,
+        Meta(
+            description=(
+                "Hot: the new version is loaded into pods that serve, beside the old one. Rolling: no pod holds two "
+                "versions; it comes in pods of its own, of Deployment <name>-canary, and goes to all as by strategy "
+                "Rolling."
+            ),
+            examples=["Rolling"],
+        ),
+    ] = Using.HOT
     steps: Annotated[
         tuple[CanaryStep, ...],
         Meta(

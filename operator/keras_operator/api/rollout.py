@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
-from .canary import Canary
+from .canary import Canary, Using
 from .rules import Rule
 from .wire import Written
 
@@ -39,7 +39,7 @@ class Rollout(Written, frozen=True, kw_only=True):
                 "needs no room on the nodes, but memory for two versions. Where the memory limit has no room for two, "
                 "Hot is carried out as Rolling, and status.message says so. Canary: as Hot, in steps, with a "
                 "comparison of what both versions answer, and back by itself where the new one is worse; without room "
-                "for two nothing is rolled out."
+                "for two nothing is rolled out. With canary.using: Rolling it has pods of its own instead."
             ),
             examples=["Hot"],
         ),
@@ -51,8 +51,8 @@ class Rollout(Written, frozen=True, kw_only=True):
                 ge=1,
                 le=1000,
                 description=(
-                    "With Hot and Canary: pods in which the version was changed this often, from 1 to 1000 times, are "
-                    "replaced by new ones, because a runtime does not give all memory back. Left out: 20."
+                    "With Hot, and Canary using Hot: pods in which the version was changed this often, from 1 to 1000 "
+                    "times, are replaced by new ones, because a runtime does not give all memory back. Left out: 20."
                 ),
                 examples=[50],
             ),
@@ -82,14 +82,28 @@ class Rollout(Written, frozen=True, kw_only=True):
         | None
     ) = None
 
+    @property
+    def own_pods(self) -> bool:
+        """Whether each version has pods of its own, so that none is swapped in place."""
+        return self.strategy is Strategy.ROLLING or (self.canary is not None and self.canary.using is Using.ROLLING)
+
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel="!has(self.maxSwaps) || self.strategy != 'Rolling'",
-            message=(
-                "maxSwaps counts changes of the version in one pod, and with strategy Rolling there are none: write "
-                "strategy: Hot, or remove maxSwaps"
+            cel=(
+                "!has(self.maxSwaps) || self.strategy != 'Rolling' && (!has(self.canary) || "
+                "self.canary.using != 'Rolling')"
             ),
-            holds=lambda rollout: rollout.max_swaps is None or rollout.strategy is not Strategy.ROLLING,
+            message=(
+                "maxSwaps counts changes of the version in one pod, and with Rolling there are none: write strategy: "
+                "Hot or canary.using: Hot, or remove maxSwaps"
+            ),
+            holds=lambda rollout: (
+                rollout.max_swaps is None
+                or (
+                    rollout.strategy is not Strategy.ROLLING
+                    and (rollout.canary is None or rollout.canary.using is not Using.ROLLING)
+                )
+            ),
             field=".maxSwaps",
         ),
         Rule(

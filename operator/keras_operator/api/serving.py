@@ -155,14 +155,16 @@ class Serving(Written, frozen=True, kw_only=True):
         Rule(
             cel=(
                 "!has(self.rollout) || !has(self.rollout.strategy) || self.rollout.strategy != 'Canary' || "
+                "has(self.rollout.canary) && self.rollout.canary.using == 'Rolling' || "
                 "(has(self.autoscaling) ? self.autoscaling.minReplicas : self.replicas) >= 2"
             ),
             message=(
                 "a canary is compared with pods that keep the old version, so it needs two pods: write replicas or "
-                "autoscaling.minReplicas of 2 or more, or another strategy"
+                "autoscaling.minReplicas of 2 or more, canary.using: Rolling, or another strategy"
             ),
             holds=lambda serving: (
                 serving.rollout.strategy is not Strategy.CANARY
+                or serving.rollout.own_pods
                 or (serving.autoscaling.min_replicas if serving.autoscaling else serving.replicas) >= 2
             ),
             field=".rollout",

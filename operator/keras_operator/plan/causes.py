@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keras_operator.api import Reason, RunReason
-from keras_operator.plan.observed import Autoscaler, Container, Job, JobState, Observed, Pod
+from keras_operator.plan.observed import Autoscaler, Container, Deployment, Job, JobState, Observed, Pod
 from keras_operator.plan.own_container import OWN, PREPARE
 
 
@@ -248,22 +248,30 @@ def serving_cause(observed: Observed, number: int, now: datetime) -> Cause | Non
     for pod in [pod for pod in waiting if not pod.over] or waiting:
         if cause := pod_cause(pod) or _crash_cause(pod, now):
             return cause
-    if observed.deployment and observed.deployment.failure:
-        return _creation_cause(f"Deployment {observed.deployment.identity.name}", observed.deployment.failure)
+    for live in _deployments(observed, number):
+        if live.failure:
+            return _creation_cause(f"Deployment {live.identity.name}", live.failure)
     return None
+
+
+def _deployments(observed: Observed, number: int) -> list[Deployment]:
+    """The Deployments whose pods are to serve a version; the main one names none where those swap versions."""
+    return [one for one in (observed.canary, observed.deployment) if one and one.number in (0, number)]
 
 
 def _waiting_pods(observed: Observed, number: int) -> list[Pod]:
     """Pods that are not ready and are to serve a version; of those that swap versions also such as served none yet."""
     return [
         pod
-        for pod in observed.serving_pods()
+        for pod in observed.answering_pods()
         if not pod.ready and (pod.number == number or (pod.hot and not pod.number))
     ]
 
 
-def stuck_cause(observed: Observed, number: int) -> Cause:
-    """Pods that are not ready when the Deployment's time for them is over, and nobody says why."""
+def stuck_cause(observed: Observed, number: int) -> Cause | None:
+    """Pods that are not ready when a Deployment's time for them is over, and nobody says why; None: none is late."""
+    if not any(one.stuck and one.reported and not one.rolled_out for one in _deployments(observed, number)):
+        return None
     late = _waiting_pods(observed, number)
     if not late:
         return Cause(Reason.ROLLOUT_STUCK, "its pods are not created in time; see kubectl describe deployment")

@@ -126,7 +126,7 @@ class Pod:
     Of a pod whose versions are swapped in place, `number` is the version that it was last seen to serve (0: none yet),
     `wish` the one that it was told to serve (0: it was told nothing yet), `swaps` how often its version was changed,
     and `renewal` that of the template it was made from; of all others `renewal` is None. Of a Job with several workers
-    `index` is which one it is; of all others 0.
+    `index` is which one it is; of all others 0. `canary` is whether it is one that a canary has for its own.
     """
 
     identity: Identity
@@ -146,6 +146,7 @@ class Pod:
     wish: int = 0
     swaps: int = 0
     renewal: int | None = None
+    canary: bool = False
 
     @property
     def hot(self) -> bool:
@@ -284,10 +285,10 @@ class Observed:
 
     `children` are all children named like the model and kept by server-side apply, keyed by kind name; `board` are
     those that show its trainings (plan/tensorboard.py), `workers_service` is what its workers find each other by
-    (plan/workers.py). `progress`, `agent_troubles` and
-    `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves; `job_warnings` holds
-    the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) and `measured` (by the
-    query's name) are asked for while a canary is watched.
+    (plan/workers.py), `canary` the Deployment of a canary's own pods (plan/rollout/apart.py). `progress`,
+    `agent_troubles` and `agent_reports` (by pod name, of pods that are not settled) were asked of the pods themselves;
+    `job_warnings` holds the newest warning Event of each Job (by Job name) without pods. `traffic` (by pod name) and
+    `measured` (by the query's name) are asked for while a canary is watched.
     `refusals` are the objects that the API server would not take, each with its sentence; `behind` says that some write
     failed just now, so what is there is not yet what is wanted. `foreign_numbers` are version
     numbers in use by objects that bear this model's name and are not its own, such as those of a deleted namesake.
@@ -307,6 +308,7 @@ class Observed:
     children: Mapping[str, AppliedChild] = field(default_factory=dict)
     board: Mapping[str, AppliedChild] = field(default_factory=dict)
     workers_service: AppliedChild | None = None
+    canary: Deployment | None = None
     progress: Progress | None = None
     agent_troubles: tuple[AgentTrouble, ...] = ()
     agent_reports: Mapping[str, AgentReport] = field(default_factory=dict)
@@ -366,4 +368,12 @@ class Observed:
 
     def serving_pods(self) -> tuple[Pod, ...]:
         """The pods of the Deployment, those that are going away left out."""
+        return tuple(pod for pod in self.answering_pods() if not pod.canary)
+
+    def canary_pods(self) -> tuple[Pod, ...]:
+        """The pods that a canary has for its own, those that are going away left out."""
+        return tuple(pod for pod in self.answering_pods() if pod.canary)
+
+    def answering_pods(self) -> tuple[Pod, ...]:
+        """All pods that are behind the model's Service, or about to be."""
         return tuple(pod for pod in self.pods if pod.component == "serving" and not pod.identity.deleting)

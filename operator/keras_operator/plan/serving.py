@@ -17,7 +17,7 @@ from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Desired, Removal, Seed, Template, values_of
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Version
-from keras_operator.plan.rollout import Course
+from keras_operator.plan.rollout import Course, canary_name
 from keras_operator.plan.rollout.signatures import changed_input
 from keras_operator.plan.workers import train_together
 
@@ -109,6 +109,11 @@ def serving_children(
         # Where versions are not swapped any more it is left: old pods may still start with it.
         keep.append(Desired(Template.START, name, shared | {"start": way.start}))
     remove: list[Removal] = []
+    if way.beside is not None:
+        values = _deployment_values(spec, way, installation, name) | _canary_values(name, way)
+        keep.append(Desired(Template.DEPLOYMENT, canary_name(name), shared | values))
+    elif observed.canary and not observed.canary.identity.deleting:
+        remove.append(Removal("Deployment", canary_name(name), observed.canary.identity.uid))
     autoscaling = spec.serving.autoscaling
     if autoscaling:
         keep.append(Desired(Template.AUTOSCALER, name, shared | _autoscaler_values(autoscaling)))
@@ -163,7 +168,8 @@ def _deployment_values(spec: KerasModelSpec, way: Course, installation: Installa
     serving, images = spec.serving, installation.images
     keras_server = serving.runtime is Runtime.KERAS_SERVER
     return {
-        "number": None if way.hot else way.number,
+        "canary": False,
+        "number": None if way.hot else way.start,
         "renewal": way.renewal if way.hot else None,
         "replicas": None if serving.autoscaling else serving.replicas,
         "service_account": name,
@@ -178,6 +184,11 @@ def _deployment_values(spec: KerasModelSpec, way: Course, installation: Installa
         "cache_gigabytes": serving.cache.max_gigabytes if serving.cache else None,
         "resources": msgspec.to_builtins(serving.resources),
     }
+
+
+def _canary_values(name: str, way: Course) -> dict[str, object]:
+    """What of its Deployment is other than of the main one."""
+    return {"name": canary_name(name), "canary": True, "number": way.number, "renewal": None, "replicas": way.beside}
 
 
 def _batching_parameters(spec: KerasModelSpec) -> str:

@@ -224,9 +224,7 @@ def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None
             message += f"; {trouble}"
         return Outlook(Phase.SERVING, _join(message, way.note), Reason.SERVING)
     other = _serves(observed, serving) if serving != number else ""
-    cause = way.cause or serving_cause(observed, number, now)
-    if cause is None and deployment and deployment.stuck and deployment.reported and not deployment.rolled_out:
-        cause = stuck_cause(observed, number)
+    cause = way.cause or serving_cause(observed, number, now) or stuck_cause(observed, number)
     if cause:
         message = _join(f"version {number} cannot serve: {cause.message}", other)
         return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))
@@ -236,6 +234,8 @@ def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None
     if hot and (serving != number or way.canary) and any(pod.ready for pod in pods):
         words = way.words or f"version {number} is being loaded into the pods: it serves on {ready}/{len(pods)}"
         return Outlook(Phase.DEPLOYING, words, Reason.ROLLING_OUT)
+    if way.words and way.beside is not None:
+        return Outlook(Phase.DEPLOYING, way.words, Reason.ROLLING_OUT)
     progress = f": {ready}/{deployment.replicas} pods are ready" if deployment and deployment.updated else ""
     words = _join(f"version {number} is being rolled out{progress}", other, way.note)
     return Outlook(Phase.DEPLOYING, words, Reason.ROLLING_OUT)

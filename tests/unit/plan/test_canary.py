@@ -282,7 +282,7 @@ def test_without_room_for_two_versions_nothing_is_rolled_out():
     assert (marks(todo), starts_with(todo)) == ([], 1)
     assert message(todo) == (
         "version 2 cannot serve: versions 1 and 2 at once need about 1200 MiB and serving.resources.limits.memory is "
-        "1Gi; raise it, or write strategy: Rolling; version 1 serves on 4/4 pods"
+        "1Gi; raise it, or write canary.using: Rolling; version 1 serves on 4/4 pods"
     )
 
 

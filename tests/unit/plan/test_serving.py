@@ -194,6 +194,7 @@ def test_a_deployment_of_defaults():
     shared = {"model", "namespace", "name", "owner_kind", "owner_name", "owner_uid", "operator_namespace"}
     assert shared < set(values)
     assert {name: value for name, value in values.items() if name not in shared} == {
+        "canary": False,
         "number": 1,
         "renewal": None,
         "cache_claim": None,

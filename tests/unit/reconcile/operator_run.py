@@ -12,7 +12,7 @@ from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.queue import KeyedQueue
 from keras_operator.cluster.reference import JOB, POD, Key, Ref
 from keras_operator.handlers import Handlers
-from keras_operator.kinds import MODEL
+from keras_operator.kinds import CANARY_LABEL, MODEL, MODEL_LABEL
 from keras_operator.projection import project
 from keras_operator.reconcile import Reconciler
 from keras_operator.render import Renderer
@@ -136,11 +136,27 @@ def end_job(server: MemoryApiServer, name: str, result: RunResult, exit_code: in
 
 
 def roll_out(server: MemoryApiServer) -> bool:
-    """The autoscaler, the Deployment's controller and the kubelet do what they have to, if anything."""
-    if "dogs" not in server.names("Deployment"):
-        return False
-    deployment = server.body("Deployment")
-    least = server.body("HorizontalPodAutoscaler")["spec"]["minReplicas"] if _is_scaled(server) else 1
+    """The autoscaler, the Deployments' controller and the kubelet do what they have to, if anything."""
+    ours = [name for name in server.names("Deployment") if _OWN_LABEL.get(name) in _pod_labels(server, name)]
+    left = [
+        name
+        for name in server.names("Pod")
+        if CANARY_LABEL in server.body("Pod", name)["metadata"]["labels"] and "dogs-canary" not in ours
+    ]
+    for name in left:
+        server.drop(Ref(POD, "vision", name))
+    return bool(left) or any(_roll_out(server, name) for name in ours)
+
+
+def _pod_labels(server: MemoryApiServer, deployment: str) -> Body:
+    labels: Body = server.body("Deployment", deployment)["spec"]["template"]["metadata"]["labels"]
+    return labels
+
+
+def _roll_out(server: MemoryApiServer, of: str) -> bool:
+    deployment = server.body("Deployment", of)
+    scaled = of == "dogs" and "dogs" in server.names("HorizontalPodAutoscaler")
+    least = server.body("HorizontalPodAutoscaler")["spec"]["minReplicas"] if scaled else 1
     if deployment["spec"]["replicas"] < least:
         server.scale(server.ref("Deployment", "dogs"), least)
         return True
@@ -150,8 +166,9 @@ def roll_out(server: MemoryApiServer) -> bool:
         name
         for name in server.names("Pod")
         if server.body("Pod", name)["metadata"]["labels"].get(_COMPONENT) == "serving"
+        and _OWN_LABEL[of] in server.body("Pod", name)["metadata"]["labels"]
     }
-    wanted = {f"dogs-{number}-g{generation}-{n}" for n in range(replicas)}
+    wanted = {f"{of}-{number}-g{generation}-{n}" for n in range(replicas)}
     counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
     done = counts | {"observedGeneration": generation}
     if serving == wanted and deployment.get("status") == done:
@@ -161,14 +178,12 @@ def roll_out(server: MemoryApiServer) -> bool:
         start_pod(server, Ref(POD, "vision", name), deployment, **ready)
     for name in serving - wanted:
         server.drop(Ref(POD, "vision", name))
-    server.change(server.ref("Deployment", "dogs"), status=done)
+    server.change(server.ref("Deployment", of), status=done)
     return True
 
 
-def _is_scaled(server: MemoryApiServer) -> bool:
-    return "dogs" in server.names("HorizontalPodAutoscaler")
-
-
+# What the pods of each Deployment are told by.
+_OWN_LABEL = {"dogs": MODEL_LABEL, "dogs-canary": CANARY_LABEL}
 _COMPONENT = "app.kubernetes.io/component"
 
 

@@ -79,8 +79,10 @@ OPERATOR = Peer("keras-operator-system", {"app.kubernetes.io/name": "keras-opera
 NEIGHBOUR = Peer("vision", {"app": "shop"})
 ELSEWHERE = Peer("audio", {"app": "shop"})
 OUTSIDE = Peer()
-SERVING = {MODEL: "dogs", "app.kubernetes.io/component": "serving"}
-TRAINING = {MODEL: "dogs", "app.kubernetes.io/component": "train"}
+OF_DOGS = {"app.kubernetes.io/name": "keras-model", "app.kubernetes.io/instance": "dogs"}
+SERVING = {**OF_DOGS, MODEL: "dogs", "app.kubernetes.io/component": "serving"}
+TRYING = {**OF_DOGS, "keras-operator.dev/canary": "dogs", "app.kubernetes.io/component": "serving"}
+TRAINING = {**OF_DOGS, MODEL: "dogs", "app.kubernetes.io/component": "train"}
 
 SHOWN = TensorBoard(enabled=True)
 
@@ -101,7 +103,7 @@ REACH = [
 
 
 @pytest.mark.parametrize(("source", "port", "may"), REACH)
-@pytest.mark.parametrize("labels", [SERVING, TRAINING], ids=["serving", "training"])
+@pytest.mark.parametrize("labels", [SERVING, TRYING, TRAINING], ids=["serving", "a canary's own", "training"])
 def test_predictions_are_open_and_what_pods_say_is_for_the_operator_alone(source, port, may, labels):
     assert admits(model_policy(), source, labels, port, {}) is may
 
@@ -109,7 +111,7 @@ def test_predictions_are_open_and_what_pods_say_is_for_the_operator_alone(source
 @pytest.mark.parametrize("source", [NEIGHBOUR, OUTSIDE], ids=["a pod", "outside"])
 @pytest.mark.parametrize(("board", "may"), [(None, False), (TensorBoard(enabled=False), False), (SHOWN, True)])
 def test_tensorboard_is_open_where_there_is_one(source, board, may):
-    labels = {MODEL: "dogs", "app.kubernetes.io/component": "tensorboard"}
+    labels = {**OF_DOGS, MODEL: "dogs", "app.kubernetes.io/component": "tensorboard"}
     assert admits(model_policy(tensorboard=board), source, labels, 6006, {}) is may
 
 

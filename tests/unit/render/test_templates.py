@@ -14,6 +14,8 @@ from keras_operator.api import (
     Behavior,
     Builder,
     Cache,
+    Canary,
+    CanaryStep,
     ConfigMapKey,
     ContainerResourceSource,
     Credentials,
@@ -35,12 +37,13 @@ from keras_operator.api import (
     TaintEffect,
     TensorBoard,
     Toleration,
+    Using,
     VersionPhase,
 )
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.render import HASH_ANNOTATION, Renderer, TemplateError
 
-from tests.unit.plan.observations import brought, decide, published, trained, version
+from tests.unit.plan.observations import brought, decide, deployment, published, serving_pod, trained, version
 
 RENDERER = Renderer()
 PRINTER = Renderer(Path(keras_operator.__file__).parent / "templates")
@@ -258,11 +261,53 @@ def test_tensorboard_is_told_where_the_logs_are():
 
 def test_the_services_lead_to_pods_of_their_own():
     made = manifests(FULL)
-    for service, deployment in ((Template.SERVICE, Template.DEPLOYMENT), (Template.BOARD_SERVICE, Template.BOARD)):
+    for service, leads_to in ((Template.SERVICE, Template.DEPLOYMENT), (Template.BOARD_SERVICE, Template.BOARD)):
         selector = made[service]["spec"]["selector"]
-        assert selector == made[deployment]["spec"]["selector"]["matchLabels"]
-        assert selector.items() <= made[deployment]["spec"]["template"]["metadata"]["labels"].items()
+        assert selector.items() <= made[leads_to]["spec"]["template"]["metadata"]["labels"].items()
     assert made[Template.SERVICE]["spec"]["selector"] != made[Template.BOARD_SERVICE]["spec"]["selector"]
+
+
+def canary_manifest() -> dict[str, Any]:
+    canary = Canary(using=Using.ROLLING, steps=(CanaryStep(pods="50%", hold="5m"),))
+    rollout = Rollout(strategy=Strategy.CANARY, canary=canary)
+    spec, before = trained(rollout=rollout, epochs=20, replicas=4), trained(rollout=rollout, replicas=4)
+    looks: dict[str, Any] = {"deployment": deployment(7, 4), "pods": (serving_pod(7),)}
+    todo = decide(spec, published(7, before), published(8, spec), **looks)
+    return next(RENDERER.render(one) for one in todo.keep if one.name == "dogs-canary")
+
+
+def test_a_canarys_own_pods_are_behind_the_service_and_none_of_the_main_deployments():
+    """Nor of the autoscaler's, which counts the pods that the main Deployment's selector finds."""
+    made, canary = manifests(FULL), canary_manifest()
+    main, budget = made[Template.DEPLOYMENT]["spec"], made[Template.DISRUPTION_BUDGET]["spec"]
+    own = canary["spec"]["template"]["metadata"]["labels"].items()
+    usual = main["template"]["metadata"]["labels"].items()
+    around = (made[Template.SERVICE]["spec"]["selector"], budget["selector"]["matchLabels"])
+    for selector in (*around, made[Template.NETWORK_POLICY]["spec"]["podSelector"]["matchLabels"]):
+        assert selector.items() <= own
+        assert selector.items() <= usual
+    training = made[Template.TRAIN_JOB]["spec"]["template"]["metadata"]["labels"].items()
+    assert not any(selector.items() <= training for selector in around)
+    ours, theirs = (one["selector"]["matchLabels"].items() for one in (canary["spec"], main))
+    assert (ours <= own, ours <= usual, theirs <= usual, theirs <= own) == (True, False, True, False)
+    # It is found by what every child is found by.
+    assert canary["metadata"]["labels"] == made[Template.DEPLOYMENT]["metadata"]["labels"]
+    assert canary["metadata"]["ownerReferences"] == made[Template.DEPLOYMENT]["metadata"]["ownerReferences"]
+    assert canary["spec"]["replicas"] == 2
+
+
+def test_a_canarys_own_pods_are_what_those_of_the_main_deployment_are():
+    canary = canary_manifest()["spec"]
+    main = manifests(PLAIN)[Template.DEPLOYMENT]["spec"]
+    agent = canary["template"]["spec"]["initContainers"][0]
+    assert "--version=8" in agent["args"]
+    agent["args"] = main["template"]["spec"]["initContainers"][0]["args"]
+    spread = canary["template"]["spec"].pop("topologySpreadConstraints")
+    usual = main["template"]["spec"].pop("topologySpreadConstraints")
+    assert canary["template"]["spec"] == main["template"]["spec"]
+    assert spread[0]["labelSelector"] == canary["selector"]
+    assert usual[0]["labelSelector"] == main["selector"]
+    assert canary["strategy"] == main["strategy"]
 
 
 def test_the_agent_is_told_what_to_fetch():
@@ -401,7 +446,7 @@ def test_nothing_that_people_write_changes_a_manifests_structure(uri):
 def test_any_text_comes_out_as_it_went_in(text):
     values = dict(children(PLAIN)[Template.SERVICE].values) | {"model": text, "owner_uid": text}
     manifest = RENDERER.render(Desired(Template.SERVICE, "dogs", values))
-    assert manifest["spec"]["selector"]["keras-operator.dev/model"] == text
+    assert manifest["spec"]["selector"]["app.kubernetes.io/instance"] == text
     assert manifest["metadata"]["ownerReferences"][0]["uid"] == text
 
 

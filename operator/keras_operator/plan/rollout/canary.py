@@ -4,6 +4,7 @@ What was decided is kept in the model's status: which step it is at and since wh
 that was taken back is tried again when the spec changes.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -12,6 +13,7 @@ from keras_operator.plan.causes import Cause
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Observed, Pod
 from keras_operator.plan.rollout.comparison import Comparison, compare
+from keras_operator.plan.rollout.sides import Sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +53,13 @@ def look(
     observed: Observed,
     model: Model,
     canary: Canary,
-    pods: tuple[Pod, ...],
+    sides_at: Callable[[CanaryStep], Sides],
     old: int,
     number: int,
     installation: Installation,
     now: datetime,
 ) -> Outcome:
-    """The next step of the canary `number`, while new pods start with `old`."""
+    """The next step of the canary `number`, while new pods start with `old`; `sides_at` a step who has which."""
     known = model.status.canary
     if known is None or known.version != number or (known.refused and known.generation != model.identity.generation):
         known = CanaryStatus(version=number)
@@ -71,31 +73,31 @@ def look(
         known = CanaryStatus(version=number, step=len(canary.steps) + 1)
         return Outcome(number, status=known, words=f"canary version {number} goes to all pods")
     unasked = _NO_PROMETHEUS if canary.analysis.queries and not installation.prometheus else None
-    if unasked and known.since is None and known.step == 1 and not any(pod.wish == number for pod in pods):
-        return Outcome(old, cause=unasked)
     step = canary.steps[known.step - 1]
-    ready = [pod for pod in pods if pod.ready]
-    through = [pod for pod in ready if pod.settled and pod.number == number]
-    most = pods_of(step.pods, max(2, len(ready)))
-    where = f"canary version {number} on {len(through)}/{len(ready)} pods"
-    back = _too_many(step, pods, number)
-    if back or any(pod.wish == old and pod.number == number for pod in pods):
+    sides = sides_at(step)
+    most, where = sides.most, sides.words
+    if unasked and known.since is None and known.step == 1 and not sides.begun:
+        return Outcome(old, cause=unasked)
+    if sides.back or sides.returning:
         # What such a pod answered of late it answered with either version: the comparison begins anew without it.
         known = CanaryStatus(version=number, step=known.step)
-        return Outcome(number, most, back, known, where)
-    if known.since is None and len(through) < most:
+        return Outcome(number, most, sides.back, known, where)
+    if known.since and not sides.new:
+        # Nobody has it any more, or it is tried in other pods than before.
+        known = CanaryStatus(version=number, step=known.step)
+    if known.since is None and len(sides.new) < most:
         return Outcome(number, most, status=known, words=where, cause=unasked)
     if known.since is None:
         known = CanaryStatus(version=number, step=known.step, since=now)
     assert known.since is not None
     held, hold = (now - known.since).total_seconds(), hold_seconds(step.hold)
-    found = _compare(observed, canary, through, [pod for pod in ready if pod.settled and pod.number == old], old)
+    found = _compare(observed, canary, sides.new, sides.old, old)
     if found.worse:
         return _take_back(known, model, old, Reason.CANARY_WORSE, found.worse)
     if unasked or found.wrong:
         cause = unasked or Cause(Reason.QUERY_FAILED, f"its canary waits at step {known.step}: {found.wrong}")
         return Outcome(number, most, status=known, cause=cause, again=_SLOW_LOOK_SECONDS)
-    if hold is not None and held >= hold and found.enough:
+    if hold is not None and held >= hold and found.enough and len(sides.new) >= most:
         further = CanaryStatus(version=number, step=known.step + 1)
         return Outcome(number, most, status=further, words=f"{where} · {found.words}", again=0.0)
     lacks = f" · waits for {found.lacks}" if found.lacks else ""
@@ -106,6 +108,21 @@ def look(
     )
     again = _SLOW_LOOK_SECONDS if hold is None else _LOOK_SECONDS
     return Outcome(number, most, status=known, words=f"{where} · {waits} · {found.words}{lacks}", again=again)
+
+
+def in_place(pods: tuple[Pod, ...], step: CanaryStep, old: int, number: int) -> Sides:
+    """Who has which version while it is tried in pods that serve; a share is one of those that are ready."""
+    ready = [pod for pod in pods if pod.ready]
+    new = [pod for pod in ready if pod.settled and pod.number == number]
+    return Sides(
+        new=new,
+        old=[pod for pod in ready if pod.settled and pod.number == old],
+        most=pods_of(step.pods, max(2, len(ready))),
+        words=f"canary version {number} on {len(new)}/{len(ready)} pods",
+        begun=any(pod.wish == number for pod in pods),
+        back=_too_many(step, pods, number),
+        returning=any(pod.wish == old and pod.number == number for pod in pods),
+    )
 
 
 def _too_many(step: CanaryStep, pods: tuple[Pod, ...], number: int) -> frozenset[str]:

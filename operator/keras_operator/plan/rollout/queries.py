@@ -7,7 +7,6 @@ from datetime import datetime
 
 from keras_operator.api import QUERY_VARIABLES, CanaryQuery
 from keras_operator.plan.observed import Measured, Observed
-from keras_operator.plan.rollout.hot import hot_pods
 
 _VARIABLE = re.compile(rf"\{{\{{ *({'|'.join(QUERY_VARIABLES)}) *\}}\}}")
 
@@ -21,7 +20,7 @@ def questions(observed: Observed, now: datetime) -> dict[str, str]:
     if known is None or known.since is None or known.refused:
         return {}
     old = observed.named
-    ready = [pod for pod in hot_pods(observed) if pod.ready and pod.settled]
+    ready = [pod for pod in observed.answering_pods() if pod.ready and pod.settled]
     new_pods, old_pods = ([pod.identity.name for pod in ready if pod.number == one] for one in (known.version, old))
     if not new_pods or not old_pods:
         return {}

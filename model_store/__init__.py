@@ -4,12 +4,14 @@ A version is published by writing its manifest last, and is fetched only as the 
 then `claim` and `publish` on the writing side, `read_manifest` and `fetch` on the reading side.
 """
 
+from model_store.cache_folder import CacheFolder
 from model_store.claim import claim
 from model_store.content_cache import ContentCache, open_cache
 from model_store.errors import (
     AccessDenied,
     AlreadyExists,
     BucketNotFound,
+    Changed,
     Corrupt,
     NoSpace,
     NotFound,
@@ -21,6 +23,7 @@ from model_store.errors import (
 )
 from model_store.fetch import fetch, fetch_described
 from model_store.manifest import Manifest, ManifestFile, read_manifest, run_key
+from model_store.object_cache import ObjectCache
 from model_store.publish import make_visible, publish, upload, withdraw
 from model_store.store import Entry, Store
 from model_store.uri import open_store
@@ -29,6 +32,8 @@ __all__ = [
     "AccessDenied",
     "AlreadyExists",
     "BucketNotFound",
+    "CacheFolder",
+    "Changed",
     "ContentCache",
     "Corrupt",
     "Entry",
@@ -37,6 +42,7 @@ __all__ = [
     "NoSpace",
     "NotFound",
     "NumberTaken",
+    "ObjectCache",
     "Store",
     "StoreError",
     "StoreUriError",

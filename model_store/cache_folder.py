@@ -34,6 +34,7 @@ ROOM_AT_ONCE = 1 / 10
 # A file of which nothing was written for so long belongs to a process that is gone.
 ABANDONED_SECONDS = 3600.0
 BLOCK = 4096
+GIGABYTE = 10**9
 PARTIAL = ".partial"
 
 
@@ -60,6 +61,12 @@ class CacheFolder:
         self._until_look = 0.0
         self._lock = threading.Lock()
         self._writes = True
+        self._spared: set[Path] = set()
+
+    @classmethod
+    def of(cls, root: Path, gigabytes: int | None) -> CacheFolder:
+        """The folder on the volume at `root`, of so many gigabytes at most; None: of nearly the whole volume."""
+        return cls(root, None if gigabytes is None else gigabytes * GIGABYTE)
 
     def open(self, name: str) -> IO[bytes] | None:
         """The file, if it is there and is one: not a link, a device or a pipe, which nobody puts there but by hand."""
@@ -83,6 +90,18 @@ class CacheFolder:
         except OSError as error:
             # Of a volume that is mounted for reading: somebody else keeps it in order.
             log.debug("cannot touch a file of the cache: %s", error.strerror)
+
+    def spare(self, name: str) -> None:
+        """This process makes no room by removing this file: data larger than the cache would push itself out."""
+        self._spared.add(self.root / name)
+
+    def names(self, folder: str) -> list[str]:
+        """The files in `folder`, which is a `<kind>/<folder>`; none where that cannot be read."""
+        try:
+            return [f"{folder}/{path.name}" for path in _entries(self.root / folder, folders=False)]
+        except OSError as error:
+            log.warning("%s in the cache is not used: %s", self.root / folder, error.strerror)
+            return []
 
     def remove(self, name: str, why: str) -> None:
         """Take a file away that cannot be used, and say so."""
@@ -156,8 +175,8 @@ class CacheFolder:
             self._until_look = most * LOOKS_AFTER
         found = self._look()
         short = sum(file.size for file in found) + _taken(size) - most
-        if short > 0:
-            self._remove_oldest(found, short + int(most * ROOM_AT_ONCE))
+        if short > 0 and self._remove_oldest(found, short + int(most * ROOM_AT_ONCE)) < short:
+            raise OSError(errno.ENOSPC, f"all of its {most:,} bytes are in use")
         return True
 
     def _make_room(self, size: int) -> bool:
@@ -186,6 +205,8 @@ class CacheFolder:
         for file in found:
             if removed >= size:
                 break
+            if file.path in self._spared:
+                continue
             _unlink(file.path)
             removed, files = removed + file.size, files + 1
         if files:

@@ -16,12 +16,11 @@ from model_store.cache_folder import CacheFolder
 from model_store.disk import write_hashed
 
 CHUNK = 1024 * 1024
-GIGABYTE = 10**9
 
 
 def open_cache(folder: Path, gigabytes: int | None = None) -> ContentCache:
     """The cache on the volume at `folder`, of so many gigabytes at most; None: of nearly the whole volume."""
-    return ContentCache(CacheFolder(folder, None if gigabytes is None else gigabytes * GIGABYTE))
+    return ContentCache(CacheFolder.of(folder, gigabytes))
 
 
 class _Unreadable(Exception):  # noqa: N818 - what became of a file, not a mistake of the program

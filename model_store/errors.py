@@ -38,6 +38,10 @@ class AlreadyExists(StoreError):
     """Something else is already stored under this name, and it is never overwritten."""
 
 
+class Changed(StoreError):
+    """An object is another one by now than the one that was asked for by its etag."""
+
+
 class NumberTaken(AlreadyExists):
     """Another owner has this version number; `next_free` is one above every number the store has seen."""
 

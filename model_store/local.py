@@ -43,8 +43,17 @@ class LocalStore:
                 if is_folder and next(self._walk(folder / name.rstrip("/")), None):
                     yield name.rstrip("/")
 
-    def read(self, key: str, *, limit: int) -> bytes:
-        """See Store.read."""
+    def entry(self, key: str) -> Entry:
+        """See Store.entry."""
+        path = self._path(key)
+        with self._refusals_as_access_denied(path):
+            if not path.is_file():
+                raise NotFound(f"{self.uri}/{key} is not there.")
+            return Entry(key, path.stat().st_size)
+
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
+        """See Store.read. Its listings have no etags."""
+        del etag
         path = self._path(key)
         with self._refusals_as_access_denied(path), self._missing_as_not_found(key), path.open("rb") as file:
             data = file.read(limit + 1)
@@ -58,8 +67,9 @@ class LocalStore:
             partial.write_bytes(data)
             self._place(partial, key, only_if_absent=only_if_absent)
 
-    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
-        """See Store.download."""
+    def download(self, key: str, path: Path, *, limit: int | None = None, etag: str | None = None) -> str:
+        """See Store.download. Its listings have no etags."""
+        del etag
         source = self._path(key)
         with self._refusals_as_access_denied(source), self._missing_as_not_found(key):
             file = source.open("rb")

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from model_store.disk import sha256_of, write_hashed
-from model_store.errors import AlreadyExists, Corrupt, StoreUriError, TooLarge, Unreachable
+from model_store.errors import AlreadyExists, Changed, Corrupt, StoreUriError, TooLarge, Unreachable
 from model_store.keys import check_key
 from model_store.s3_faults import Place, explained
 from model_store.store import Entry
@@ -75,10 +75,16 @@ class S3Store:
                 for found in page.get("CommonPrefixes", []):
                     yield found["Prefix"].removeprefix(folder).rstrip("/")
 
-    def read(self, key: str, *, limit: int) -> bytes:
+    def entry(self, key: str) -> Entry:
+        """See Store.entry. One HEAD request, which whoever may read the object may make; it knows no missing bucket."""
+        with explained(self._place(key)):
+            head = self._client.head_object(Bucket=self._bucket, Key=self._key(key))
+        return Entry(key, head["ContentLength"], head["ETag"].strip('"'))
+
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         """See Store.read."""
         with explained(self._place(key)):
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+            answer = self._get(key, etag)
             with closing(answer["Body"]) as body:
                 if answer["ContentLength"] > limit:
                     size = answer["ContentLength"]
@@ -95,10 +101,10 @@ class S3Store:
             else:
                 self._client.put_object(Bucket=self._bucket, Key=self._key(key), Body=data)
 
-    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None, etag: str | None = None) -> str:
         """See Store.download. A broken stream is taken up again where it stopped."""
         with explained(self._place(key)):
-            answer = self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+            answer = self._get(key, etag)
             if limit is not None and answer["ContentLength"] > limit:
                 answer["Body"].close()
                 size = answer["ContentLength"]
@@ -133,6 +139,15 @@ class S3Store:
         """See Store.delete."""
         with explained(self._place(key)):
             self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
+
+    def _get(self, key: str, etag: str | None) -> GetObjectOutputTypeDef:
+        if etag is None:
+            return self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+        try:
+            with explained(self._place(key)):
+                return self._client.get_object(Bucket=self._bucket, Key=self._key(key), IfMatch=f'"{etag}"')
+        except AlreadyExists as error:
+            raise Changed(f"{self.uri}/{key} was replaced since it was listed.") from error
 
     def _chunks(self, key: str, answer: GetObjectOutputTypeDef) -> Iterator[bytes]:
         """The object's bytes. Each further request asks for the rest, and for the very same object (IfMatch)."""

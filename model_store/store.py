@@ -33,19 +33,26 @@ class Store(Protocol):
         """Names of the folders directly in the folder `prefix`, without reading what is below them."""
         ...
 
-    def read(self, key: str, *, limit: int) -> bytes:
-        """The object's bytes. Raises NotFound, and TooLarge above `limit` bytes."""
+    def entry(self, key: str) -> Entry:
+        """The object as a listing has it. Raises NotFound."""
+        ...
+
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
+        """The object's bytes. Raises NotFound, and TooLarge above `limit` bytes.
+
+        With the `etag` of a listing it is that very object; raises Changed where there is another one by now.
+        """
         ...
 
     def write(self, key: str, data: bytes, *, only_if_absent: bool = False) -> None:
         """Store `data`. With `only_if_absent` one of many writers wins, and the others see AlreadyExists."""
         ...
 
-    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None, etag: str | None = None) -> str:
         """Stream the object into the file `path` (replaced at the end by one rename); returns its SHA-256 in hex.
 
         Holds one chunk in memory. Raises NotFound, NoSpace, and TooLarge above `limit` bytes, before any is read; a
-        failure leaves nothing under `path`'s name.
+        failure leaves nothing under `path`'s name. `etag` is as in `read`.
         """
         ...
 

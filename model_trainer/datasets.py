@@ -31,6 +31,13 @@ def read_dataset(training: Training, endpoint: str | None, context: Context) -> 
     Raises:
         RunFailure, StoreError: there is none, or it cannot be used; see `failure_of`.
     """
+    learnable = _read(training, endpoint, context)
+    if context.cache is not None:
+        context.cache.settle()
+    return learnable
+
+
+def _read(training: Training, endpoint: str | None, context: Context) -> Learnable:
     data = training.data
     match data.format:
         case DataFormat.CSV:

@@ -1,7 +1,7 @@
 """`keras-trainer train|export`: one stage of a run, as the container of its Job; `guard.py` starts it.
 
 Reads from the environment: KERAS_RUN (a RunSpec in JSON), KERAS_SCRATCH (a writable folder), and, with defaults that
-fit a Job, KERAS_TERMINATION_LOG, KERAS_PROGRESS_PORT and KERAS_STORE_PATIENCE_SECONDS.
+fit a Job, KERAS_TERMINATION_LOG, KERAS_PROGRESS_PORT and KERAS_STORE_PATIENCE_SECONDS; and what `cached_reads.py` does.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from keras_operator.api import DataFormat, ProgressStage, RunError, RunReason, R
 from model_trainer import result as results
 from model_trainer.context import Context
 from model_trainer.data.archive import is_archive
+from model_trainer.data.cached_reads import cache_of
 from model_trainer.data.read_ahead import reading_ahead
 from model_trainer.failure import BadRun, Exit, Interrupted, failure_of
 from model_trainer.interruption import Interruption
@@ -65,7 +66,7 @@ def _outcome(
             ) as ahead,
         ):
             return _stage(stage, prepare=prepare)(
-                spec, Context(board, patience, Path(folder), interruption, ahead)
+                spec, Context(board, patience, Path(folder), interruption, ahead, cache_of())
             ), Exit.OK
     except Interrupted:
         log.warning("interrupted by SIGTERM")

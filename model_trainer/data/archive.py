@@ -67,7 +67,7 @@ def open_archive(
     packed = context.scratch / f"{name}.archive"
     context.board.say(f"fetching {uri}")
     try:
-        store = open_store(folder, endpoint=endpoint)
+        store = context.cached(open_store(folder, endpoint=endpoint), endpoint)
         context.patience(f"downloading {uri}", lambda: store.download(key, packed))
     except NotFound as error:
         raise BadData(f"There is no {uri}. Put the archive there, or correct its address in {field}.") from error

@@ -46,9 +46,11 @@ def files_at(
     """
     if kind.is_one(uri):
         folder, _, key = uri.rpartition("/")
-        return (DataFile(open_store(folder, endpoint=endpoint), key, uri, field),)
-    packed = is_archive(uri)
-    store = open_archive(uri, endpoint, context, name, field) if packed else open_store(uri, endpoint=endpoint)
+        return (DataFile(context.cached(open_store(folder, endpoint=endpoint), endpoint), key, uri, field),)
+    if is_archive(uri):
+        store = open_archive(uri, endpoint, context, name, field)
+    else:
+        store = context.cached(open_store(uri, endpoint=endpoint), endpoint)
     keys = context.patience(f"listing {uri}", lambda: [entry.key for entry in store.list()])
     root = uri.rstrip("/")
     found = tuple(

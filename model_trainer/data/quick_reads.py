@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import boto3
 import obstore
 from obstore.auth.boto3 import Boto3CredentialProvider
-from obstore.exceptions import BaseError
+from obstore.exceptions import BaseError, PreconditionError
 from obstore.store import S3Store
 
 from model_store import Store
@@ -54,15 +54,15 @@ class _Quick(StandIn):
         self._client = client
         self._failures = 0
 
-    def read(self, key: str, *, limit: int) -> bytes:
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         if self._failures < MOST_FAILURES:
             try:
-                found = obstore.get(self._client, key)
+                found = obstore.get(self._client, key, options={"if_match": f'"{etag}"'} if etag else None)
                 if found.meta["size"] <= limit:
                     return bytes(found.bytes())
-            except FileNotFoundError:
-                pass  # boto3 says whether the object or the bucket is missing
+            except (FileNotFoundError, PreconditionError):
+                pass  # boto3 says whether the object or the bucket is missing, or the object is another one
             except (BaseError, OSError, ValueError) as error:
                 self._failures += 1
                 log.info("%s/%s is read by boto3: %s", self.uri, key, str(error).partition("\n")[0][:300])
-        return self._store.read(key, limit=limit)
+        return self._store.read(key, limit=limit, etag=etag)

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from model_store import Entry, Store, TooLarge, open_store
+from model_trainer.data.cached_reads import cache_of
 from model_trainer.data.listing import is_image
 from model_trainer.data.quick_reads import quick_reads
 from model_trainer.data.stand_in import StandIn
@@ -80,12 +81,14 @@ class _Ahead(StandIn):
         self._folder = folder
         self._ahead = ahead
 
-    def read(self, key: str, *, limit: int) -> bytes:
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         self._ahead.stop()
         try:
-            data = _place(self._folder, key).read_bytes()
+            its_etag, _, data = _place(self._folder, key).read_bytes().partition(b"\n")
         except FileNotFoundError:
-            return self._store.read(key, limit=limit)
+            return self._store.read(key, limit=limit, etag=etag)
+        if etag is not None and its_etag != etag.encode():
+            return self._store.read(key, limit=limit, etag=etag)
         if len(data) > limit:
             raise TooLarge(f"{self.uri}/{key} has {len(data):,} bytes, more than {limit:,}.")
         return data
@@ -107,19 +110,23 @@ def _first(entries: Iterable[Entry]) -> Iterator[Entry]:
 
 
 def read_ahead(uri: str, endpoint: str | None, folder: Path) -> None:
-    """Read the first images under `uri` into `folder`: what the process does."""
+    """Read the first images under `uri` that no cache has into `folder`: what the process does."""
     store = quick_reads(open_store(uri, endpoint=endpoint), endpoint)
+    cache = cache_of()
+    kept = cache and cache.objects(store.uri, endpoint)
 
     def read(entry: Entry) -> None:
-        data = store.read(entry.key, limit=entry.size)
+        # What goes into a cache has to be what was listed.
+        etag = entry.etag if kept else None
+        data = store.read(entry.key, limit=entry.size, etag=etag)
         place = _place(folder, entry.key)
         part = place.with_suffix(".part")
-        part.write_bytes(data)
+        part.write_bytes((etag or "").encode() + b"\n" + data)
         # A file is there as a whole or not at all, whenever this process is ended.
         part.rename(place)
 
     with ThreadPoolExecutor(PARALLEL_READS) as pool:
-        for _ in pool.map(read, _first(store.list())):
+        for _ in pool.map(read, _first(entry for entry in store.list() if not (kept and kept.holds(entry)))):
             pass
 
 

@@ -53,9 +53,8 @@ class Places:
 def places_of(data: Data, endpoint: str | None, context: Context) -> Places:
     """Open every store of the data; archives are fetched and unpacked. Raises BadData and StoreError."""
     uris = ((Part.VALIDATION, data.validation_uri), (Part.TEST, data.test_uri))
-    main = open_data(data.uri, endpoint, context, "data")
     return Places(
-        main if context.ahead is None else context.ahead.before(main),
+        open_data(data.uri, endpoint, context, "data"),
         {part: open_data(uri, endpoint, context, part.name.lower()) for part, uri in uris if uri is not None},
     )
 
@@ -65,7 +64,8 @@ def open_data(uri: str, endpoint: str | None, context: Context, name: str, field
     if is_archive(uri):
         context.board.enter(ProgressStage.FETCHING, f"fetching {uri}")
         return open_archive(uri, endpoint, context, name, field)
-    return quick_reads(open_store(uri, endpoint=endpoint), endpoint)
+    store = quick_reads(open_store(uri, endpoint=endpoint), endpoint)
+    return context.cached(store if context.ahead is None else context.ahead.before(store), endpoint)
 
 
 def read_data(data: Data, places: Places, context: Context) -> tuple[Dataset, Split]:

@@ -15,9 +15,13 @@ class StandIn:
         self.uri = store.uri
         self._store = store
 
-    def read(self, key: str, *, limit: int) -> bytes:
+    def entry(self, key: str) -> Entry:
+        """See Store.entry."""
+        return self._store.entry(key)
+
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         """See Store.read."""
-        return self._store.read(key, limit=limit)
+        return self._store.read(key, limit=limit, etag=etag)
 
     def list(self, prefix: str = "") -> Iterator[Entry]:
         """See Store.list."""
@@ -31,9 +35,9 @@ class StandIn:
         """See Store.write."""
         self._store.write(key, data, only_if_absent=only_if_absent)
 
-    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None, etag: str | None = None) -> str:
         """See Store.download."""
-        return self._store.download(key, path, limit=limit)
+        return self._store.download(key, path, limit=limit, etag=etag)
 
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
         """See Store.upload."""

@@ -59,7 +59,7 @@ def read_npz(training: Training, endpoint: str | None, context: Context) -> tupl
     folder, _, key = data.uri.rpartition("/")
     path = context.scratch / "data.npz"
     context.board.enter(ProgressStage.FETCHING, f"fetching {data.uri}")
-    store = open_store(folder, endpoint=endpoint)
+    store = context.cached(open_store(folder, endpoint=endpoint), endpoint)
     try:
         context.patience(f"downloading {data.uri}", lambda: store.download(key, path))
     except NotFound as error:

@@ -148,7 +148,10 @@ def largest_spec() -> dict[str, Any]:
     scaling = {"metrics": [entry] * 6, "behavior": {"scaleUp": policies, "scaleDown": policies}}
     return {
         "training": {
-            "data": {"uri": address + "ü" * (1024 - len(address))},
+            "data": {
+                "uri": address + "ü" * (1024 - len(address)),
+                "cache": {"claimName": "c" * 253, "maxGigabytes": 1_000_000},
+            },
             "earlyStopping": {"restoreBestWeights": False},
             "resources": resources,
         },

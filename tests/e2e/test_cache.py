@@ -1,4 +1,4 @@
-"""A volume that keeps servables: the second pod takes them from there; and a claim that is missing or has no volume."""
+"""A volume that keeps servables, or training data: who comes second takes them from there; and claims without one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.demo.kubectl import Kubectl
-from tests.e2e.api_server import MODEL, ApiServer, Object
+from tests.e2e.api_server import MODEL, VERSION, ApiServer, Object
 from tests.e2e.conftest import Served
 from tests.e2e.models import conditions, is_ready, is_stalled, message, quick_model
 from tests.e2e.object_store import ObjectStore
@@ -106,6 +106,42 @@ def test_a_claim_that_is_missing_or_has_no_volume_is_said(
     assert f"has no volume: 0/1 nodes are available: {WAITS}; see kubectl get pvc -n {namespace}" in message(model)
     api.apply(volume)
     api.wait_for(MODEL, namespace, "cached", is_ready, "a model that serves once there is a volume")
+
+
+READ = re.compile(r"(\d+) bytes of the data came from the cache, (\d+) from the store")
+
+
+def test_the_second_training_takes_the_data_from_the_volume(
+    api: ApiServer, kubectl: Kubectl, s3: ObjectStore, namespace: str, volume: Object
+) -> None:
+    def learned(number: int) -> list[tuple[int, int]]:
+        """Bytes that a version's training took from the cache, and from the store."""
+        api.wait_for(VERSION, namespace, f"learned-{number}", is_published, f"version {number}")
+        log = kubectl.run("logs", "-n", namespace, f"job/learned-{number}-train")
+        return [(int(kept), int(fetched)) for kept, fetched in READ.findall(log)]
+
+    api.apply(volume)
+    api.apply(claim(namespace, "servables"))
+    cache = {"claimName": "servable"}
+    changes = {"training": {"epochs": 1, "data": {"cache": cache}}}
+    api.apply(quick_model(namespace, "learned", changes))
+    missing = f"PersistentVolumeClaim servable is not in namespace {namespace}: create it there or correct "
+    said = missing + "spec.training.data.cache."
+    api.wait_for(MODEL, namespace, "learned", lambda model: said in message(model), "a sentence about the claim")
+
+    cache["claimName"] = "servables"
+    api.patch(MODEL, namespace, "learned", {"spec": {"training": {"data": {"cache": cache}}}})
+    ((kept, fetched),) = learned(1)
+    assert (kept, fetched > 0) == (0, True)
+
+    api.patch(MODEL, namespace, "learned", {"spec": {"training": {"epochs": 2}}})
+    assert learned(2) == [(fetched, 0)]
+    assert len(api.objects(VERSION, namespace, "keras-operator.dev/model=learned")) == 2
+
+
+def is_published(version: Object) -> bool:
+    """Whether a version is made."""
+    return (version.get("status") or {}).get("phase") == "Published"
 
 
 WAITS = "pod has unbound immediate PersistentVolumeClaims"

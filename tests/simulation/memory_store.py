@@ -31,8 +31,13 @@ class MemoryStore:
         rests = (key.removeprefix(root) for key in self.objects if key.startswith(root))
         return iter(dict.fromkeys(rest.partition("/")[0] for rest in rests if "/" in rest))
 
-    def read(self, key: str, *, limit: int) -> bytes:
+    def entry(self, key: str) -> Entry:
+        """Runs are only played here."""
+        raise NotImplementedError
+
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         """An object's bytes."""
+        del etag
         if key not in self.objects:
             raise NotFound(f"{self.uri}/{key} is not there")
         return self.objects[key][:limit]
@@ -47,7 +52,7 @@ class MemoryStore:
         """Whether there is an object."""
         return key in self.objects
 
-    def download(self, key: str, path: Path, *, limit: int | None = None) -> str:
+    def download(self, key: str, path: Path, *, limit: int | None = None, etag: str | None = None) -> str:
         """Runs are only played here."""
         raise NotImplementedError
 

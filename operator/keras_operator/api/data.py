@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 
 from .addresses import S3_FOLDER
+from .cache import Cache
 from .labels import Labels
 from .records import RECORD_FILES, Records
 from .records import RULES_OF_DATA as RULES_OF_RECORDS
@@ -245,6 +246,20 @@ class Data(Written, frozen=True, kw_only=True):
             examples=[0],
         ),
     ] = 100
+
+    cache: (
+        Annotated[
+            Cache,
+            Meta(
+                description=(
+                    "A volume that keeps what was fetched, so that later trainings on the same data start sooner. A "
+                    "change makes no new version. Left out: none."
+                ),
+                examples=[{"claimName": "datasets"}],
+            ),
+        ]
+        | None
+    ) = None
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(

@@ -6,6 +6,8 @@ from typing import Any
 
 import msgspec
 
+from .cache import Cache
+from .data import Data
 from .kerasmodel import KerasModelSpec
 from .resources import Resources, parse_quantity
 from .store import Store
@@ -22,6 +24,9 @@ def _written(value: Any) -> Any:
         return {name: _amounts(part) for name, part in (("requests", value.requests), ("limits", value.limits)) if part}
     if isinstance(value, Training) and value.loss is value.default_loss:
         value = msgspec.structs.replace(value, loss=None)
+    if isinstance(value, Data):
+        # Where data is kept says nothing of what is learned from it.
+        value = msgspec.structs.replace(value, cache=None)
     if isinstance(value, msgspec.Struct):
         fields = [(field, getattr(value, field.name)) for field in msgspec.structs.fields(value)]
         return {field.encode_name: _written(now) for field, now in fields if now != _default(field)}
@@ -47,9 +52,9 @@ def inputs_hash(spec: KerasModelSpec | KerasModelVersionSpec) -> str:
     return _digest(inputs)
 
 
-def store_digest(store: Store) -> str:
-    """16 hexadecimal digits that are the same for a store that is reached in the same way."""
-    return _digest(_written(store))
+def store_digest(store: Store, cache: Cache | None = None) -> str:
+    """16 hexadecimal digits that are the same for a store that is reached in the same way, past the same cache."""
+    return _digest(_written(store) if cache is None else {"store": _written(store), "cache": _written(cache)})
 
 
 def _digest(written: Any) -> str:

@@ -50,6 +50,8 @@ _RESOURCES = {
     OWN: "spec.training.resources",
     "runtime": "spec.serving.resources",
 }
+# Where the one claim is named that pods of a component mount.
+_CACHES = {"serving": "spec.serving.cache", "train": "spec.training.data.cache"}
 # The kubelet says first that it waits, and only then what for.
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": (?:ErrImagePull: )?')
 # The scheduler says what keeps each node from taking the pod, and then what it tried besides.
@@ -123,7 +125,7 @@ def pod_cause(pod: Pod) -> Cause | None:
 def _scheduling_cause(pod: Pod) -> Cause:
     said = _one_line(_TRIED_BESIDES.sub("", pod.unschedulable)).rstrip(".")
     where = f"namespace {pod.identity.namespace}"
-    cache = "spec.serving.cache" if pod.component == "serving" else "its volumes in the operator's templates"
+    cache = _CACHES.get(pod.component, "its volumes in the operator's templates")
     if missing := _CLAIM_MISSING.search(said):
         words = f"PersistentVolumeClaim {missing[1]} is not in {where}: create it there or correct {cache}."
         return Cause(Reason.VOLUME_CLAIM_NOT_FOUND, words)

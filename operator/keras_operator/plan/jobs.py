@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from keras_operator.api import GPU, KerasModelSpec, RunSpec, RunStage, Training, store_digest
+from keras_operator.api import GPU, Cache, KerasModelSpec, RunSpec, RunStage, Training, store_digest
 from keras_operator.plan.desired import Desired, Template
 from keras_operator.plan.images import Installation
 from keras_operator.plan.observed import Model, Version
@@ -21,6 +21,15 @@ def deadline_seconds(version: Version, stage: RunStage) -> int:
     if stage is RunStage.TRAIN and version.spec.training is not None:
         return version.spec.training.active_deadline_seconds
     return _EXPORT_DEADLINE_SECONDS
+
+
+def way_digest(spec: KerasModelSpec, stage: RunStage) -> str:
+    """A digest of how a stage's Job reaches its store, for a Job that waits and is made anew once that is corrected."""
+    return store_digest(spec.store, _data_cache(spec, stage))
+
+
+def _data_cache(spec: KerasModelSpec, stage: RunStage) -> Cache | None:
+    return spec.training.data.cache if spec.training and stage is RunStage.TRAIN else None
 
 
 def evaluating_stage(version: Version) -> RunStage | None:
@@ -40,8 +49,8 @@ def desired_job(
 ) -> Desired:
     """The Job of one stage of a version's run; `serving` is the version that serves.
 
-    What is learned is frozen in the version; how the store is reached is the model's as it is now, so that corrected
-    credentials help a version that waits.
+    What is learned is frozen in the version; how the store is reached, and by which cache, is the model's as it is now,
+    so that corrected credentials or a corrected claim help a version that waits.
     """
     identity = model.identity
     name = f"{version.identity.name}-{stage.value}"
@@ -60,6 +69,7 @@ def desired_job(
     )
     training = version.spec.training
     where = _where_and_when(training, stage)
+    cache = _data_cache(spec, stage)
     values: dict[str, Any] = {
         "model": identity.name,
         "namespace": identity.namespace,
@@ -75,7 +85,9 @@ def desired_job(
         "own": own_container(training, stage, run.model, version.number, where["resources"]),
         "active_deadline_seconds": deadline_seconds(version, stage),
         "builder_ref": _builder_ref(version, stage),
-        "store_digest": store_digest(spec.store),
+        "store_digest": way_digest(spec, stage),
+        "cache_claim": cache.claim_name if cache else None,
+        "cache_gigabytes": cache.max_gigabytes if cache else None,
         "secret_name": spec.store.credentials.secret_name if spec.store.credentials else None,
         **_world(identity.name, name, training, stage),
     }

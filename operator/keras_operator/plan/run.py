@@ -22,7 +22,6 @@ from keras_operator.api import (
     VersionServable,
     compared,
     measured_text,
-    store_digest,
 )
 from keras_operator.plan.causes import (
     FOLLOWING_EXIT_CODE,
@@ -37,7 +36,7 @@ from keras_operator.plan.conditions import Statement, conditions
 from keras_operator.plan.desired import Desired, Removal
 from keras_operator.plan.gates import all_verdicts, known_verdicts, results_of, unmet_sentence, was_asked
 from keras_operator.plan.images import Installation
-from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage
+from keras_operator.plan.jobs import deadline_seconds, desired_job, evaluating_stage, way_digest
 from keras_operator.plan.observed import Container, Job, JobState, Model, Observed, Version
 from keras_operator.plan.own_container import OWN, PREPARE, image_that_trained
 from keras_operator.plan.parents import parent_cause
@@ -123,7 +122,7 @@ def _stage(
         return Step(_running(version, stage, None, now), create)
     if job.state is JobState.ACTIVE:
         cause = job_cause(observed, job)
-        if cause and not spec.suspend and job.store not in ("", store_digest(spec.store)):
+        if cause and not spec.suspend and job.store not in ("", way_digest(spec, stage)):
             return _replaced(version, job, cause, now)
         return Step(_running(version, stage, job, now, cause), cause=cause, requeue_after=_poll(job, now))
     outcome = _outcome(observed, version, job)

@@ -11,6 +11,7 @@ from keras_operator.api import (
     KerasModelVersionSpec,
     Reason,
     RunReason,
+    Training,
     VersionPhase,
     inputs_hash,
 )
@@ -83,7 +84,7 @@ def _new_version(observed: Observed, model: Model, spec: KerasModelSpec, wanted:
         number=number,
         inputs_hash=wanted,
         reason=_reason(observed, spec, latest),
-        training=spec.training,
+        training=_frozen(spec.training),
         source=spec.source,
         store=spec.store,
     )
@@ -101,12 +102,21 @@ def _reason(observed: Observed, spec: KerasModelSpec, latest: int) -> str:
         return "the first version" if latest == 0 else f"version {latest} was deleted"
     if ended_for(newest) == RunReason.NUMBER_TAKEN:
         return f"number {newest.number} was taken in the store"
-    before, after = ({"training": _fields(s.training), "source": _fields(s.source)} for s in (newest.spec, spec))
+    before, after = (
+        {"training": _fields(_frozen(s.training)), "source": _fields(s.source)} for s in (newest.spec, spec)
+    )
     changes = list(_changes(before, after, ""))
     if not changes:
         return f"version {newest.number} did not finish"
     more = f" and {len(changes) - 3} more" if len(changes) > 3 else ""
     return ", ".join(changes[:3])[:900] + more
+
+
+def _frozen(training: Training | None) -> Training | None:
+    """What a version keeps of how it is trained: all but the cache, which is the model's as it is now."""
+    if training is None or training.data.cache is None:
+        return training
+    return msgspec.structs.replace(training, data=msgspec.structs.replace(training.data, cache=None))
 
 
 def _fields(part: Any) -> Any:

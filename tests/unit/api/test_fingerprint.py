@@ -6,7 +6,15 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from keras_operator.api import Credentials, KerasModelVersionSpec, Store, decode_model, inputs_hash, store_digest
+from keras_operator.api import (
+    Cache,
+    Credentials,
+    KerasModelVersionSpec,
+    Store,
+    decode_model,
+    inputs_hash,
+    store_digest,
+)
 
 STORE = {"uri": "s3://models/dogs"}
 DATA = {"uri": "s3://datasets/dogs"}
@@ -26,6 +34,17 @@ def test_nor_does_that_of_a_store():
     there, minio = "s3://models/dogs", Credentials(secret_name="minio")
     assert store_digest(Store(uri=there)) == "26561d7436c7b2d8"
     assert store_digest(Store(uri=there, endpoint="http://minio:9000", credentials=minio)) == "805dbf7f49a00bfd"
+
+
+def test_a_cache_is_a_way_of_its_own_to_a_store():
+    store = Store(uri="s3://models/dogs")
+    caches = (
+        None,
+        Cache(claim_name="datasets"),
+        Cache(claim_name="others"),
+        Cache(claim_name="others", max_gigabytes=1),
+    )
+    assert len({store_digest(store, cache) for cache in caches}) == len(caches)
 
 
 WRITTEN_OUT = {
@@ -89,6 +108,10 @@ def test_nothing_but_training_and_source_counts():
     )
 
     assert inputs_hash(plain) == inputs_hash(other)
+
+
+def test_where_the_data_is_kept_does_not_count():
+    assert trained(data=DATA | {"cache": {"claimName": "datasets", "maxGigabytes": 5}}) == trained()
 
 
 def test_a_source_differs_from_training_and_by_its_address():

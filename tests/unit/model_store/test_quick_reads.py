@@ -30,9 +30,9 @@ class Asked(StandIn):
         super().__init__(store)
         self.keys: list[str] = []
 
-    def read(self, key: str, *, limit: int) -> bytes:
+    def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         self.keys.append(key)
-        return super().read(key, limit=limit)
+        return super().read(key, limit=limit, etag=etag)
 
 
 @pytest.fixture

@@ -220,6 +220,20 @@ def test_a_claim_that_keeps_a_pod_from_every_node_is_explained(said, reason, sen
     assert (cause.reason, cause.message) == (reason, sentence)
 
 
+@pytest.mark.parametrize(("said", "reason", "sentence"), CLAIMS.values(), ids=CLAIMS.keys())
+def test_so_is_the_claim_of_a_training(said, reason, sentence):
+    cause = pod_cause(pod(unschedulable=said))
+    assert cause is not None
+    expected = sentence.replace("dogs-1-pod", "dogs-1-train-x").replace("spec.serving", "spec.training.data")
+    assert (cause.reason, cause.message) == (reason, expected)
+
+
+def test_a_volume_that_only_a_template_names_is_looked_for_there():
+    cause = pod_cause(dataclasses.replace(pod(unschedulable=UNBOUND), component="export"))
+    assert cause is not None
+    assert cause.message.endswith("or correct its volumes in the operator's templates.")
+
+
 def test_a_pod_that_is_held_back_by_a_gate_is_explained():
     cause = pod_cause(pod(gates=("example.com/queue", "other"), unschedulable="no"))
     assert cause is not None

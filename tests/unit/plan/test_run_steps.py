@@ -8,8 +8,11 @@ import msgspec
 import pytest
 from keras_operator.api import (
     Builder,
+    Cache,
     ConfigMapKey,
     Credentials,
+    Data,
+    KerasModelSpec,
     KerasModelVersionStatus,
     Resources,
     RunSpec,
@@ -124,6 +127,8 @@ def test_the_training_job_is_told_everything_about_its_run():
             "active_deadline_seconds": 600,
             "builder_ref": None,
             "store_digest": store_digest(store),
+            "cache_claim": None,
+            "cache_gigabytes": None,
             "secret_name": "minio",
             "workers": 1,
             "workers_service": "dogs-workers",
@@ -171,6 +176,35 @@ def test_a_job_that_waits_for_a_secret_is_made_anew_when_the_model_names_another
     going = dataclasses.replace(waits, identity=dataclasses.replace(waits.identity, deleting=True))
     assert decide(spec, this, jobs=(going,), pods=(pod,)).remove == ()
     assert jobs_created(decide(spec, this)) == [waits.identity.name]
+
+
+def cached(claim: str | None) -> KerasModelSpec:
+    """A model whose data has a cache on this claim."""
+    cache = None if claim is None else Cache(claim_name=claim)
+    return trained(data=Data(uri="s3://datasets/dogs", cache=cache))
+
+
+@pytest.mark.parametrize("corrected", ["datasets", None])
+def test_a_job_that_waits_for_a_claim_is_made_anew_when_the_model_names_another_or_none(corrected: str | None):
+    wrong, right = cached("datsets"), cached(corrected)
+    made = created(decide(wrong, version(1, wrong)), Template.TRAIN_JOB)
+    assert made is not None
+    assert made.values["cache_claim"] == "datsets"
+    waits = job(1, store=str(made.values["store_digest"]))
+    pod = run_pod(waits, phase="Pending", unschedulable='persistentvolumeclaim "datsets" not found')
+    assert decide(wrong, version(1, wrong), jobs=(waits,), pods=(pod,)).remove == ()
+    todo = decide(right, version(1, wrong), jobs=(waits,), pods=(pod,))
+    assert todo.remove == (Removal("Job", waits.identity.name, waits.identity.uid),)
+    again = created(decide(right, version(1, wrong)), Template.TRAIN_JOB)
+    assert again is not None
+    assert again.values["cache_claim"] == corrected
+
+
+def test_an_export_has_nothing_to_do_with_the_cache():
+    spec = cached("datasets")
+    made = created(decide(spec, version(1, spec, metrics=GOOD_METRICS)), Template.EXPORT_JOB)
+    assert made is not None
+    assert (made.values["cache_claim"], made.values["store_digest"]) == (None, store_digest(spec.store))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import pytest
 from keras_operator.api import (
     Architecture,
     ArchitectureName,
+    Cache,
     ConditionType,
     Data,
     EarlyStopping,
@@ -234,6 +235,16 @@ CHANGES = {
 @pytest.mark.parametrize(("changes", "reason"), CHANGES.values(), ids=CHANGES.keys())
 def test_a_version_says_which_fields_made_it(changes, reason):
     assert due(decide(trained(**changes), published(1, EPOCHS_10))) == (2, reason)
+
+
+def test_where_the_data_is_kept_makes_no_version_and_is_not_frozen_in_one():
+    plain, kept = (trained(data=Data(uri="s3://datasets/dogs", cache=one)) for one in (None, Cache(claim_name="data")))
+    frozen = [created(decide(spec), Template.VERSION) for spec in (plain, kept)]
+    assert frozen[0] is not None
+    assert frozen[0] == frozen[1]
+    assert due(decide(kept, published(1, plain))) is None
+    other = trained(data=Data(uri="s3://datasets/dogs", cache=Cache(claim_name="data")), epochs=2)
+    assert due(decide(other, published(1, plain))) == (2, "training.epochs changed from 10 to 2")
 
 
 @pytest.mark.parametrize(

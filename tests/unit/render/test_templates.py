@@ -25,6 +25,7 @@ from keras_operator.api import (
     MetricEntry,
     MetricType,
     Optimizer,
+    OwnContainer,
     Resources,
     ResourceTarget,
     ResourceTargetType,
@@ -54,6 +55,7 @@ FULL = trained(
     autoscaling=Autoscaling(min_replicas=2, max_replicas=4, target_cpu_utilization=60),
     batching=Batching(max_batch_size=8),
     cache=Cache(claim_name="servables", max_gigabytes=50),
+    data=Data(uri="s3://datasets/dogs", cache=Cache(claim_name="datasets", max_gigabytes=500)),
     runtime=Runtime.TENSORFLOW_SERVING,
     model_name="Dogs",
     training_resources=Resources(requests={"cpu": 2}, limits={"memory": "4Gi", "nvidia.com/gpu": 1}),
@@ -351,6 +353,34 @@ def test_the_cache_is_the_agents_alone():
     unbounded = manifests(trained(cache=Cache(claim_name="servables")))[Template.DEPLOYMENT]
     (agent,) = unbounded["spec"]["template"]["spec"]["initContainers"]
     assert [argument for argument in agent["args"] if argument.startswith("--cache")] == ["--cache-dir=/cache"]
+
+
+CACHE_MOUNT = {"name": "cache", "mountPath": "/cache"}
+
+
+def test_the_data_cache_is_the_training_containers():
+    pod = manifests(FULL)[Template.TRAIN_JOB]["spec"]["template"]["spec"]
+    assert {"name": "cache", "persistentVolumeClaim": {"claimName": "datasets"}} in pod["volumes"]
+    assert CACHE_MOUNT in pod["containers"][0]["volumeMounts"]
+    told = environment(pod["containers"][0])
+    assert (told["KERAS_CACHE"], told["KERAS_CACHE_GIGABYTES"]) == ("/cache", "500")
+    assert pod["securityContext"]["fsGroup"] == 65532
+    unbounded = manifests(trained(data=Data(uri="s3://b/x", cache=Cache(claim_name="datasets"))))[Template.TRAIN_JOB]
+    told = environment(unbounded["spec"]["template"]["spec"]["containers"][0])
+    assert ("KERAS_CACHE" in told, "KERAS_CACHE_GIGABYTES" in told) == (True, False)
+    for other in (manifests(brought())[Template.EXPORT_JOB], manifests(PLAIN)[Template.TRAIN_JOB]):
+        pod = other["spec"]["template"]["spec"]
+        assert [volume["name"] for volume in pod["volumes"]] == ["scratch"]
+        assert "KERAS_CACHE" not in environment(pod["containers"][0])
+
+
+def test_of_an_own_image_the_data_cache_is_with_the_container_that_fetches():
+    data = Data(uri="s3://datasets/dogs", cache=Cache(claim_name="datasets"))
+    spec = trained(data=data, container=OwnContainer(image="vision/net:1"))
+    pod = manifests(spec)[Template.TRAIN_JOB]["spec"]["template"]["spec"]
+    having = [one["name"] for one in (*pod["initContainers"], *pod["containers"]) if CACHE_MOUNT in one["volumeMounts"]]
+    told = [one["name"] for one in (*pod["initContainers"], *pod["containers"]) if "KERAS_CACHE" in environment(one)]
+    assert having == told == ["prepare"]
 
 
 def test_the_count_of_pods_is_the_autoscalers_where_there_is_one():

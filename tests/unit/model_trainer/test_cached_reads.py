@@ -21,6 +21,7 @@ from keras_operator.api import (
     Data,
     DataFormat,
     Labels,
+    OwnContainer,
     Store,
     Table,
     Training,
@@ -236,3 +237,20 @@ def test_a_whole_training_reads_ahead_only_what_the_cache_lacks(
         read = {key for key in way.taken() if key.startswith("digits/")}
         assert len(read) == (120 if number == 1 else 0)
     assert hashes[0] == hashes[1]
+
+
+def test_what_is_handed_to_an_own_image_comes_from_the_volume_too(
+    spec: Any, stage: Any, way: CountedGets, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KERAS_CACHE", str(volume))
+    for number, objects in ((1, 120), (2, 0)):
+        for name in ("data", "output", "prepared"):
+            folder = tmp_path / f"pod-{number}" / name
+            folder.mkdir(parents=True)
+            monkeypatch.setenv(f"KERAS_{name.upper()}", str(folder))
+        run = spec(tmp_path, tmp_path / "store", number=number)
+        training = msgspec.structs.replace(images(), container=OwnContainer(image="vision/net:1"))
+        store = Store(uri="s3://models/handed", endpoint=way.endpoint)
+        ended = stage("train", msgspec.structs.replace(run, training=training, store=store), "--prepare")
+        assert ended.code == 0, ended.message
+        assert len({key for key in way.taken() if key.startswith("digits/")}) == objects

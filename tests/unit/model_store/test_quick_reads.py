@@ -6,7 +6,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from model_store import AccessDenied, BucketNotFound, NotFound, Store, StoreError, TooLarge, Unreachable, open_store
+from model_store import (
+    AccessDenied,
+    BucketNotFound,
+    Changed,
+    NotFound,
+    Store,
+    StoreError,
+    TooLarge,
+    Unreachable,
+    open_store,
+)
 from model_trainer.data.quick_reads import MOST_FAILURES, quick_reads
 from model_trainer.data.stand_in import StandIn
 from tests.unit.model_store.conftest import Minio
@@ -73,6 +83,21 @@ def test_what_is_missing_or_too_large_is_said_as_ever(slow, minio):
     nowhere = open_store("s3://no-such-bucket-anywhere", endpoint=minio.endpoint)
     with pytest.raises(BucketNotFound):
         quick_reads(nowhere, minio.endpoint).read("1.png", limit=4)
+
+
+def test_what_was_replaced_since_it_was_listed_is_not_read_as_that(slow, minio):
+    slow.write("1.png", b"old")
+    quick = quick_reads(slow, minio.endpoint)
+    listed = quick.entry("1.png").etag
+    assert quick.read("1.png", limit=3, etag=listed) == b"old"
+    assert slow.keys == []
+    slow.write("1.png", b"new")
+    for _ in range(MOST_FAILURES + 1):
+        with pytest.raises(Changed):
+            quick.read("1.png", limit=3, etag=listed)
+    slow.keys.clear()
+    assert quick.read("1.png", limit=3) == b"new"
+    assert slow.keys == []
 
 
 def test_wrong_credentials_are_said_as_ever_and_not_tried_for_ever(slow, minio, bucket, monkeypatch):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import boto3
 import pytest
 
-from model_store import AlreadyExists, NotFound, Store, StoreUriError, TooLarge, open_store
+from model_store import AlreadyExists, Changed, NotFound, Store, StoreUriError, TooLarge, open_store
 
 if TYPE_CHECKING:
     from tests.unit.model_store.conftest import Minio
@@ -78,6 +78,27 @@ def test_reading_names_what_is_missing(store: Store, tmp_path: Path) -> None:
         store.download("nowhere/x", tmp_path / "x")
     assert not store.exists("nowhere/x")
     assert list(tmp_path.glob("x*")) == []
+
+
+def test_an_entry_is_what_a_listing_has(store: Store) -> None:
+    store.write("a/b", b"12")
+    assert [store.entry("a/b")] == [*store.list()]
+    for key in ("a", "a/b/c", "nowhere"):
+        with pytest.raises(NotFound, match=f"{store.uri}/{key} is not there"):
+            store.entry(key)
+
+
+def test_what_was_replaced_since_it_was_listed_is_not_read_as_that(minio: Minio, bucket: str, tmp_path: Path) -> None:
+    store = open_store(f"s3://{bucket}/models", endpoint=minio.endpoint)
+    store.write("a", b"old")
+    listed = store.entry("a").etag
+    assert store.read("a", limit=3, etag=listed) == b"old"
+    store.write("a", b"new")
+    with pytest.raises(Changed, match="models/a was replaced since it was listed"):
+        store.read("a", limit=3, etag=listed)
+    with pytest.raises(Changed):
+        store.download("a", tmp_path / "a", etag=listed)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_is_not_an_object(store: Store) -> None:

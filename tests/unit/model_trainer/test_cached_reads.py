@@ -6,6 +6,7 @@ import dataclasses
 import io
 import logging
 import shutil
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,6 +33,7 @@ from model_store import Store as AnyStore
 from model_store import open_store
 from model_trainer.context import Context
 from model_trainer.data.cached_reads import DataCache, cache_of
+from model_trainer.data.read_ahead import ReadAhead
 from model_trainer.data.stand_in import StandIn
 from model_trainer.datasets import read_dataset
 from tests.unit.model_trainer.conftest import write_digits
@@ -221,7 +223,37 @@ def test_what_was_replaced_since_it_was_listed_is_not_kept_as_what_it_was(
     assert list(volume.glob("packs/*/*")) == []
 
 
-def test_a_whole_training_reads_ahead_only_what_the_cache_lacks(
+def test_what_is_read_ahead_is_kept_and_not_read_ahead_again(
+    context: Context, way: CountedGets, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KERAS_CACHE", str(volume))
+    for name, objects in (("first", 120), ("second", 0)):
+        ahead = ReadAhead(f"s3://{BUCKET}/digits", way.endpoint, tmp_path / name)
+        while not ahead.ended:
+            time.sleep(0.01)
+        assert (len(set(way.taken())), len([*(tmp_path / name).iterdir()])) == (objects, objects)
+        shutil.rmtree(context.scratch)
+        context.scratch.mkdir()
+        read_dataset(images(), way.endpoint, dataclasses.replace(context, ahead=ahead, cache=cache_of()))
+        assert way.taken() == []
+
+
+def test_what_was_read_ahead_before_it_was_replaced_is_not_kept(
+    way: CountedGets, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("KERAS_CACHE", str(volume))
+    there = open_store(f"s3://{BUCKET}/ahead", endpoint=way.endpoint)
+    there.write("1.png", b"old")
+    ahead = ReadAhead(there.uri, way.endpoint, tmp_path / "ahead")
+    while not ahead.ended:
+        time.sleep(0.01)
+    there.write("1.png", b"new")
+    store = DataCache(volume).before(ahead.before(there), way.endpoint)
+    assert [entry.key for entry in store.list()] == ["1.png"]
+    assert store.read("1.png", limit=10) == b"new"
+
+
+def test_a_whole_training_asks_the_store_for_no_image_again(
     spec: Any, stage: Any, way: CountedGets, volume: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("KERAS_CACHE", str(volume))

@@ -131,6 +131,12 @@ PINS = (
         on_demand=True,
     ),
     Pin(
+        name="prometheus-adapter",
+        module="sigs.k8s.io/prometheus-adapter",
+        packages={"prometheus-adapter": "sigs.k8s.io/prometheus-adapter/cmd/adapter"},
+        on_demand=True,
+    ),
+    Pin(
         name="s5cmd",
         module="github.com/peak/s5cmd/v2",
         packages={"s5cmd": "github.com/peak/s5cmd/v2"},

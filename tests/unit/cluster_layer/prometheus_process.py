@@ -1,4 +1,4 @@
-"""A real Prometheus on a loopback port, and what it reads: the runtime's own page of metrics."""
+"""A real Prometheus on a loopback port, and what it may read: the runtime's own page of metrics."""
 
 from __future__ import annotations
 
@@ -55,18 +55,19 @@ def _page_of(metrics: Metrics) -> type[BaseHTTPRequestHandler]:
     return Page
 
 
-@contextlib.contextmanager
-def prometheus(folder: Path, exporters: Mapping[str, int]) -> Iterator[str]:
-    """The address of one that reads these exporters, by the pod that they stand for."""
+def of_exporters(exporters: Mapping[str, int]) -> dict[str, Any]:
+    """What Prometheus reads: these exporters, by the pod that they stand for."""
     targets = [
         {"targets": [f"127.0.0.1:{port}"], "labels": {"namespace": "vision", "pod": pod}}
         for pod, port in exporters.items()
     ]
-    every = {"scrape_interval": "3s", "scrape_timeout": "3s"}
-    config = {
-        "global": every,
-        "scrape_configs": [{"job_name": "models", "metrics_path": DEFAULT_PATH, "static_configs": targets}],
-    }
+    return {"job_name": "models", "metrics_path": DEFAULT_PATH, "static_configs": targets}
+
+
+@contextlib.contextmanager
+def prometheus(folder: Path, scraped: Mapping[str, Any]) -> Iterator[str]:
+    """The address of one that reads what an entry of its `scrape_configs` names."""
+    config = {"global": {"scrape_interval": "3s", "scrape_timeout": "3s"}, "scrape_configs": [scraped]}
     # JSON is YAML.
     (folder / "prometheus.yml").write_text(json.dumps(config))
     port = _free_port()

@@ -18,7 +18,7 @@ from keras_operator.cluster.prometheus import Answer, Prometheus
 from model_server.runtime.errors import Code
 from model_server.runtime.monitoring import Metrics
 from tests.unit.cluster_layer.conftest import Received, Server
-from tests.unit.cluster_layer.prometheus_process import exporters, prometheus, until
+from tests.unit.cluster_layer.prometheus_process import exporters, of_exporters, prometheus, until
 
 
 def vector(*values: str) -> dict[str, Any]:
@@ -211,7 +211,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for code, count in ((Code.OK, 100), (Code.INTERNAL, errors)):
             for _ in range(count):
                 pages[pod].request("dogs", "predict", "REST", code, 1000.0)
-    with exporters(pages) as ports, prometheus(tmp_path_factory.mktemp("prometheus"), ports) as url:
+    with exporters(pages) as ports, prometheus(tmp_path_factory.mktemp("prometheus"), of_exporters(ports)) as url:
         read = 'count({__name__=":tensorflow:serving:request_count"})'
         until(lambda: asyncio.run(Prometheus(url).ask([read])) == [Answer((3.0,))], "both runtimes read")
         yield url

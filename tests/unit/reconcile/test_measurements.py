@@ -32,7 +32,7 @@ from keras_operator.plan.observed import Measured
 
 from model_server.runtime import monitoring
 from model_server.runtime.errors import Code
-from tests.unit.cluster_layer.prometheus_process import exporters, prometheus, until
+from tests.unit.cluster_layer.prometheus_process import exporters, of_exporters, prometheus, until
 from tests.unit.plan.observations import INSTALLATION, message, model, published, trained
 from tests.unit.plan.test_canary import STEPS
 from tests.unit.plan.test_comparison import traffic
@@ -172,7 +172,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         for code, count in ((Code.OK, 99), (Code.INTERNAL, errors)):
             for _ in range(count):
                 pages[name].request("dogs", "predict", "REST", code, 1000.0)
-    with exporters(pages) as ports, prometheus(tmp_path_factory.mktemp("prometheus"), ports) as url:
+    with exporters(pages) as ports, prometheus(tmp_path_factory.mktemp("prometheus"), of_exporters(ports)) as url:
         read = 'count({__name__=":tensorflow:serving:request_count"})'
         until(lambda: asyncio.run(Prometheus(url).ask([read])) == [Answer((6.0,))], "all runtimes read")
         yield url

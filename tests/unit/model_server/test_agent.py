@@ -95,6 +95,14 @@ def test_from_the_store_to_a_prediction_with_the_real_runtime(
     assert version["loadSeconds"] >= 0
     assert list(status["times"]) == ["started", "fetched", "configured", "available"]
 
+    def counted() -> int:
+        server.predict("digits", {"instances": digits[1]["image"].tolist()})
+        requests: int = agent.get("/traffic/60").json["requests"]
+        return requests
+
+    # Whoever compares versions asks this of pods that have one for good, too.
+    until(counted, "answers that are counted")
+
 
 def test_readiness_follows_the_runtime(store, launch_agent, runtime, until):
     agent = launch_agent(store.as_uri(), 1, runtime.port)

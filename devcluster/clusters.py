@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 
+from devcluster import nodes
 from devcluster.errors import DevclusterError
 from devcluster.existing import ExistingCluster
 from devcluster.images import Builder, Image
@@ -42,9 +43,11 @@ def choose(places: Places, wanted: str | None = None) -> Cluster:
     """The cluster that `wanted`, or else the variable CLUSTER, names.
 
     Raises:
-        DevclusterError: the name is none of the four.
+        DevclusterError: the name is none of the four, or NODES asks for what that kind does not have.
     """
     kind = wanted if wanted is not None else os.environ.get("CLUSTER", "node")
+    if nodes.wanted() > 1 and kind not in {"node", ""}:
+        raise DevclusterError(f"{nodes.NODES} is for the cluster of real nodes: leave it out with CLUSTER={kind}")
     match kind:
         case "node" | "":
             return NodeCluster(places)

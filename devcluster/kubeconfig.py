@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Iterable
 
 from devcluster.places import Places, write_atomically
 from devcluster.slots import Slot
@@ -28,11 +29,11 @@ def render(server: str, authority: bytes, certificate: bytes, key: bytes) -> str
     return json.dumps(document, indent=2) + "\n"
 
 
-def write_all(places: Places, slot: Slot) -> None:
-    """Write the administrator's and every component's kubeconfig."""
+def write_all(places: Places, slot: Slot, more: Iterable[str] = ()) -> None:
+    """Write the administrator's and every component's kubeconfig, and those of more components."""
     server = f"https://{slot.node}:6443"
     authority = (places.pki / "ca.crt").read_bytes()
-    components = (*COMPONENTS, "kwok") if places.fake_nodes else COMPONENTS
+    components = (*COMPONENTS, *more)
     targets = {name: places.config / f"{name}.kubeconfig" for name in components} | {"admin": places.kubeconfig}
     for name, path in targets.items():
         certificate, key = ((places.pki / f"{name}.{suffix}").read_bytes() for suffix in ("crt", "key"))

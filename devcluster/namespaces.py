@@ -1,8 +1,10 @@
-"""The node: one process that holds a network, a pid and a mount namespace.
+"""A node: one process that holds a network, a pid and a mount namespace.
 
 Everything of the cluster runs inside. When the holder ends, the kernel ends every process in its pid namespace, and the
 mounts and interfaces go with the last of them: so nothing can be left behind, however the cluster ends. The mount
-namespace also lets each cluster have its own /var/lib/kubelet, /run/containerd and so on, under their usual names.
+namespace also lets each node have its own /var/lib/kubelet, /run/containerd and so on, under their usual names.
+
+A second node's pid namespace lies inside the first one's, so that it ends with that, too.
 """
 
 import contextlib
@@ -14,6 +16,7 @@ from pathlib import Path
 
 from devcluster.build import binary
 from devcluster.errors import NotReadyError
+from devcluster.nodes import Node
 from devcluster.places import Places, write_atomically
 from devcluster.processes import Process, alive, environment, log_path, of_cluster, tail, until
 from devcluster.slots import Slot
@@ -42,14 +45,14 @@ def resolver(slot: Slot) -> str:
     return f"nameserver {slot.node}\n"
 
 
-def mount_script(places: Places, pause: str) -> str:
+def mount_script(node: Node, pause: str) -> str:
     """What the holder does before it holds: mounts of its own, which all processes inside share."""
     lines = ["set -e", "mount -t proc proc /proc"]
-    lines += [f"mount --bind {shlex.quote(str(_resolver_path(places)))} /etc/resolv.conf"]
+    lines += [f"mount --bind {shlex.quote(str(_resolver_path(node.places)))} /etc/resolv.conf"]
     for target, source in PERSISTENT.items():
         lines += [
-            f"mkdir -p {target} {shlex.quote(str(places.node / source))}",
-            f"mount --bind {shlex.quote(str(places.node / source))} {target}",
+            f"mkdir -p {target} {shlex.quote(str(node.folder / source))}",
+            f"mount --bind {shlex.quote(str(node.folder / source))} {target}",
         ]
     lines += [f"mkdir -p {target} && mount -t tmpfs tmpfs {target}" for target in VOLATILE]
     # Kubelet and containerd see each other's mounts (secrets, volumes); the machine sees none of them.
@@ -61,36 +64,39 @@ def _resolver_path(places: Places) -> Path:
     return places.config / "resolv.conf"
 
 
-def find_holder(places: Places) -> Process | None:
+def find_holder(node: Node) -> Process | None:
     """The process that holds the node, None where there is none or it has not finished its mounts."""
-    found = (p for p in of_cluster(places.name) if p.name == HOLDER and p.innermost_pid == 1 and p.program == "pause")
+    name, running = node.own(HOLDER), of_cluster(node.places.name)
+    found = (p for p in running if p.name == name and p.innermost_pid == 1 and p.program == "pause")
     return next(found, None)
 
 
-def start_holder(places: Places, slot: Slot) -> Process:
-    """Make the namespaces.
+def start_holder(node: Node, slot: Slot, first: Process | None = None) -> Process:
+    """Make the namespaces; those of a second node inside the pid namespace of the first one's holder.
 
     Raises:
         NotReadyError: the machine does not let this user make them.
     """
+    places, name = node.places, node.own(HOLDER)
     places.logs.mkdir(parents=True, exist_ok=True)
     write_atomically(_resolver_path(places), resolver(slot))
-    script = mount_script(places, str(binary(places, "pause")))
-    command = ["setsid", "--fork", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
-    with log_path(places, HOLDER).open("wb") as log:
+    script = mount_script(node, str(binary(places, "pause")))
+    within = ["nsenter", "--target", str(first.pid), "--pid"] if first else []
+    command = [*within, "setsid", "--fork", "unshare", "--mount", "--net", "--pid", "--fork", "--kill-child"]
+    with log_path(places, name).open("wb") as log:
         subprocess.run(
             [*command, "sh", "-c", script],
-            env=environment(places, HOLDER, {}),
+            env=environment(places, name, {}),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             check=True,
         )
-    if not until(lambda: find_holder(places) is not None, START_SECONDS):
-        raise NotReadyError(f"the node's namespaces could not be made:\n{tail(places, HOLDER, 12)}")
-    holder = find_holder(places)
+    if not until(lambda: find_holder(node) is not None, START_SECONDS):
+        raise NotReadyError(f"the node's namespaces could not be made:\n{tail(places, name, 12)}")
+    holder = find_holder(node)
     if holder is None:
-        raise NotReadyError(f"the node's first process ended:\n{tail(places, HOLDER, 12)}")
+        raise NotReadyError(f"the node's first process ended:\n{tail(places, name, 12)}")
     return holder
 
 

@@ -9,6 +9,7 @@ from devcluster.processes import Process
 from devcluster.slots import Slot
 
 NODE_INTERFACE = "eth0"
+SECOND_INTERFACE = "eth1"  # the first node's end of the wire to a second one
 NODE_SYSCTLS = (
     "net.ipv4.ip_forward=1",
     # A pod that reaches itself or a neighbour through a Service comes back over the bridge: let iptables see it.
@@ -44,6 +45,51 @@ def connect(slot: Slot, holder: Process, enter: list[str]) -> None:
     for network in (slot.pods, slot.services):
         run(["ip", "route", "replace", str(network), "via", slot.node])
     run([*enter, "sysctl", "-q", "-w", *NODE_SYSCTLS])
+
+
+def join(slot: Slot, first: Process, second: Process, enter: list[str]) -> None:
+    """Wire a second node up behind the first one; each step leaves what is right as it is.
+
+    Args:
+        slot: of both.
+        first: the first node's holder.
+        second: the second node's.
+        enter: the command that goes into the second node.
+    """
+    if not _has(first, SECOND_INTERFACE):
+        pair = ["ip", "link", "add", SECOND_INTERFACE, "type", "veth", "peer", "name", NODE_INTERFACE]
+        run([*_network_of(first), *pair, "netns", str(second.pid)])
+    length = slot.second_link.prefixlen
+    ends = (
+        (_network_of(first), SECOND_INTERFACE, slot.second_gateway),
+        (_network_of(second), NODE_INTERFACE, slot.second_node),
+    )
+    for inside, interface, address in ends:
+        run([*inside, "ip", "addr", "replace", f"{address}/{length}", "dev", interface])
+        run([*inside, "ip", "link", "set", interface, "up"])
+    run([*_network_of(second), "ip", "link", "set", "lo", "up"])
+    run([*_network_of(second), "ip", "route", "replace", "default", "via", slot.second_gateway])
+    run([*_network_of(first), "ip", "route", "replace", str(slot.second_pods), "via", slot.second_node])
+    for network in (slot.second_link, slot.second_pods):
+        run(["ip", "route", "replace", str(network), "via", slot.node])
+    run([*enter, "sysctl", "-q", "-w", *NODE_SYSCTLS])
+
+
+def part(first: Process) -> None:
+    """Remove the wire to a second node that has ended; the kernel removes it too, some time later."""
+    if _has(first, SECOND_INTERFACE):
+        with contextlib.suppress(CommandFailedError):
+            run([*_network_of(first), "ip", "link", "delete", SECOND_INTERFACE])
+
+
+def _network_of(holder: Process) -> list[str]:
+    # Not the pid namespace: `netns PID` means a process as this program sees it.
+    return ["nsenter", "--target", str(holder.pid), "--net"]
+
+
+def _has(holder: Process, interface: str) -> bool:
+    lines = Path(f"/proc/{holder.pid}/net/dev").read_text().splitlines()
+    return any(line.strip().startswith(f"{interface}:") for line in lines)
 
 
 def refuse_pods(slot: Slot, enter: list[str]) -> None:

@@ -13,6 +13,7 @@ from devcluster import (
     namespaces,
     network,
     node_agents,
+    nodes,
     pki,
     preconditions,
     processes,
@@ -21,6 +22,7 @@ from devcluster.build import binary, build_all
 from devcluster.commands import run
 from devcluster.control_plane import Served, api_server, controller_manager, etcd, scheduler
 from devcluster.errors import CommandFailedError, DevclusterError, NotReadyError
+from devcluster.nodes import Node
 from devcluster.oci import pause_image
 from devcluster.places import FAKE_NODES_SUFFIX, Places, locked, write_atomically
 from devcluster.probes import answers
@@ -33,27 +35,35 @@ CGROUP_SECONDS = 10.0
 
 
 def stages(places: Places, slot: Slot) -> tuple[tuple[Served, ...], ...]:
-    """All components in the order in which they start; a stage waits until the one before is ready."""
+    """What the first node runs, in the order of its start; a stage waits until the one before is ready."""
     if places.fake_nodes:
         return fake_nodes.stages(places, slot)
-    machine = node_agents.inspect_machine()
+    machine, first = node_agents.inspect_machine(), Node(places)
     return (
-        (etcd(places, slot), node_agents.containerd(places, slot, machine), addons.minio(places, slot)),
+        (etcd(places, slot), node_agents.containerd(first, slot, machine), addons.minio(places, slot)),
         (api_server(places, slot),),
         (
             controller_manager(places, slot),
             scheduler(places, slot),
-            node_agents.kubelet(places, slot, machine),
-            node_agents.kube_proxy(places, slot, machine),
+            node_agents.kubelet(first, slot, machine),
+            node_agents.kube_proxy(first, slot, machine),
             addons.coredns(places, slot),
             addons.metrics_server(places, slot),
         ),
     )
 
 
-def components(places: Places, slot: Slot) -> list[Served]:
-    """All components."""
-    return [served for stage in stages(places, slot) for served in stage]
+def further_stages(node: Node, slot: Slot) -> tuple[tuple[Served, ...], ...]:
+    """What a node beside the first runs: it has no control plane and no add-ons."""
+    machine = node_agents.inspect_machine()
+    agents = (node_agents.kubelet(node, slot, machine), node_agents.kube_proxy(node, slot, machine))
+    return ((node_agents.containerd(node, slot, machine),), agents)
+
+
+def components(node: Node, slot: Slot) -> list[Served]:
+    """All components of a node."""
+    of_node = stages(node.places, slot) if node.number == 1 else further_stages(node, slot)
+    return [served for stage in of_node for served in stage]
 
 
 def lock_path(places: Places) -> Path:
@@ -62,7 +72,7 @@ def lock_path(places: Places) -> Path:
 
 
 def up(places: Places) -> None:
-    """Start the cluster, or what of it is missing.
+    """Start the cluster, or what of it is missing. A second node that is there stays, whatever NODES says.
 
     Raises:
         DevclusterError: a step failed; the message says which and what to do.
@@ -74,7 +84,11 @@ def up(places: Places) -> None:
         write_atomically(places.tree_record, str(places.tree))
         slot = claim(places, network.routes())
         pki.create(places, slot)
-        kubeconfig.write_all(places, slot)
+        further = [] if places.fake_nodes else _further_nodes(places)
+        for node in further:
+            pki.add_kubelet(node, slot)
+        more = ["kwok"] if places.fake_nodes else [node.own("kubelet") for node in further]
+        kubeconfig.write_all(places, slot, more)
         holder = _holder(places, slot)
         storage, api, agents = stages(places, slot)
         if places.fake_nodes:
@@ -83,24 +97,45 @@ def up(places: Places) -> None:
                 _start_stage(places, stage, holder)
             fake_nodes.apply(places, kubectl)
             return
-        cgroups.create(node_agents.cgroup_name(places))
+        first = Node(places)
+        cgroups.create(first.cgroup)
         _start_stage(places, storage, holder)
-        _load_pause(places, holder)
+        _load_pause(first, holder)
         _start_stage(places, api, holder)
         # CoreDNS and metrics-server read what these objects allow them to read.
         addons.apply(places, slot)
         _start_stage(places, agents, holder)
-        _wait_for_node(places)
+        for node in further:
+            _start_further(node, slot, holder)
+        _wait_for_nodes(places)
+
+
+def _further_nodes(places: Places) -> list[Node]:
+    there = nodes.present(places)
+    return [node for node in nodes.every(places)[1:] if node.number <= nodes.wanted() or node in there]
+
+
+def _start_further(node: Node, slot: Slot, first: Process) -> None:
+    holder = namespaces.find_holder(node)
+    if holder is None:
+        network.part(first)
+        holder = namespaces.start_holder(node, slot, first)
+    network.join(slot, first, holder, namespaces.enter(holder))
+    cgroups.create(node.cgroup)
+    storage, agents = further_stages(node, slot)
+    _start_stage(node.places, storage, holder)
+    _load_pause(node, holder)
+    _start_stage(node.places, agents, holder)
 
 
 def _holder(places: Places, slot: Slot) -> Process:
-    holder = namespaces.find_holder(places)
+    holder = namespaces.find_holder(Node(places))
     if holder is None:
         # What a killed run or a crash may have left of an earlier node cannot be used by a new one.
         namespaces.kill_all(places)
         network.disconnect(slot)
         network.load_modules()
-        holder = namespaces.start_holder(places, slot)
+        holder = namespaces.start_holder(Node(places), slot)
     network.connect(slot, holder, namespaces.enter(holder))
     return holder
 
@@ -130,12 +165,12 @@ def _wait(places: Places, served: Served, holder: Process) -> None:
     processes.wait(places, component.name, lambda: answers(served.ready, root), lives, served.seconds)
 
 
-def _load_pause(places: Places, holder: Process) -> None:
-    program = binary(places, "pause")
-    record = places.state / "pause-image"
+def _load_pause(node: Node, holder: Process) -> None:
+    program = binary(node.places, "pause")
+    record = node.places.state / node.own("pause-image")
     if record.is_file() and record.read_text() == str(program):
         return
-    archive = places.state / "pause.tar"
+    archive = node.places.state / "pause.tar"
     archive.write_bytes(pause_image(program))
     run([*namespaces.enter(holder), "ctr", "--namespace", "k8s.io", "images", "import", archive])
     archive.unlink()
@@ -151,14 +186,16 @@ def kubectl(places: Places, *arguments: str) -> str:
     return run([binary(places, "kubectl"), f"--kubeconfig={places.kubeconfig}", *arguments])
 
 
-def _wait_for_node(places: Places) -> None:
+def _wait_for_nodes(places: Places) -> None:
     """Ready means for pods: the default service account is there too, which pods need to be admitted."""
+    names = [f"node/{node.name}" for node in nodes.present(places)]
     wishes = (
-        ("node", ("--for=condition=Ready", f"node/{pki.NODE_NAME}"), NODE_READY_SECONDS),
+        *((name.replace("/", " "), ("--for=condition=Ready", name), NODE_READY_SECONDS) for name in names),
         ("service account", ("--for=create", "serviceaccount/default", "-n", "default"), NODE_READY_SECONDS),
         ("metrics API", ("--for=condition=Available", "apiservice/v1beta1.metrics.k8s.io"), METRICS_SECONDS),
     )
-    kubectl(places, "wait", "--for=create", f"node/{pki.NODE_NAME}", f"--timeout={NODE_READY_SECONDS:.0f}s")
+    for name in names:
+        kubectl(places, "wait", "--for=create", name, f"--timeout={NODE_READY_SECONDS:.0f}s")
     for what, wish, seconds in wishes:
         try:
             kubectl(places, "wait", *wish, f"--timeout={seconds:.0f}s")
@@ -179,8 +216,10 @@ def down(places: Places) -> None:
         slot = recorded(places.state)
         if slot is not None:
             network.disconnect(slot)
-        if not processes.until(lambda: cgroups.remove(node_agents.cgroup_name(places)), CGROUP_SECONDS):
-            raise DevclusterError(f"the cgroup {node_agents.cgroup_name(places)} still holds processes")
+        groups = [node.cgroup for node in nodes.every(places)]
+        for group in groups:
+            if not processes.until(lambda group=group: cgroups.remove(group), CGROUP_SECONDS):  # type: ignore[misc]
+                raise DevclusterError(f"the cgroup {group} still holds processes")
         if places.state.exists():
             # What claims the slot goes last: a killed `down` is taken up by the next.
             for entry in sorted(
@@ -215,12 +254,16 @@ class ComponentStatus:
 
 def status(places: Places) -> list[ComponentStatus]:
     """Each component of this clone's cluster; empty where there is no cluster."""
-    slot, holder = recorded(places.state), namespaces.find_holder(places)
+    slot = recorded(places.state)
     if slot is None:
         return []
-    running = of_cluster(places.name)
+    return [line for node in nodes.present(places) for line in _status_of(node, slot)]
+
+
+def _status_of(node: Node, slot: Slot) -> list[ComponentStatus]:
+    holder, running = namespaces.find_holder(node), of_cluster(node.places.name)
     lines = []
-    for served in components(places, slot):
+    for served in components(node, slot):
         found = of_component(running, served.component)
         if holder is None or not found:
             lines.append(ComponentStatus(served.component.name, None, 0, ready=False))
@@ -231,7 +274,7 @@ def status(places: Places) -> list[ComponentStatus]:
 
 
 def node_ready(places: Places) -> bool:
-    """Whether Kubernetes calls the node, or each of the fake ones, Ready."""
+    """Whether Kubernetes calls each node Ready."""
     try:
         nodes = json.loads(kubectl(places, "get", "nodes", "-o", "json", "--request-timeout=5s"))["items"]
     except CommandFailedError:

@@ -3,14 +3,14 @@
 import json
 import shutil
 from dataclasses import dataclass
+from ipaddress import IPv4Network
 from pathlib import Path
 
 from devcluster import cgroups
 from devcluster.build import binary
 from devcluster.control_plane import Served
+from devcluster.nodes import Node
 from devcluster.oci import PAUSE_IMAGE
-from devcluster.pki import NODE_NAME
-from devcluster.places import Places
 from devcluster.processes import Component
 from devcluster.slots import Slot
 
@@ -61,8 +61,8 @@ state = "/run/containerd"
 """
 
 
-def pod_network(slot: Slot) -> str:
-    """The CNI configuration: one bridge, addresses from the slot, no masquerading, as nothing leaves the machine."""
+def pod_network(pods: IPv4Network) -> str:
+    """The CNI configuration: one bridge, the node's own addresses, no masquerading, as nothing leaves the machine."""
     bridge = {
         "type": "bridge",
         "bridge": "cni0",
@@ -71,7 +71,7 @@ def pod_network(slot: Slot) -> str:
         "hairpinMode": True,
         "ipam": {
             "type": "host-local",
-            "ranges": [[{"subnet": str(slot.pods)}]],
+            "ranges": [[{"subnet": str(pods)}]],
             "routes": [{"dst": "0.0.0.0/0"}],
         },
     }
@@ -79,38 +79,40 @@ def pod_network(slot: Slot) -> str:
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge, portmap]}, indent=2) + "\n"
 
 
-def containerd(places: Places, slot: Slot, machine: Machine) -> Served:
+def containerd(node: Node, slot: Slot, machine: Machine) -> Served:
     """The container runtime."""
-    config = places.config / "containerd.toml"
+    config = node.places.config / f"{node.own('containerd')}.toml"
     files = {
         config: containerd_config(machine),
-        places.node / "cni-config" / "10-pods.conflist": pod_network(slot),
+        node.folder / "cni-config" / "10-pods.conflist": pod_network(node.pods(slot)),
     }
     program = shutil.which("containerd") or "containerd"
-    return Served(Component("containerd", (program, "--config", str(config)), files), f"unix://{CONTAINERD_SOCKET}")
+    component = Component(node.own("containerd"), (program, "--config", str(config)), files)
+    return Served(component, f"unix://{CONTAINERD_SOCKET}")
 
 
-def kubelet_config(places: Places, slot: Slot, machine: Machine) -> dict[str, object]:
+def kubelet_config(node: Node, slot: Slot, machine: Machine) -> dict[str, object]:
     """KubeletConfiguration: intervals that fit tests, evictions only when the machine is really full."""
+    pki = node.places.pki
     config: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
         "authentication": {
             "anonymous": {"enabled": False},
             "webhook": {"enabled": True},
-            "x509": {"clientCAFile": f"{places.pki}/ca.crt"},
+            "x509": {"clientCAFile": f"{pki}/ca.crt"},
         },
         "authorization": {"mode": "Webhook"},
-        "tlsCertFile": f"{places.pki}/kubelet.crt",
-        "tlsPrivateKeyFile": f"{places.pki}/kubelet.key",
+        "tlsCertFile": f"{pki}/{node.own('kubelet')}.crt",
+        "tlsPrivateKeyFile": f"{pki}/{node.own('kubelet')}.key",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
         "cgroupDriver": "cgroupfs",
         # Clusters of other clones on this machine have pods too.
-        "cgroupRoot": f"/{cgroup_name(places)}",
+        "cgroupRoot": f"/{node.cgroup}",
         "clusterDNS": [slot.dns_service],
         "clusterDomain": "cluster.local",
         "resolvConf": "",
-        "healthzBindAddress": slot.node,
+        "healthzBindAddress": node.address(slot),
         "failSwapOn": False,
         "maxPods": 110,
         "syncFrequency": "10s",
@@ -133,31 +135,34 @@ def kubelet_config(places: Places, slot: Slot, machine: Machine) -> dict[str, ob
     return config
 
 
-def kubelet(places: Places, slot: Slot, machine: Machine) -> Served:
+def kubelet(node: Node, slot: Slot, machine: Machine) -> Served:
     """The agent that runs pods."""
-    config = places.config / "kubelet.json"
+    name, address = node.own("kubelet"), node.address(slot)
+    config = node.places.config / f"{name}.json"
     command = (
-        str(binary(places, "kubelet")),
+        str(binary(node.places, "kubelet")),
         f"--config={config}",
-        f"--kubeconfig={places.config}/kubelet.kubeconfig",
-        f"--hostname-override={NODE_NAME}",
-        f"--node-ip={slot.node}",
+        f"--kubeconfig={node.places.config}/{name}.kubeconfig",
+        f"--hostname-override={node.name}",
+        f"--node-ip={address}",
     )
-    files = {config: json.dumps(kubelet_config(places, slot, machine), indent=2) + "\n"}
-    return Served(Component("kubelet", command, files), f"http://{slot.node}:10248/healthz")
+    files = {config: json.dumps(kubelet_config(node, slot, machine), indent=2) + "\n"}
+    return Served(Component(name, command, files), f"http://{address}:10248/healthz")
 
 
-def kube_proxy(places: Places, slot: Slot, machine: Machine) -> Served:
+def kube_proxy(node: Node, slot: Slot, machine: Machine) -> Served:
     """Services, by iptables inside the node."""
-    path = places.config / "kube-proxy.json"
+    name, address = node.own("kube-proxy"), node.address(slot)
+    path = node.places.config / f"{name}.json"
     config: dict[str, object] = {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
-        "clientConnection": {"kubeconfig": f"{places.config}/proxy.kubeconfig"},
+        "clientConnection": {"kubeconfig": f"{node.places.config}/proxy.kubeconfig"},
         "mode": "iptables",
-        "clusterCIDR": str(slot.pods),
-        "hostnameOverride": NODE_NAME,
-        "healthzBindAddress": f"{slot.node}:10256",
+        # Whose requests to Services keep their address: the node sees those of its own pods only.
+        "clusterCIDR": str(node.pods(slot)),
+        "hostnameOverride": node.name,
+        "healthzBindAddress": f"{address}:10256",
         # The connection table is the machine's: leave its size alone.
         "conntrack": {"maxPerCore": 0, "min": 0},
         "iptables": {"minSyncPeriod": "100ms"},
@@ -165,10 +170,5 @@ def kube_proxy(places: Places, slot: Slot, machine: Machine) -> Served:
     if not machine.may_lower_oom_score:
         config["oomScoreAdj"] = 0
     files = {path: json.dumps(config, indent=2) + "\n"}
-    component = Component("kube-proxy", (str(binary(places, "kube-proxy")), f"--config={path}"), files)
-    return Served(component, f"http://{slot.node}:10256/healthz")
-
-
-def cgroup_name(places: Places) -> str:
-    """The cgroup above all pods of this cluster."""
-    return f"keras-devcluster-{places.name}"
+    component = Component(name, (str(binary(node.places, "kube-proxy")), f"--config={path}"), files)
+    return Served(component, f"http://{address}:10256/healthz")

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from devcluster import node, node_images
+from devcluster import node, node_images, nodes
 from devcluster.addons import S3_ACCESS_KEY, S3_SECRET_KEY, s3_endpoint
 from devcluster.build import binary
 from devcluster.errors import DevclusterError
@@ -13,7 +13,7 @@ from devcluster.slots import Slot, recorded
 
 
 class NodeCluster:
-    """A control plane and one node inside namespaces of this machine."""
+    """A control plane and one node, or two, inside namespaces of this machine."""
 
     start_with = "make cluster"
 
@@ -42,10 +42,15 @@ class NodeCluster:
         table += [
             f"node is {'Ready' if ready else 'not ready'}",
             f"API server  https://{slot.node}:6443   pods {slot.pods}   Services {slot.services}",
+            *self._further_nodes(slot),
             *self._services(slot),
             f"state       {self._places.state}",
         ]
         return "\n".join(table), ready
+
+    def _further_nodes(self, slot: Slot) -> list[str]:
+        further = nodes.present(self._places)[1:]
+        return [f"{one.name}   {one.address(slot)}   pods {one.pods(slot)}" for one in further]
 
     def _services(self, slot: Slot) -> list[str]:
         return [f"S3          {s3_endpoint(slot)}   in pods also http://minio.minio.svc:9000"]
@@ -81,7 +86,7 @@ class NodeCluster:
         }
 
     def load(self, builder: Builder, images: list[Image]) -> None:
-        """Bring images into the node's containerd."""
+        """Bring images into each node's containerd."""
         node_images.load(self._places, builder, images)
 
     def _slot(self) -> Slot:

@@ -1,51 +1,54 @@
-"""Load built images into the node's containerd."""
+"""Load built images into each node's containerd."""
 
 import subprocess
 from typing import IO
 
-from devcluster import image_archive, namespaces
+from devcluster import image_archive, namespaces, nodes
 from devcluster.buildah import BuildahBuilder
 from devcluster.errors import CommandFailedError, DevclusterError
 from devcluster.images import Builder, Image
+from devcluster.nodes import Node
 from devcluster.places import Places, locked, write_atomically
 
 
 def load(places: Places, builder: Builder, images: list[Image]) -> None:
-    """Load those images that the node does not hold in this very content.
+    """Load those images that a node does not hold in this very content.
 
     Raises:
         DevclusterError: there is no node, or containerd refused an image.
     """
-    for image in images:
-        record = places.state / "images" / image.target
-        if record.is_file() and record.read_text() == image.id:
-            print(f"image {image.target} is in the node")
-            continue
-        if isinstance(builder, BuildahBuilder):
-            moved = _load_from_buildah(places, builder, image)
-        else:
-            moved = _load_from_docker(places, image)
-        write_atomically(record, image.id)
-        print(f"image {image.target} loaded, {moved}", flush=True)
+    for node in nodes.present(places):
+        for image in images:
+            record = places.state / node.own("images") / image.target
+            if record.is_file() and record.read_text() == image.id:
+                print(f"image {image.target} is in {node.name}")
+                continue
+            if isinstance(builder, BuildahBuilder):
+                moved = _load_from_buildah(node, builder, image)
+            else:
+                moved = _load_from_docker(node, image)
+            write_atomically(record, image.id)
+            print(f"image {image.target} loaded into {node.name}, {moved}", flush=True)
 
 
-def _load_from_buildah(places: Places, builder: BuildahBuilder, image: Image) -> str:
+def _load_from_buildah(node: Node, builder: BuildahBuilder, image: Image) -> str:
+    places = node.places
     layout = places.images / "layout"
     name = f"{places.name}-{image.target}"
     with locked(places.images / "layout.lock"):
         builder.storage.export(image.local, layout, name)
         image_archive.drop_unused(layout)
-        held = image_archive.in_content_store(places.node / "containerd")
-        with _Import(places) as stream:
+        held = image_archive.in_content_store(node.folder / "containerd")
+        with _Import(node) as stream:
             written = image_archive.write_archive(stream, layout, name, image.reference, held)
     return f"{written / 1e6:.1f} MB that the node did not have"
 
 
-def _load_from_docker(places: Places, image: Image) -> str:
+def _load_from_docker(node: Node, image: Image) -> str:
     subprocess.run(["docker", "tag", image.local, image.reference], check=True)
     with (
         subprocess.Popen(["docker", "save", image.reference], stdout=subprocess.PIPE) as save,
-        _Import(places) as stream,
+        _Import(node) as stream,
     ):
         if save.stdout is not None:
             while chunk := save.stdout.read(1 << 20):
@@ -58,10 +61,10 @@ def _load_from_docker(places: Places, image: Image) -> str:
 class _Import:
     """containerd's import of an archive, as a stream to write to."""
 
-    def __init__(self, places: Places) -> None:
-        holder = namespaces.find_holder(places)
+    def __init__(self, node: Node) -> None:
+        holder = namespaces.find_holder(node)
         if holder is None:
-            raise DevclusterError("no cluster of this clone is running to load images into; run `make cluster` first")
+            raise DevclusterError(f"{node.name} is not running, to load images into; run `make cluster` first")
         self._command = [*namespaces.enter(holder), "ctr", "--namespace", "k8s.io", "images", "import", "-"]
 
     def __enter__(self) -> IO[bytes]:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from devcluster.commands import run
+from devcluster.nodes import FIRST_NAME, Node
 from devcluster.places import Places
 from devcluster.slots import Slot
 
 # A dev cluster lives days; ten years only keep a forgotten one from failing with an expired certificate.
 DAYS = "3650"
 CURVE = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
-NODE_NAME = "keras-node"
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def identities(slot: Slot, *, fake_nodes: bool = False) -> tuple[Identity, ...]:
         Identity("admin", "/O=system:masters/CN=kubernetes-admin"),
         Identity("controller-manager", "/CN=system:kube-controller-manager"),
         Identity("scheduler", "/CN=system:kube-scheduler"),
-        Identity("kubelet", f"/O=system:nodes/CN=system:node:{NODE_NAME}", (f"DNS:{NODE_NAME}", f"IP:{slot.node}")),
+        _kubelet("kubelet", FIRST_NAME, slot.node),
         Identity("proxy", "/CN=system:kube-proxy"),
         Identity("coredns", "/CN=system:coredns"),
         Identity(
@@ -53,6 +53,10 @@ def identities(slot: Slot, *, fake_nodes: bool = False) -> tuple[Identity, ...]:
         ),
         *((Identity("kwok", "/O=system:masters/CN=kwok"),) if fake_nodes else ()),
     )
+
+
+def _kubelet(name: str, node: str, address: str) -> Identity:
+    return Identity(name, f"/O=system:nodes/CN=system:node:{node}", (f"DNS:{node}", f"IP:{address}"))
 
 
 def create(places: Places, slot: Slot) -> None:
@@ -65,7 +69,7 @@ def create(places: Places, slot: Slot) -> None:
     for authority in ("ca", "front-proxy-ca"):
         _authority(folder, authority)
     for identity in identities(slot, fake_nodes=places.fake_nodes):
-        _certificate(folder, identity)
+        _certificate(folder, identity, folder)
     run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", folder / "service-account.key"])
     run(
         ["openssl", "ec", "-in", folder / "service-account.key", "-pubout", "-out", folder / "service-account.pub"],
@@ -73,19 +77,36 @@ def create(places: Places, slot: Slot) -> None:
     folder.rename(places.pki)
 
 
+def add_kubelet(node: Node, slot: Slot) -> None:
+    """Make the key and the certificate of a further node's kubelet; nothing where they are there."""
+    pki = node.places.pki
+    identity = _kubelet(node.own("kubelet"), node.name, node.address(slot))
+    if (pki / f"{identity.name}.crt").is_file():
+        return
+    folder = pki.with_name("pki.tmp")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    _certificate(folder, identity, pki)
+    # The certificate goes last, as it says that both are there.
+    for suffix in ("key", "crt"):
+        (folder / f"{identity.name}.{suffix}").rename(pki / f"{identity.name}.{suffix}")
+    folder.rmdir()
+
+
 def _authority(folder: Path, name: str) -> None:
     out = ("-keyout", folder / f"{name}.key", "-out", folder / f"{name}.crt")
     run(["openssl", "req", "-x509", *CURVE, *out, "-days", DAYS, "-subj", f"/CN={name}"])
 
 
-def _certificate(folder: Path, identity: Identity) -> None:
+def _certificate(folder: Path, identity: Identity, authorities: Path) -> None:
     key, request, extensions = (folder / f"{identity.name}.{suffix}" for suffix in ("key", "csr", "ext"))
     lines = ["extendedKeyUsage=serverAuth,clientAuth"]
     if identity.names:
         lines.append(f"subjectAltName={','.join(identity.names)}")
     extensions.write_text("\n".join(lines) + "\n")
     run(["openssl", "req", *CURVE, "-keyout", key, "-out", request, "-subj", identity.subject])
-    signer = ("-CA", folder / f"{identity.authority}.crt", "-CAkey", folder / f"{identity.authority}.key")
+    authority = authorities / identity.authority
+    signer = ("-CA", authority.with_suffix(".crt"), "-CAkey", authority.with_suffix(".key"))
     out = ("-CAcreateserial", "-days", DAYS, "-out", folder / f"{identity.name}.crt", "-extfile", extensions)
     run(["openssl", "x509", "-req", "-in", request, *signer, *out])
     request.unlink()

@@ -54,8 +54,28 @@ class Slot:
         return str(self.link[2])
 
     @property
+    def second_link(self) -> ipaddress.IPv4Network:
+        """The wire between the node and a second one."""
+        return self._part(4, 30)
+
+    @property
+    def second_gateway(self) -> str:
+        """The first node's end of that wire."""
+        return str(self.second_link[1])
+
+    @property
+    def second_node(self) -> str:
+        """The second node's address."""
+        return str(self.second_link[2])
+
+    @property
+    def second_pods(self) -> ipaddress.IPv4Network:
+        """Addresses of pods on the second node."""
+        return self._part(8 * 256, 21)
+
+    @property
     def pods(self) -> ipaddress.IPv4Network:
-        """Addresses of pods."""
+        """Addresses of pods on the first node."""
         return self._part(16 * 256, 20)
 
     @property

@@ -19,7 +19,7 @@ def test_every_slot_lies_in_the_benchmark_block_and_no_two_share_an_address():
 @pytest.mark.parametrize("number", range(COUNT))
 def test_the_parts_of_a_slot_do_not_overlap_and_fill_no_other(number):
     slot = Slot(number)
-    parts = (slot.link, slot.pods, slot.services)
+    parts = (slot.link, slot.second_link, slot.second_pods, slot.pods, slot.services)
     assert all(part.subnet_of(slot.network) for part in parts)
     assert not any(a.overlaps(b) for a, b in itertools.combinations(parts, 2))
 
@@ -28,6 +28,8 @@ def test_addresses_of_the_first_slot():
     slot = Slot(0)
     assert (slot.host, slot.node) == ("198.18.0.1", "198.18.0.2")
     assert (slot.api_service, slot.dns_service) == ("198.18.32.1", "198.18.32.10")
+    assert (slot.second_gateway, slot.second_node) == ("198.18.0.5", "198.18.0.6")
+    assert slot.second_pods == ipaddress.IPv4Network("198.18.8.0/21")
     assert slot.pods == ipaddress.IPv4Network("198.18.16.0/20")
     assert slot.host_interface == "ko0"
 

@@ -70,6 +70,10 @@ dogs: setup cluster images ## Train, serve and fine-tune the examples of 120 dog
 request-rate: setup cluster images ## Scale a model by requests a second, as Prometheus and prometheus-adapter count them
 	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_request_rate.py
 
+.PHONY: two-nodes
+two-nodes: setup ## Serve from two nodes, drain one, switch it off and on again; ends the cluster
+	@trap '$(DEVCLUSTER) down' EXIT; export NODES=2; $(DEVCLUSTER) up; $(DEVCLUSTER) images; $(PYTEST) tests/e2e/test_two_nodes.py
+
 .PHONY: judges
 judges: ## Build what judges models in tests: kstatus, Argo CD's Lua, Flux
 	@$(DEVCLUSTER) build kstatus argocd-health flux
@@ -155,7 +159,7 @@ demo: setup cluster images ## Train, publish and serve a model on a real node, a
 demo-down: cluster-down ## Remove the demo and its cluster
 
 .PHONY: cluster
-cluster: ## Start a real Kubernetes node with object storage, or what of it is missing
+cluster: ## Start a real Kubernetes node with object storage, or what of it is missing (NODES=2 for two nodes)
 	@$(DEVCLUSTER) up
 
 .PHONY: env

@@ -1,0 +1,120 @@
+"""A model on two nodes, one of which is drained, switched off and on again. `make two-nodes` has the cluster for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from benchmarks.demo.kubectl import Kubectl
+from devcluster import node as devcluster_node
+from devcluster.namespaces import find_holder
+from devcluster.nodes import Node
+from devcluster.places import here
+from tests.e2e import image_sets
+from tests.e2e.api_server import MODEL, PATIENCE, ApiServer, Object
+from tests.e2e.conftest import MakeNamespace
+from tests.e2e.models import is_ready, model_url, quick_model, service_address
+from tests.e2e.steady_client import Question, SteadyClient
+
+NAME = "spread"
+FIRST, SECOND = Node(here()), Node(here(), 2)
+SERVING_PODS = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
+# Each argument is a URL that has to answer; what does not ends the program with its reason.
+ASK_EACH = """
+import ssl, sys, urllib.request
+for url in sys.argv[1:]:
+    context = ssl._create_unverified_context() if url.startswith("https:") else None
+    print(urllib.request.urlopen(url, timeout=10, context=context).status)
+"""
+
+
+@pytest.fixture(scope="module")
+def namespace(api: ApiServer, make_namespace: MakeNamespace) -> str:
+    """Where one model serves from two pods."""
+    name = make_namespace("nodes")
+    api.apply(quick_model(name, NAME, {"serving": {"replicas": 2}}))
+    api.wait_for(MODEL, name, NAME, is_ready, "a first version that serves")
+    return name
+
+
+@pytest.fixture
+def steady_client(api: ApiServer, namespace: str) -> Iterator[SteadyClient]:
+    """Asks the model all the time, and is checked by the test."""
+    _, hidden = image_sets.known_and_held_out()
+    questions = [Question(digit.instance(), digit.label) for digit in image_sets.quick_digits(hidden)]
+    with SteadyClient(model_url(api, namespace, NAME), questions, image_sets.QUICK_CLASSES) as client:
+        yield client
+
+
+def test_pods_of_both_nodes_reach_each_other_and_every_service(
+    api: ApiServer, kubectl: Kubectl, namespace: str
+) -> None:
+    pods = _ready_pods(api, namespace)
+    assert sorted(pod["spec"]["nodeName"] for pod in pods) == [FIRST.name, SECOND.name]
+
+    port = service_address(api, namespace, NAME).rpartition(":")[2]
+    urls = [
+        *(f"http://{pod['status']['podIP']}:8501/v1/models/{NAME}" for pod in pods),
+        f"http://{NAME}.{namespace}.svc:{port}/v1/models/{NAME}",
+        "http://minio.minio.svc:9000/minio/health/live",
+        "https://kubernetes.default.svc/livez",
+    ]
+    for pod in pods:
+        words = ("exec", pod["metadata"]["name"], "-n", namespace, "-c", "agent", "--")
+        assert kubectl.run(*words, "python3", "-c", ASK_EACH, *urls).split() == ["200"] * len(urls)
+
+
+def test_a_node_is_drained_switched_off_and_on_again_and_no_request_fails(
+    api: ApiServer, kubectl: Kubectl, namespace: str, steady_client: SteadyClient
+) -> None:
+    # One disruption at a time: the eviction of a second pod has to wait for the first one's successor.
+    (budget,) = api.objects("PodDisruptionBudget", namespace, SERVING_PODS.partition(",")[0])
+    assert budget["status"]["disruptionsAllowed"] == 1
+
+    kubectl.run("drain", SECOND.name, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={PATIENCE:.0f}s")
+    _until(lambda: _nodes(api, namespace) == [FIRST.name] * 2, "two pods on the node that stays")
+    api.wait_for(MODEL, namespace, NAME, is_ready, "a version that serves")
+
+    holder = find_holder(SECOND)
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    api.wait_for("Node", "", SECOND.name, lambda one: _ready_condition(one) != "True", "a node that is gone")
+
+    devcluster_node.up(here())
+    kubectl.run("uncordon", SECOND.name)
+    api.patch(MODEL, namespace, NAME, {"spec": {"serving": {"replicas": 3}}})
+    _until(lambda: _nodes(api, namespace) == [FIRST.name, FIRST.name, SECOND.name], "a pod on the node that came back")
+    api.wait_for(MODEL, namespace, NAME, is_ready, "three pods that serve")
+    answered = steady_client.score.asked
+    _until(lambda: steady_client.score.asked > answered + 250, "requests to all three")
+
+    score = steady_client.check()
+    print(f"{score.asked} requests, none failed, the slowest took {score.slowest:.2f} s")
+
+
+def _ready_pods(api: ApiServer, namespace: str) -> list[Object]:
+    return [
+        pod
+        for pod in api.objects("Pod", namespace, SERVING_PODS)
+        if "deletionTimestamp" not in pod["metadata"] and _ready_condition(pod) == "True"
+    ]
+
+
+def _nodes(api: ApiServer, namespace: str) -> list[str]:
+    return sorted(pod["spec"]["nodeName"] for pod in _ready_pods(api, namespace))
+
+
+def _ready_condition(content: Object) -> str | None:
+    conditions = content.get("status", {}).get("conditions", [])
+    return next((one["status"] for one in conditions if one["type"] == "Ready"), None)
+
+
+def _until(condition: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"not within {PATIENCE:.0f} s: {what}"
+        time.sleep(0.2)

@@ -7,8 +7,9 @@
     --grpc N          requests a second over gRPC (150)
     --no-record       print the figures and do not write them down
 
-Needs the dev cluster with its images (`make cluster images`). Figures go to `benchmarks/results/rollouts.json`; those
-of other scenarios stay there. The canary that is taken back is drawn in `docs/canary.svg`.
+Needs the dev cluster with its images (`make cluster images`, for "both nodes drained" with NODES=2). Figures go to
+`benchmarks/results/rollouts.json`; those of other scenarios stay there. The canary that is taken back is drawn in
+`docs/canary.svg`.
 """
 
 from __future__ import annotations
@@ -78,9 +79,16 @@ def _run(options: argparse.Namespace) -> None:
     model = Model(kubectl)
     model.apply(version=None)
     model.wait(lambda: model.serves(scenarios.FIRST), "a first version that serves")
+    nodes = len(model.nodes())
     rates, published = Rates(options.kept, options.fresh, options.grpc), scenarios.FIRST
     for scenario in scenarios.SCENARIOS:
         if options.scenario and scenario.name not in options.scenario:
+            continue
+        if scenario.nodes > nodes:
+            missing = f"needs {scenario.nodes} nodes: `make cluster images NODES={scenario.nodes}`"
+            if options.scenario:
+                raise RolloutsError(f"'{scenario.name}' {missing}")
+            print(f"\n{scenario.name}: left out, {missing}")
             continue
         model.apply(version=min(scenario.before, published))
         while published < scenario.newest:

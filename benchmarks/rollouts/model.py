@@ -45,12 +45,13 @@ BASE: Object = {
 
 @dataclass(frozen=True)
 class Pod:
-    """A serving pod: its version's label (0: none yet), whether it is Ready, and whether it is on its way out."""
+    """A serving pod: its version's label (0: none yet), whether it is Ready, whether it is on its way out, its node."""
 
     name: str
     version: int
     ready: bool
     leaves: bool
+    node: str = ""
 
 
 class Model:
@@ -101,6 +102,7 @@ class Model:
                 int(pod["metadata"]["labels"].get(_VERSION_LABEL, 0)),
                 any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ())),
                 "deletionTimestamp" in pod["metadata"],
+                pod["spec"].get("nodeName", ""),
             )
             for pod in self._looks.pods(_SELECTOR)
         ]
@@ -148,6 +150,10 @@ class Model:
                 return False
             raise
         return True
+
+    def nodes(self) -> list[str]:
+        """The names of all nodes."""
+        return sorted(node["metadata"]["name"] for node in self.kubectl.get("nodes")["items"])
 
     def addresses(self) -> tuple[str, str]:
         """`host:port` of the Service for REST and for gRPC."""

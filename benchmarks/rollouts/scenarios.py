@@ -40,6 +40,7 @@ class Scenario:
         passing: versions that may answer during the change besides those two.
         p99: how many times the p99 at rest the p99 during the change may be; None where nothing is said.
         pause: seconds that the change takes at least, by what it is.
+        nodes: how many the cluster must have.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Scenario:
     passing: frozenset[int] = frozenset()
     p99: float | None = None
     pause: int = 0
+    nodes: int = 1
 
 
 def _unpinned(number: int) -> Callable[[Model], float]:
@@ -87,6 +89,22 @@ def _evicted(model: Model) -> float:
             ),
             f"another pod in the place of {pod.name}",
         )
+    return time.time()
+
+
+def _drained(model: Model) -> float:
+    """Drain each node once. After the first all pods are on the other one, so that the second moves every pod."""
+    nodes = model.nodes()
+    for node in nodes:
+        others = set(nodes) - {node}
+        try:
+            model.kubectl.run("drain", node, "--ignore-daemonsets", "--delete-emptydir-data", f"--timeout={WITHIN}")
+            model.wait(
+                lambda: model.serves(SECOND) and {pod.node for pod in model.pods()} <= others,  # noqa: B023 - waits at once
+                f"all pods on another node than {node}",
+            )
+        finally:
+            model.kubectl.run("uncordon", node)
     return time.time()
 
 
@@ -144,6 +162,7 @@ SCENARIOS = (
     Scenario("rolling update", ROLLING, FIRST, SECOND, _unpinned(SECOND), SECOND, p99=ROLLING_P99),
     Scenario("canary promoted", CANARY, FIRST, SECOND, _unpinned(SECOND), SECOND, p99=HOT_P99, pause=20),
     Scenario("pods evicted one by one", HOT, SECOND, SECOND, _evicted, SECOND),
+    Scenario("both nodes drained", HOT, SECOND, SECOND, _drained, SECOND, nodes=2),
     Scenario("scaled 1, 4, 1", HOT, SECOND, SECOND, _scaled, SECOND),
     Scenario("operator stopped", HOT, SECOND, FIRST, _without_operator, SECOND, pause=_PAUSE_SECONDS),
     Scenario("pod killed", HOT, SECOND, SECOND, _killed, SECOND),

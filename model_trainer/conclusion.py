@@ -40,6 +40,7 @@ class Learned:
         epochs: how many were trained; 0 where nobody says.
         ended: why training ended before its last epoch; empty: it did not.
         builder: SHA-256 of the source that built the network, where there is one.
+        raw: whether the model takes the raw columns of a table, as it is served, and not what is made of them here.
     """
 
     model: Any
@@ -50,6 +51,7 @@ class Learned:
     epochs: int
     ended: str = ""
     builder: str | None = None
+    raw: bool = False
 
 
 def conclude(learned: Learned, spec: RunSpec, training: Training, folder: RunFolder, context: Context) -> Record:
@@ -57,9 +59,9 @@ def conclude(learned: Learned, spec: RunSpec, training: Training, folder: RunFol
     board, model, dataset, split = context.board, learned.model, learned.dataset, learned.split
     things = "rows" if isinstance(dataset, Table) else "images"
     board.enter(ProgressStage.EVALUATING, f"evaluating on {len(split.test)} {things} that were held out")
-    test = answers_of(model, dataset, split.test, training)
+    test = answers_of(model, dataset, split.test, training, served=learned.raw)
     evaluation = record_of(test, dataset.classes, training.seed)
-    validation = answers_of(model, dataset, split.validation, training)
+    validation = answers_of(model, dataset, split.validation, training, served=learned.raw)
     comparison = measure_serving(spec.serving, folder, dataset, split, training, context) if spec.serving else None
     board.happened("evaluated")
 
@@ -86,8 +88,9 @@ def conclude(learned: Learned, spec: RunSpec, training: Training, folder: RunFol
         folder.write_text(run_folder.REPORT, page)
     learned.samples().save(context.scratch / run_folder.SAMPLES)
     folder.upload(context.scratch / run_folder.SAMPLES, run_folder.SAMPLES)
-    whole = with_raw_columns(model, dataset) if isinstance(dataset, Table) else model
-    for path in save(whole, context.scratch):
+    whole = with_raw_columns(model, dataset) if isinstance(dataset, Table) and not learned.raw else model
+    # A .h5 file has no place for the words that a lookup layer of somebody else's has learned.
+    for path in save(whole, context.scratch, legacy=not learned.raw):
         folder.upload(path, path.name)
     board.happened("saved")
     record = Record(

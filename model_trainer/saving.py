@@ -15,8 +15,8 @@ COPIES = 3
 OVERHEAD = 4 * 1024 * 1024
 
 
-def save(model: Any, folder: Path) -> tuple[Path, Path]:
-    """Write model.keras and model.h5 to `folder` and return their paths.
+def save(model: Any, folder: Path, *, legacy: bool = True) -> tuple[Path, ...]:
+    """Write model.keras and, as `legacy`, model.h5 to `folder` and return their paths.
 
     Space is looked at first, because the HDF5 library crashes the process when a disk fills up under an open file.
 
@@ -29,7 +29,7 @@ def save(model: Any, folder: Path) -> tuple[Path, Path]:
     weights = sum(int(variable.value.dtype.size) * int(variable.value.shape.num_elements()) for variable in variables)
     if shutil.disk_usage(folder).free < COPIES * weights + OVERHEAD:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    paths = (folder / MODEL, folder / LEGACY_MODEL)
+    paths = (folder / MODEL, folder / LEGACY_MODEL) if legacy else (folder / MODEL,)
     for path in paths:
         model.save(path)
     return paths

@@ -146,6 +146,11 @@ class _Reader:
             )
         network = self._training.architecture.name
         rows = len(x.shape) == _ROW_SHAPE
+        if rows and self._training.container is not None:
+            raise BadData(
+                f"{x.said} {where} has rows of features, and an image of your own is given images, or tables of other "
+                "formats. Write the rows to a .csv file and data.format: CSV, or save images, [images, height, width]."
+            )
         if rows and (self._training.builder is not None or network is not ArchitectureName.MLP):
             raise BadData(
                 f"{x.said} {where} has rows of features, and the network takes images. Write architecture: {{name: "

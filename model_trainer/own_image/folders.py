@@ -14,10 +14,12 @@ RESULT = "result.json"
 DESCRIPTION = "description.json"
 IMAGES = "images.npy"
 LABELS = "labels.npy"
+ROWS = "{part}.csv"
 # Of ours alone.
 PREPARED = "prepared.json"
 TEST_IMAGES = "test.npy"
 SAMPLES = "samples.npz"
+CELLS = "cells.npz"
 
 
 @dataclass(frozen=True)

@@ -15,18 +15,22 @@ import keras
 import msgspec
 from msgspec import Meta
 
+from model_trainer.data.split import Indices
 from model_trainer.failure import BadOutput
 from model_trainer.keras_files import MOST_BYTES, read_keras_file
 from model_trainer.loading import load_model
 from model_trainer.networks import fault_of
+from model_trainer.own_image.columns import put_on_columns
 from model_trainer.own_image.folders import MODEL, RESULT
 from model_trainer.precision import compute_plainly
+from model_trainer.tables.table import Table
 
 # Six series of 10,000 epochs are 1 MB.
 MOST_RESULT_BYTES = 1024 * 1024
 _ARCHIVE = b"PK\3\4"
 # Of names in a sentence.
 _NAMED = 5
+_WHO = f"The {MODEL} of the container own"
 _SAVE = "model.save(os.environ['KERAS_OPERATOR_OUTPUT'] + '/model.keras')"
 
 Name = Annotated[str, Meta(pattern="^[A-Za-z][A-Za-z0-9_]{0,63}$")]
@@ -58,6 +62,22 @@ def take_model(output: Path, shape: tuple[int, ...], classes: int) -> Any:
         BadOutput: there is none, or it is no file of Keras 3, or does not fit the data.
         BadModelFile: it is damaged, brings code, has weights that are no numbers, or cannot be loaded.
     """
+    model = _loaded(output)
+    if fault := fault_of(model, shape, classes):
+        raise BadOutput(f"{_WHO} is {fault}.")
+    return model
+
+
+def take_row_model(output: Path, table: Table, rows: Indices) -> Any:
+    """The keras.Model in `output` as one from the raw columns of `table`; it is tried on some of its `rows`.
+
+    Raises:
+        BadOutput, BadModelFile: see `take_model`.
+    """
+    return put_on_columns(_loaded(output), table, rows, _WHO)
+
+
+def _loaded(output: Path) -> Any:
     path = output / MODEL
     if not _plain_file(path, MOST_BYTES):
         raise BadOutput(f"The container own left no {MODEL}, but {_contents(output)}. End it with {_SAVE}.")
@@ -67,16 +87,13 @@ def take_model(output: Path, shape: tuple[int, ...], classes: int) -> Any:
         raise BadOutput(
             f"The {MODEL} of the container own is no Keras archive, for it begins with {start!r}. End it with {_SAVE}."
         )
-    who = f"The {MODEL} of the container own"
-    found = read_keras_file(path, who, again="Let the container write it whole, and end with 0 only then")
+    found = read_keras_file(path, _WHO, again="Let the container write it whole, and end with 0 only then")
     if found.by_keras_2:
         raise BadOutput(
-            f"{who} was written by Keras {found.keras_version}, and Keras {keras.__version__} reads it: train with "
+            f"{_WHO} was written by Keras {found.keras_version}, and Keras {keras.__version__} reads it: train with "
             "Keras 3."
         )
     model = load_model(found, allow_code=False, allowed_by=None)
-    if fault := fault_of(model, shape, classes):
-        raise BadOutput(f"{who} is {fault}.")
     compute_plainly(model)
     return model
 

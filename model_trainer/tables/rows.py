@@ -72,6 +72,21 @@ def table_of(
         for place, row in enumerate(read.rows)
     )
     split = split_rows(examples, classes, data)
+    table = described(read, wanted, classes, examples, split)
+    sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
+    kinds = {kind.value: list(table.named(kind)) for kind in Kind}
+    log.info("the table is read", extra={"classes": len(classes), "rows": sizes, "columns": kinds})
+    return table, split
+
+
+def described(
+    read: RowsRead, wanted: Wanted, classes: tuple[str, ...], examples: tuple[Example, ...], split: Split
+) -> Table:
+    """The table of the rows, with what its train part says of their cells and of a target that is a number.
+
+    Raises:
+        BadData: the train part has no word of a text column, or one number alone as its target.
+    """
     values = np.empty(0) if read.values is None else read.values
     names = [column.name for column in read.columns if column.kind is Kind.TEXT]
     length = SEQUENCE_LENGTH if wanted.sequence_length is None else wanted.sequence_length
@@ -80,7 +95,7 @@ def table_of(
     vocabularies = tuple(
         learn_vocabulary(name, words, split.train, most, length) for name, words in zip(names, texts, strict=True)
     )
-    table = Table(
+    return Table(
         classes=classes,
         columns=read.columns,
         numbers=read.numbers,
@@ -95,10 +110,6 @@ def table_of(
         texts=read.texts,
         read=texts,
     )
-    sizes = {"train": len(split.train), "validation": len(split.validation), "test": len(split.test)}
-    kinds = {kind.value: list(table.named(kind)) for kind in Kind}
-    log.info("the table is read", extra={"classes": len(classes), "rows": sizes, "columns": kinds})
-    return table, split
 
 
 def split_rows(examples: Sequence[Example], classes: tuple[str, ...], data: Data) -> Split:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import tensorflow as tf
 
 from model_trainer.data.split import Indices
 from model_trainer.samples import MOST_SAMPLES
@@ -46,18 +47,18 @@ class RowSamples:
         """Write samples.npz: `answers`, and each column's cells by its place."""
         cells: dict[str, Any] = {}
         for place, of_column in enumerate(self.cells):
-            cells |= _stored(f"column_{place}", of_column)
+            cells |= stored_cells(f"column_{place}", of_column)
         np.savez(path, answers=self.answers, **cells)
 
     @classmethod
     def load(cls, path: Path, columns: tuple[Column, ...]) -> RowSamples:
         """Read samples.npz."""
         with np.load(path, allow_pickle=False) as saved:
-            cells = tuple(_cells(saved, f"column_{place}", column.kind) for place, column in enumerate(columns))
+            cells = tuple(saved_cells(saved, f"column_{place}", column.kind) for place, column in enumerate(columns))
             return cls(columns, cells, saved["answers"])
 
 
-def _stored(name: str, cells: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
+def stored_cells(name: str, cells: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     """Of texts all bytes and where each one ends, instead of objects, which an .npz could only pickle."""
     if cells.dtype != object:
         return {name: cells}
@@ -65,7 +66,8 @@ def _stored(name: str, cells: npt.NDArray[Any]) -> dict[str, npt.NDArray[Any]]:
     return {name: np.frombuffer(b"".join(cells), dtype=np.uint8), f"{name}_ends": ends}
 
 
-def _cells(saved: Any, name: str, kind: Kind) -> npt.NDArray[Any]:
+def saved_cells(saved: Any, name: str, kind: Kind) -> npt.NDArray[Any]:
+    """What `stored_cells` made of a column's cells, in an .npz that is open."""
     cells = saved[name]
     if kind is Kind.NUMERIC:
         return np.asarray(cells, dtype=np.float32)
@@ -73,8 +75,13 @@ def _cells(saved: Any, name: str, kind: Kind) -> npt.NDArray[Any]:
     return np.array([cells[start:end].tobytes() for start, end in itertools.pairwise(ends)], dtype=object)
 
 
-def choose_rows(model: Any, table: Table, part: Indices) -> RowSamples:
-    """Up to 256 rows of `part`, spread evenly over it, with what `model`, the trained one, answers."""
+def choose_rows(model: Any, table: Table, part: Indices, *, raw: bool = False) -> RowSamples:
+    """Up to 256 rows of `part`, spread evenly over it, with what `model`, the trained one, answers.
+
+    `raw` says that it takes the raw columns.
+    """
     chosen = part[np.unique(np.linspace(0, len(part) - 1, MOST_SAMPLES, dtype=np.int64))]
-    answers = np.asarray(model.predict_on_batch(encoded_inputs(table, chosen)), dtype=np.float32)
-    return RowSamples(table.columns, tuple(table.raw(chosen)), answers)
+    cells = tuple(table.raw(chosen))
+    inputs = [tf.constant(of_column) for of_column in cells] if raw else encoded_inputs(table, chosen)
+    answers = np.asarray(model.predict_on_batch(inputs), dtype=np.float32)
+    return RowSamples(table.columns, cells, answers)

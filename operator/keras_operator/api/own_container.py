@@ -131,17 +131,6 @@ def rules_of_container(*structs: tuple[str, type[msgspec.Struct]]) -> tuple[Rule
             holds=lambda training: training.container is None or _trains_by_itself(training),
             field=".container",
         ),
-        Rule(
-            cel="!has(self.container) || self.data.format != 'CSV' && !has(self.data.table)",
-            message=(
-                "is given images, and the data is a table: remove container and write architecture: {name: MLP}, or "
-                "another data.format"
-            ),
-            holds=lambda training: (
-                training.container is None or (str(training.data.format) != "CSV" and training.data.table is None)
-            ),
-            field=".container",
-        ),
     )
 
 

@@ -343,9 +343,11 @@ RULES_OF_TRAINING = (
         field=".builder",
     ),
     Rule(
-        cel="self.architecture.name != 'MLP' || !self.tflite",
-        message="is for networks that take images, and MLP takes rows: remove it",
-        holds=lambda training: training.architecture.name != "MLP" or not training.tflite,
+        cel=f"!self.tflite || self.architecture.name != 'MLP' && !{_rows('self.data')}",
+        message="is for networks that take images, and this one takes rows: remove it",
+        holds=lambda training: (
+            not training.tflite or (training.architecture.name != "MLP" and not _has_rows(training.data))
+        ),
         field=".tflite",
     ),
     Rule(

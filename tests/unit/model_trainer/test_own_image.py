@@ -56,7 +56,7 @@ def pod(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pod:
     return Pod.at(tmp_path / "pod").mounted(monkeypatch)
 
 
-def run_program(pod: Pod, spec: RunSpec) -> None:
+def run_program(pod: Pod, spec: RunSpec, source: str | None = None) -> None:
     """The page's program, in a process of its own, with what the Job gives it and nothing else."""
     assert spec.training is not None
     own = own_container(spec.training, RunStage.TRAIN, spec.model, spec.number, {})
@@ -64,7 +64,7 @@ def run_program(pod: Pod, spec: RunSpec) -> None:
     environment = dict(own["environment"])  # type: ignore[call-overload]
     environment |= {f"KERAS_OPERATOR_{name.upper()}": str(getattr(pod, name)) for name in ("data", "output", "work")}
     environment |= {"HOME": str(pod.work), "TMPDIR": str(pod.work), "PATH": os.environ["PATH"]}
-    command = [sys.executable, "-c", program()]
+    command = [sys.executable, "-c", program() if source is None else source]
     subprocess.run(command, env=environment, cwd=pod.work, check=True, capture_output=True, timeout=300)
 
 

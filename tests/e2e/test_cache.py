@@ -126,7 +126,7 @@ def test_the_second_training_takes_the_data_from_the_volume(
     changes = {"training": {"epochs": 1, "data": {"cache": cache}}}
     api.apply(quick_model(namespace, "learned", changes))
     missing = f"PersistentVolumeClaim servable is not in namespace {namespace}: create it there or correct "
-    said = missing + "spec.training.data.cache."
+    said = missing + "spec.training.data.cache"
     api.wait_for(MODEL, namespace, "learned", lambda model: said in message(model), "a sentence about the claim")
 
     cache["claimName"] = "servables"

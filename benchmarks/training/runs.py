@@ -51,15 +51,27 @@ class Run:
 
 
 def train(
-    training: Mapping[str, Any], folder: Path, store: Store | None = None, module: str = "model_trainer.main"
+    training: Mapping[str, Any],
+    folder: Path,
+    store: Store | None = None,
+    module: str = "model_trainer.main",
+    environment: Mapping[str, str] | None = None,
 ) -> Run:
-    """Train to the end. `store` left out: a folder; `module`: the program. Raises BenchmarkError where it fails."""
-    return _run(RunStage.TRAIN, _spec(training, folder, store), folder, module)
+    """Train to the end. Raises BenchmarkError where it fails.
+
+    Args:
+        training: as a model's `spec.training` says it.
+        folder: the scratch volume.
+        store: left out, a folder.
+        module: the program.
+        environment: what the store asks for.
+    """
+    return _run(RunStage.TRAIN, _spec(training, folder, store), folder, module, environment or {})
 
 
 def export(trained: Run) -> Path:
     """Export a run whose store is a folder; the folder, which then holds the published version."""
-    run = _run(RunStage.EXPORT, trained.spec, trained.folder, "model_trainer.main")
+    run = _run(RunStage.EXPORT, trained.spec, trained.folder, "model_trainer.main", {})
     return Path(run.spec.store.uri.removeprefix("file://"))
 
 
@@ -102,12 +114,17 @@ def _command(stage: RunStage, spec: RunSpec, folder: Path, module: str) -> tuple
     return [sys.executable, "-m", module, stage.value], os.environ | around
 
 
-def _run(stage: RunStage, spec: RunSpec, folder: Path, module: str) -> Run:
+def _run(stage: RunStage, spec: RunSpec, folder: Path, module: str, environment: Mapping[str, str]) -> Run:
     words, around = _command(stage, spec, folder, module)
     began = datetime.now(UTC)
     with (
         subprocess.Popen(
-            words, cwd=ROOT, env=around, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            words,
+            cwd=ROOT,
+            env=around | dict(environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
         ) as process,
         watched(process.pid) as watch,
     ):

@@ -111,9 +111,12 @@ test: setup chromium ## Test everything, from static checks to end to end, in tw
 	@echo "two lanes: $(NODE_TESTS) on the node, and all other tests; each is printed when it has ended"
 	@$(MAKE) --no-print-directory --jobs 2 --keep-going --output-sync=target test-on-the-node test-beside-it
 
+# The first three one after the other, whatever --jobs says.
 .PHONY: test-on-the-node
 test-on-the-node:
-	@MAKEFLAGS= $(MAKE) --no-print-directory cluster judges images
+	@$(MAKE) --no-print-directory cluster
+	@$(MAKE) --no-print-directory judges
+	@$(MAKE) --no-print-directory images
 	@$(PYTEST) $(NODE_TESTS) --durations=15
 
 .PHONY: test-beside-it

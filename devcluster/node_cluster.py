@@ -40,7 +40,7 @@ class NodeCluster:
         ready = node.node_ready(self._places) and all(line.ready for line in lines)
         slot = self._slot()
         table += [
-            f"node is {'Ready' if ready else 'not ready'}",
+            readiness(len(nodes.present(self._places)), ready=ready),
             f"API server  https://{slot.node}:6443   pods {slot.pods}   Services {slot.services}",
             *self._further_nodes(slot),
             *self._services(slot),
@@ -109,3 +109,10 @@ class FakeNodesCluster(NodeCluster):
 
     def _object_storage(self) -> dict[str, str]:
         return {}
+
+
+def readiness(count: int, *, ready: bool) -> str:
+    """Whether all of so many nodes are ready, in words."""
+    if count == 1:
+        return f"node is {'Ready' if ready else 'not ready'}"
+    return "all nodes are Ready" if ready else "not all nodes are ready"

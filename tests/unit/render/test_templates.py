@@ -284,12 +284,14 @@ def test_a_canarys_own_pods_are_behind_the_service_and_none_of_the_main_deployme
     main, budget = made[Template.DEPLOYMENT]["spec"], made[Template.DISRUPTION_BUDGET]["spec"]
     own = canary["spec"]["template"]["metadata"]["labels"].items()
     usual = main["template"]["metadata"]["labels"].items()
-    around = (made[Template.SERVICE]["spec"]["selector"], budget["selector"]["matchLabels"])
-    for selector in (*around, made[Template.NETWORK_POLICY]["spec"]["podSelector"]["matchLabels"]):
+    service, alike = made[Template.SERVICE]["spec"]["selector"], budget["selector"]["matchLabels"]
+    for selector in (service, made[Template.NETWORK_POLICY]["spec"]["podSelector"]["matchLabels"]):
         assert selector.items() <= own
         assert selector.items() <= usual
     training = made[Template.TRAIN_JOB]["spec"]["template"]["metadata"]["labels"].items()
-    assert not any(selector.items() <= training for selector in around)
+    assert not any(selector.items() <= training for selector in (service, alike))
+    # A canary that never gets ready must not keep the others on their nodes.
+    assert (alike.items() <= usual, alike.items() <= own) == (True, False)
     ours, theirs = (one["selector"]["matchLabels"].items() for one in (canary["spec"], main))
     assert (ours <= own, ours <= usual, theirs <= usual, theirs <= own) == (True, False, True, False)
     # It is found by what every child is found by.

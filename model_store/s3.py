@@ -34,6 +34,9 @@ CLIENT = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
     max_pool_connections=16,
 )
+# What is read at once is small (a manifest, a claim, an image) and begins to come soon, whereas a listing may take a
+# minute. So a store that takes connections and says nothing is told of within a minute, not after three.
+SMALL = CLIENT.merge(Config(read_timeout=15))
 # How often one download may pick up a broken stream where it stopped.
 RESUMES = 5
 SHA256 = "sha256"
@@ -48,11 +51,15 @@ class S3Store:
         self._root = f"{prefix}/" if prefix else ""
         self._endpoint = endpoint or "Amazon S3"
         # Buckets of a store that is not AWS rarely have a host name each, hence path style.
-        config = CLIENT if endpoint is None else CLIENT.merge(Config(s3={"addressing_style": "path"}))
+        style = Config() if endpoint is None else Config(s3={"addressing_style": "path"})
         session = boto3.Session()
         region = session.region_name or "us-east-1"
+
+        def client(config: Config) -> S3Client:
+            return session.client("s3", endpoint_url=endpoint, region_name=region, config=config.merge(style))
+
         try:
-            self._client: S3Client = session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
+            self._client, self._small = client(CLIENT), client(SMALL)
         except ValueError as error:
             raise StoreUriError(f"The endpoint {endpoint!r} of {self.uri} is no url: {error}.") from error
 
@@ -84,7 +91,7 @@ class S3Store:
     def read(self, key: str, *, limit: int, etag: str | None = None) -> bytes:
         """See Store.read."""
         with explained(self._place(key)):
-            answer = self._get(key, etag)
+            answer = self._get(self._small, key, etag)
             with closing(answer["Body"]) as body:
                 if answer["ContentLength"] > limit:
                     size = answer["ContentLength"]
@@ -104,7 +111,7 @@ class S3Store:
     def download(self, key: str, path: Path, *, limit: int | None = None, etag: str | None = None) -> str:
         """See Store.download. A broken stream is taken up again where it stopped."""
         with explained(self._place(key)):
-            answer = self._get(key, etag)
+            answer = self._get(self._client, key, etag)
             if limit is not None and answer["ContentLength"] > limit:
                 answer["Body"].close()
                 size = answer["ContentLength"]
@@ -140,12 +147,12 @@ class S3Store:
         with explained(self._place(key)):
             self._client.delete_object(Bucket=self._bucket, Key=self._key(key))
 
-    def _get(self, key: str, etag: str | None) -> GetObjectOutputTypeDef:
+    def _get(self, client: S3Client, key: str, etag: str | None) -> GetObjectOutputTypeDef:
         if etag is None:
-            return self._client.get_object(Bucket=self._bucket, Key=self._key(key))
+            return client.get_object(Bucket=self._bucket, Key=self._key(key))
         try:
             with explained(self._place(key)):
-                return self._client.get_object(Bucket=self._bucket, Key=self._key(key), IfMatch=f'"{etag}"')
+                return client.get_object(Bucket=self._bucket, Key=self._key(key), IfMatch=f'"{etag}"')
         except AlreadyExists as error:
             raise Changed(f"{self.uri}/{key} was replaced since it was listed.") from error
 

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
+import model_store.s3 as s3_store
 from model_store import (
     AccessDenied,
     AlreadyExists,
@@ -112,6 +114,17 @@ def test_an_endpoint_where_nobody_listens_is_unreachable(credentials: None, tmp_
     with pytest.raises(Unreachable, match=f"http://127.0.0.1:{port} cannot be reached") as caught:
         s3("s3://models/x", f"http://127.0.0.1:{port}").read("a", limit=1)
     assert caught.value.retryable
+
+
+def test_a_store_that_takes_connections_and_says_nothing_is_told_of_before_a_slow_listing_would_be(
+    credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3_store, "CLIENT", s3_store.CLIENT.merge(Config(read_timeout=3600)))
+    monkeypatch.setattr(s3_store, "SMALL", s3_store.SMALL.merge(Config(read_timeout=0.1)))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(Unreachable, match=f"http://127.0.0.1:{port} did not answer in time about s3://models/x/a"):
+            s3("s3://models/x", f"http://127.0.0.1:{port}").read("a", limit=1)
 
 
 def test_a_host_name_that_nobody_knows_is_unreachable(credentials: None) -> None:

@@ -5,6 +5,7 @@
     --kept N          requests a second over REST on kept connections (250)
     --fresh N         requests a second over REST with a new connection each (25)
     --grpc N          requests a second over gRPC (150)
+    --store-seconds N for how long the store is stopped in "store stopped" (600); another time is another row
     --no-record       print the figures and do not write them down
 
 Needs the dev cluster with its images (`make cluster images`, for "both nodes drained" with NODES=2). Figures go to
@@ -54,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kept", type=int, default=250)
     parser.add_argument("--fresh", type=int, default=25)
     parser.add_argument("--grpc", type=int, default=150)
+    parser.add_argument("--store-seconds", type=int, default=scenarios.STORE_SECONDS)
     parser.add_argument("--no-record", action="store_true")
     options = parser.parse_args(arguments)
     try:
@@ -81,9 +83,10 @@ def _run(options: argparse.Namespace) -> None:
     model.wait(lambda: model.serves(scenarios.FIRST), "a first version that serves")
     nodes = len(model.nodes())
     rates, published = Rates(options.kept, options.fresh, options.grpc), scenarios.FIRST
-    for scenario in scenarios.SCENARIOS:
-        if options.scenario and scenario.name not in options.scenario:
+    for listed in scenarios.SCENARIOS:
+        if options.scenario and listed.name not in options.scenario:
             continue
+        scenario = scenarios.store_stopped(options.store_seconds) if listed.name == scenarios.STORE_STOPPED else listed
         if scenario.nodes > nodes:
             missing = f"needs {scenario.nodes} nodes: `make cluster images NODES={scenario.nodes}`"
             if options.scenario:

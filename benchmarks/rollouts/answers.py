@@ -65,7 +65,7 @@ class _Predictions(msgspec.Struct):
 
 
 def of_vegeta(lines: Iterable[bytes]) -> list[Answer]:
-    """The answers in `vegeta encode -to json`'s lines; the last number of a prediction is its version."""
+    """The answers in `vegeta encode -to json`'s lines; the last number of a prediction is its version, below 0."""
     decoder = msgspec.json.Decoder(_VegetaResult)
     return [_of_vegeta(decoder.decode(line)) for line in lines if line.strip()]
 
@@ -81,7 +81,7 @@ def _of_vegeta(result: _VegetaResult) -> Answer:
         return Answer(sent, seconds, f"HTTP {result.code}: {words}")
     try:
         (row,) = msgspec.json.decode(body, type=_Predictions).predictions
-        version = round(row[-1])
+        version = round(-row[-1])
     except (msgspec.DecodeError, ValueError, IndexError) as error:
         return Answer(sent, seconds, f"not one prediction: {error}")
     return Answer(sent, seconds, "", version)

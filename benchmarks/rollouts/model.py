@@ -125,13 +125,21 @@ class Model:
         said = " ".join(one.get("message", "") for one in self.seen().get("status", {}).get("conditions", ()))
         return f"version {number} cannot serve: it was taken back" in said
 
+    def stalls(self, reason: str) -> bool:
+        """Whether the model waits for somebody to do something, for this reason."""
+        found = self.seen().get("status", {}).get("conditions", ())
+        return any((one["type"], one["status"], one["reason"]) == ("Stalled", "True", reason) for one in found)
+
+    def message(self) -> str:
+        """What the status says in one line."""
+        return str(self.seen().get("status", {}).get("message", ""))
+
     def wait(self, condition: Callable[[], bool], what: str, within: float = WITHIN) -> float:
         """Wait until it is so; the time (seconds since the epoch) at which it was seen. Raises RolloutsError."""
         end = time.monotonic() + within
         while not condition():
             if time.monotonic() > end:
-                message = self.seen().get("status", {}).get("message")
-                raise RolloutsError(f"not within {within:.0f} s: {what}; the model says: {message}")
+                raise RolloutsError(f"not within {within:.0f} s: {what}; the model says: {self.message()}")
             time.sleep(POLL_SECONDS)
         return time.time()
 

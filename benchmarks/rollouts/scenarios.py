@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,13 +16,20 @@ from benchmarks.rollouts.model import NAMESPACE, Model
 from devcluster.places import here
 from devcluster.processes import of_cluster
 
-FIRST, SECOND, SLOW, FAILING = 1, 2, 3, 4
-SOURCES = {FIRST: "first", SECOND: "second", SLOW: "slow", FAILING: "failing"}
+FIRST, SECOND, SLOW, FAILING, WRONG, THIRD = 1, 2, 3, 4, 5, 6
+SOURCES = {FIRST: "first", SECOND: "second", SLOW: "slow", FAILING: "failing", WRONG: "wrong", THIRD: "third"}
 """Of each version, the folder that it comes from."""
 HOT, ROLLING = {"strategy": "Hot"}, {"strategy": "Rolling"}
 CANARY = {
     "strategy": "Canary",
     "canary": {"steps": [{"pods": "50%", "hold": "20s"}], "analysis": {"minRequests": 1000}},
+}
+CANARY_BY_CLASSES = {
+    "strategy": "Canary",
+    "canary": {
+        "steps": [{"pods": "50%", "hold": "20s"}],
+        "analysis": {"minRequests": 1000, "predictionDrift": {"maxDistance": 0.2, "minPredictions": 1000}},
+    },
 }
 HOT_P99, ROLLING_P99 = 1.5, 2.0
 
@@ -138,23 +146,59 @@ def _without_operator(model: Model) -> float:
     return model.wait(lambda: model.serves(FIRST), f"version {FIRST} on all pods")
 
 
-def _frozen(component: str, seconds: int) -> Callable[[Model], float]:
+@contextmanager
+def _frozen(component: str) -> Iterator[None]:
+    """A process of the cluster takes connections and answers nothing, until the context ends."""
+    processes = [one for one in of_cluster(here().name) if one.name == component]
+    if len(processes) != 1:
+        raise RolloutsError(f"{len(processes)} processes of {component} run on this machine: use `make cluster`")
+    os.kill(processes[0].pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(processes[0].pid, signal.SIGCONT)
+
+
+def _without_api_server(model: Model) -> float:
+    with _frozen("kube-apiserver"):
+        time.sleep(_API_SERVER_SECONDS)
+    return model.wait(lambda: model.serves(SECOND), "the model serves as before")
+
+
+def _without_store(seconds: int) -> Callable[[Model], float]:
+    """Meanwhile a version is asked for that no pod has, and a pod is deleted, whose successor has nothing yet."""
+
     def change(model: Model) -> float:
-        processes = [one for one in of_cluster(here().name) if one.name == component]
-        if len(processes) != 1:
-            raise RolloutsError(f"{len(processes)} processes of {component} run on this machine: use `make cluster`")
-        os.kill(processes[0].pid, signal.SIGSTOP)
-        try:
-            time.sleep(seconds)
-        finally:
-            os.kill(processes[0].pid, signal.SIGCONT)
-        return model.wait(lambda: model.serves(SECOND), "the model serves as before")
+        with _frozen("minio"):
+            end = time.monotonic() + seconds
+            model.kubectl.run("delete", "pod", model.pods()[0].name, "-n", NAMESPACE, "--wait=false")
+            model.apply(version=None)
+            model.wait(lambda: model.stalls("StoreUnreachable"), "a word about the store in the status", seconds)
+            while time.monotonic() < end:
+                if any(pod.version == THIRD for pod in model.pods()) or not model.stalls("StoreUnreachable"):
+                    raise RolloutsError(f"nobody waits for the store any more; the model says: {model.message()}")
+                time.sleep(_LOOK_SECONDS)
+        return model.wait(lambda: model.serves(THIRD), f"version {THIRD} on all pods")
 
     return change
 
 
+def store_stopped(seconds: int) -> Scenario:
+    """The scenario without the store for so long; the name says so where it is not the time that is recorded."""
+    name = STORE_STOPPED if seconds == STORE_SECONDS else f"{STORE_STOPPED} for {seconds} s"
+    return Scenario(name, HOT, SECOND, THIRD, _without_store(seconds), THIRD, pause=seconds)
+
+
+def _worse(how: str, number: int, rollout: dict[str, Any] = CANARY) -> Scenario:
+    """A canary whose version is worse than what serves, and which therefore ends by itself."""
+    name, change = f"canary taken back: {how}", _taken_back(number, SECOND)
+    return Scenario(name, rollout, SECOND, SECOND, change, number, passing=frozenset({number}), pause=20)
+
+
+STORE_STOPPED, STORE_SECONDS = "store stopped", 600
 _PAUSE_SECONDS = 20
-_API_SERVER_SECONDS, _STORE_SECONDS = 120, 600
+_API_SERVER_SECONDS = 120
+_LOOK_SECONDS = 1
 
 SCENARIOS = (
     Scenario("hot update", HOT, FIRST, SECOND, _unpinned(SECOND), SECOND, p99=HOT_P99),
@@ -171,29 +215,12 @@ SCENARIOS = (
         HOT,
         SECOND,
         SECOND,
-        _frozen("kube-apiserver", _API_SERVER_SECONDS),
+        _without_api_server,
         SECOND,
         pause=_API_SERVER_SECONDS,
     ),
-    Scenario("store stopped", HOT, SECOND, SECOND, _frozen("minio", _STORE_SECONDS), SECOND, pause=_STORE_SECONDS),
-    Scenario(
-        "canary taken back: slow",
-        CANARY,
-        SECOND,
-        SECOND,
-        _taken_back(SLOW, SECOND),
-        SLOW,
-        passing=frozenset({SLOW}),
-        pause=20,
-    ),
-    Scenario(
-        "canary taken back: errors",
-        CANARY,
-        SECOND,
-        SECOND,
-        _taken_back(FAILING, SECOND),
-        FAILING,
-        passing=frozenset({FAILING}),
-        pause=20,
-    ),
+    _worse("slow", SLOW),
+    _worse("errors", FAILING),
+    _worse("wrong", WRONG, CANARY_BY_CLASSES),
+    store_stopped(STORE_SECONDS),
 )

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.rollouts.answers import Answer, Spell, between, not_wanted, of_ghz, of_vegeta, percentile
 from benchmarks.rollouts.picture import picture
 from benchmarks.rollouts.rows import Row
-from benchmarks.rollouts.scenarios import SCENARIOS, SOURCES
+from benchmarks.rollouts.scenarios import SCENARIOS, SOURCES, STORE_SECONDS, STORE_STOPPED, store_stopped
 from benchmarks.rollouts.servables import FAILING_WORDS
 
 
@@ -33,7 +33,7 @@ def vegeta_line(body: object, code: int = 200, error: str = "") -> bytes:
 
 
 def test_a_good_answer_names_its_version():
-    (answer,) = of_vegeta([vegeta_line({"predictions": [[0.1, 0.9, 2.0]]}), b"\n"])
+    (answer,) = of_vegeta([vegeta_line({"predictions": [[0.1, 0.9, -2.0]]}), b"\n"])
     assert answer == Answer(sent=1767319445.5, seconds=0.0025, fault="", version=2)
 
 
@@ -138,3 +138,10 @@ def test_every_scenario_begins_with_a_version_that_is_there():
         assert {scenario.before, scenario.after, *scenario.passing} <= set(range(1, newest + 1))
     assert newest == max(SOURCES)
     assert len({one.name for one in SCENARIOS}) == len(SCENARIOS)
+
+
+def test_a_store_that_was_stopped_for_another_time_is_another_row():
+    recorded = next(one for one in SCENARIOS if one.name == STORE_STOPPED)
+    assert recorded.pause == STORE_SECONDS == 600
+    assert store_stopped(STORE_SECONDS).name == STORE_STOPPED
+    assert (store_stopped(60).name, store_stopped(60).pause) == ("store stopped for 60 s", 60)

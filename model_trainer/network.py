@@ -11,6 +11,7 @@ from keras_operator.api import PretrainedWeights, RunSpec, Training
 from model_trainer.architectures import build
 from model_trainer.builder import build_by, load, source_of
 from model_trainer.context import Context
+from model_trainer.normalisation import normalise_at_once
 from model_trainer.precision import answer_in_full, built_for
 from model_trainer.pretrained import freeze_all_but, start_from_imagenet
 from model_trainer.run_folder import RunFolder
@@ -56,6 +57,7 @@ def network_of(
         log.info("%s", start_from_imagenet(training.architecture.name, model))
     if training.trainable_layers is not None:
         log.info("%s", freeze_all_but(training.trainable_layers, model))
+    normalise_at_once(model)
     return Network(model, digest)
 
 

@@ -51,6 +51,21 @@ def test_small_cnn_hardly_grows_with_the_image():
     assert small < large < 1.05 * small < 600_000
 
 
+@pytest.mark.parametrize(("side", "millions"), [(16, 8), (28, 10), (47, 28), (48, 9), (64, 16), (112, 13), (224, 24)])
+def test_small_cnn_is_cheap_at_every_size(side: int, millions: int):
+    layers = build(ArchitectureName.SMALL_CNN, (side, side + 1, 3), 10).layers
+    convolutions = [layer for layer in layers if isinstance(layer, keras.layers.Conv2D)]
+    cost = sum(int(np.prod(layer.output.shape[1:3])) * int(np.prod(layer.kernel.shape)) for layer in convolutions)
+    assert cost < 1e6 * millions
+
+
+@pytest.mark.parametrize("side", [8, 13, 28, 32, 47, 48, 63, 64, 111, 112, 150, 224, 300, 512])
+def test_small_cnn_pools_what_has_seen_nearly_the_whole_picture(side: int):
+    model = build(ArchitectureName.SMALL_CNN, (side, side, 1), 3)
+    (pooled,) = (layer for layer in model.layers if isinstance(layer, keras.layers.GlobalAveragePooling2D))
+    assert 3 <= pooled.input.shape[1] <= 6
+
+
 def test_an_image_that_is_too_small_is_refused_with_what_would_do():
     with pytest.raises(
         InvalidArchitecture, match=r"SimpleCNN needs images of at least 10 x 10 .* is \[8, 20\]\. Raise"

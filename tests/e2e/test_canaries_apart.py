@@ -68,6 +68,9 @@ def test_a_version_that_is_as_good_takes_the_place_of_the_old_one_and_no_request
     assert seen["status"]["servingVersion"] == first
     assert _versions(api, namespace) == [first, first, second]
     assert before < _uids(api, namespace), "a pod of the old version was touched"
+    budget = api.get("PodDisruptionBudget", namespace, NAME)
+    assert budget is not None
+    assert budget["status"]["expectedPods"] == 2, "a canary that never got ready would keep a node from being drained"
     done = api.wait_for(MODEL, namespace, NAME, serves(second), f"version {second} on all pods")
     assert "canary" not in done["status"]
     assert _deployments(api, namespace) == [NAME]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
+from datetime import datetime
 
 import msgspec
 
@@ -129,11 +130,17 @@ def _read(pod: Pod, answer: dict[str, object]) -> Answer:
         wanted=wanted if isinstance(wanted, int) else None,
         serving=serving if isinstance(serving, int) else None,
         swaps=swaps if isinstance(swaps, int) else 0,
+        fetching=answer.get("phase") == "Fetching",
+        fetched=_fetched(answer.get("times")),
     )
     error = answer.get("error")
     if not isinstance(error, dict):
         return report, None
     return report, AgentTrouble(pod.identity.name, str(error.get("reason", "")), str(error.get("message", "")))
+
+
+def _fetched(times: object) -> datetime | None:
+    return msgspec.convert(times.get("fetched"), datetime | None) if isinstance(times, dict) else None
 
 
 class _TrafficPage(msgspec.Struct):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from keras_operator.api import Reason, RunReason
-from keras_operator.plan.observed import Autoscaler, Container, Deployment, Job, JobState, Observed, Pod
+from keras_operator.plan.observed import AgentReport, Autoscaler, Container, Deployment, Job, JobState, Observed, Pod
 from keras_operator.plan.own_container import OWN, PREPARE
 
 
@@ -78,6 +78,8 @@ _METRICS_REMEDIES = (
     ("metrics API", "see that metrics-server runs: kubectl get apiservice v1beta1.metrics.k8s.io"),
     ("did not receive metrics", "see that its pods are ready, and that a container named in metrics is one of theirs"),
 )
+# As long as a Deployment gives its pods (progressDeadlineSeconds), from when there is something to load.
+_LOADS_WITHIN = timedelta(minutes=10)
 # The kubelet forgets its back-off for a container that ran for ten minutes: until then its last end is still news.
 _CRASH_IS_NEWS = timedelta(minutes=10)
 # The Job's podFailurePolicy ends it at these: see templates/_run-job.j2.
@@ -270,16 +272,29 @@ def _waiting_pods(observed: Observed, number: int) -> list[Pod]:
     ]
 
 
-def stuck_cause(observed: Observed, number: int) -> Cause | None:
-    """Pods that are not ready when a Deployment's time for them is over, and nobody says why; None: none is late."""
+def stuck_cause(observed: Observed, number: int, now: datetime) -> Cause | None:
+    """Pods that are not ready when a Deployment's time for them is over, and nobody says why; None: none is late.
+
+    The time that a store was away, or took for a large servable, is in the Deployment's, and no pod's fault.
+    """
     if not any(one.stuck and one.reported and not one.rolled_out for one in _deployments(observed, number)):
         return None
-    late = _waiting_pods(observed, number)
+    waiting = _waiting_pods(observed, number)
+    late = [pod for pod in waiting if not _gets_on(observed.agent_reports.get(pod.identity.name), now)]
+    if waiting and not late:
+        return None
     if not late:
         return Cause(Reason.ROLLOUT_STUCK, "its pods are not created in time; see kubectl describe deployment")
     who, said = late[0].identity, _one_line(late[0].unready).rstrip(".") or "nobody says why"
     look = f"kubectl describe pod -n {who.namespace} {who.name}"
     return Cause(Reason.ROLLOUT_STUCK, f"pod {who.name} is still not ready: {said}; see {look}")
+
+
+def _gets_on(report: AgentReport | None, now: datetime) -> bool:
+    """Whether an agent brings a servable, or the runtime has not had it for long."""
+    if report is None or report.serving:
+        return False
+    return report.fetching or (report.fetched is not None and now - report.fetched < _LOADS_WITHIN)
 
 
 def autoscaler_trouble(autoscaler: Autoscaler, now: datetime) -> str:

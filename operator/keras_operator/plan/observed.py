@@ -233,11 +233,16 @@ class Start:
 
 @dataclass(frozen=True, slots=True)
 class AgentReport:
-    """What the agent of one serving pod says of itself; None and 0 where it says nothing of it."""
+    """What the agent of one serving pod says of itself; None and 0 where it says nothing of it.
+
+    `fetching`: it is bringing a servable now. `fetched`: since when the last one that it brought is there.
+    """
 
     wanted: int | None
     serving: int | None
     swaps: int
+    fetching: bool = False
+    fetched: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,7 @@ def _rollout_outlook(observed: Observed, way: Course | None, serving: int | None
             message += f"; {trouble}"
         return Outlook(Phase.SERVING, _join(message, way.note), Reason.SERVING)
     other = _serves(observed, serving) if serving != number else ""
-    cause = way.cause or serving_cause(observed, number, now) or stuck_cause(observed, number)
+    cause = way.cause or serving_cause(observed, number, now) or stuck_cause(observed, number, now)
     if cause:
         message = _join(f"version {number} cannot serve: {cause.message}", other)
         return Outlook(Phase.DEPLOYING, message, cause.reason, Cause(cause.reason, message))

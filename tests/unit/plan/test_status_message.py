@@ -3,6 +3,7 @@
 One long table on purpose: the sentences are to be read side by side.
 """
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -14,10 +15,11 @@ from keras_operator.api import (
     RunStage,
     VersionPhase,
 )
-from keras_operator.plan.observed import AgentTrouble, Container, JobState
+from keras_operator.plan.observed import AgentReport, AgentTrouble, Container, JobState
 
 from tests.unit.plan.observations import (
     EARLIER,
+    NOW,
     answer,
     brought,
     decide,
@@ -39,6 +41,10 @@ ONE, TWO = trained(), trained(epochs=20)
 TRAINING = version(1, ONE, VersionPhase.TRAINING)
 SERVES_ONE: dict[str, Any] = {"deployment": deployment(1), "pods": (serving_pod(1),)}
 PENDING_POD = serving_pod(2, ready=False)
+LATE: dict[str, Any] = {
+    "deployment": deployment(2, 2, total=2, updated=1, stuck=True),
+    "pods": (serving_pod(1), PENDING_POD),
+}
 
 
 def training_now(stage: ProgressStage = ProgressStage.TRAINING, **told: Any) -> dict[str, Any]:
@@ -457,6 +463,40 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         TWO,
         (published(1, ONE), published(2, TWO)),
         {"deployment": deployment(2, updated=1, total=2, stuck=True), "pods": (serving_pod(1), PENDING_POD)},
+        "Deploying",
+        (
+            "version 2 cannot serve: pod dogs-2-pod is still not ready: nobody says why; see kubectl describe pod "
+            "-n vision dogs-2-pod; version 1 serves on 1/1 pods"
+        ),
+    ),
+    "a rollout whose pod still fetches when the Deployment's time is over": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        LATE | {"agent_reports": {"dogs-2-pod": AgentReport(2, None, 0, fetching=True)}},
+        "Deploying",
+        "version 2 is being rolled out: 0/2 pods are ready; version 1 serves on 1/1 pods",
+    ),
+    "a rollout whose pod has lately fetched when the Deployment's time is over": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        LATE | {"agent_reports": {"dogs-2-pod": AgentReport(2, None, 0, fetched=NOW - timedelta(minutes=9))}},
+        "Deploying",
+        "version 2 is being rolled out: 0/2 pods are ready; version 1 serves on 1/1 pods",
+    ),
+    "a rollout whose pod has long fetched when the Deployment's time is over": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        LATE | {"agent_reports": {"dogs-2-pod": AgentReport(2, None, 0, fetched=NOW - timedelta(minutes=11))}},
+        "Deploying",
+        (
+            "version 2 cannot serve: pod dogs-2-pod is still not ready: nobody says why; see kubectl describe pod "
+            "-n vision dogs-2-pod; version 1 serves on 1/1 pods"
+        ),
+    ),
+    "a rollout whose pod serves and is not ready when the Deployment's time is over": (
+        TWO,
+        (published(1, ONE), published(2, TWO)),
+        LATE | {"agent_reports": {"dogs-2-pod": AgentReport(2, 2, 0, fetched=NOW)}},
         "Deploying",
         (
             "version 2 cannot serve: pod dogs-2-pod is still not ready: nobody says why; see kubectl describe pod "

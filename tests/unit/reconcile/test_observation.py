@@ -2,7 +2,7 @@
 
 import contextlib
 import dataclasses
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +153,7 @@ def pod(server: Any, name: str = "new", containers: Any = None, **status: Any) -
 
 
 STATUS = "http://10.0.0.8:8502/status"
+FETCHED = datetime(2026, 3, 1, 12, 0, 1, 500_000, tzinfo=UTC)
 TROUBLE = {"error": {"reason": "Corrupt", "message": "a file differs"}}
 
 
@@ -166,6 +167,22 @@ async def test_an_agent_that_is_not_ready_is_asked_why(rolling_out, server):
 async def test_an_agent_without_trouble_has_none(rolling_out, server, answer):
     server.pods_say[STATUS] = answer
     assert (await observed(rolling_out)).agent_troubles == ()
+
+
+@pytest.mark.parametrize(
+    ("answer", "fetching", "fetched"),
+    [
+        ({"phase": "Fetching", "times": {"started": "2026-03-01T12:00:00.000Z"}}, True, None),
+        ({"phase": "Loading", "times": {"fetched": "2026-03-01T12:00:01.500Z"}}, False, FETCHED),
+        ({"phase": 1, "times": 1}, False, None),
+    ],
+)
+async def test_an_agent_says_whether_it_fetches_and_since_when_there_is_something_to_load(
+    rolling_out, server, answer, fetching, fetched
+):
+    server.pods_say[STATUS] = answer
+    report = (await observed(rolling_out)).agent_reports["new"]
+    assert (report.fetching, report.fetched) == (fetching, fetched)
 
 
 async def test_trouble_that_is_over_is_forgotten(rolling_out, server, clock):

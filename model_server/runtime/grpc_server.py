@@ -1,163 +1,183 @@
 """The gRPC port: which services, and how it ends without losing a call that has reached this process.
 
-gRPC knows two kinds of calls in a server: those that the application has taken, which `stop` lets finish, and those
-that have arrived and wait to be taken. The latter, and those that arrive before their client has read the GOAWAY, it
-answers with CANCELLED once it is stopped (https://github.com/grpc/grpc/issues/41785), which no client tries again. So
-clients are sent away before: every connection ends after some seconds by a GOAWAY while calls are taken as ever, and
-its client connects anew, to a pod that stays. The server is stopped when no call has come for a while.
+Clients are sent away while calls are taken as ever: each is asked by a GOAWAY to go, and what it sent before it had
+read that is answered; then it connects anew, to a pod that stays. The same happens to every connection after some
+seconds, so that clients that stay connected find pods that are new.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import random
+import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import Any
 
-import grpc
-from google.protobuf.message import DecodeError
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from model_server.runtime.errors import Code, ServingError, invalid
+from model_server.runtime.grpc_health import HealthService
+from model_server.runtime.http2.call import Method
+from model_server.runtime.http2.connection import Connection
+from model_server.runtime.http2.limits import Limits
+from model_server.turns import Turns
 
-from model_server.runtime.grpc_service import ModelService, PredictionService
-from model_server.runtime.open_inference_grpc import OpenInferenceService
-from model_server.runtime.protobufs import prediction_services
-
-# The names that TensorFlow Serving sets; "" (the whole server) is serving from the start.
-_HEALTH_NAMES = ("ModelService", "PredictionService")
-# How long a connection lives, but for gRPC's own 10 % more or less; a client that comes back costs half a millisecond.
-# It also lets clients that stay connected find pods that are new.
-_CONNECTION_AGE_MS = 15_000
-_AGE_ARGUMENT = "grpc.max_connection_age_ms"
-# By then every connection has ended, and no call has come for a while. Whoever connects to this very process again and
-# goes on calling never leaves a quiet moment.
+# Whoever connects to this very process again and goes on calling never leaves a quiet moment.
 _LONGEST_WAIT_SECONDS = 18.0
+# How long a client that comes while the server ends may stay.
+_LAST_AGE_SECONDS = 1.0
+_LOOK_SECONDS = 0.5
 
 
-class _Unreadable(NamedTuple):
-    """What stands for a message that is no proto of its type."""
-
-    mistake: str
-
-
-class Arrivals(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Sees every call when it is taken.
-
-    gRPC answers INTERNAL to a message that cannot be parsed. That is the client's mistake, so it is INVALID_ARGUMENT.
-    """
-
-    def __init__(self) -> None:
-        self._last = 0.0
-        self._handlers: dict[str, Any] = {}
-
-    async def intercept_service(
-        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
-    ) -> Any:
-        """Note the time and go on."""
-        self._last = time.monotonic()
-        method = handler_call_details.method
-        known = self._handlers.get(method)
-        if known is not None:
-            return known
-        handler = await continuation(handler_call_details)
-        if handler is None or handler.unary_unary is None:
-            return handler
-        # Only methods that exist come here: the table cannot grow with what clients send.
-        self._handlers[method] = found = _checking(method, handler)
-        return found
-
-    async def until_quiet(self, quiet: float, longest: float) -> None:
-        """Return when no call has been taken for `quiet` seconds, or at last after `longest` seconds.
-
-        On a machine that is too busy to let this process run, time says nothing about what has arrived: a sleep that
-        ends late does not count.
-        """
-        step, counted, punctual, begin = quiet / 20, 0.0, 0.0, time.monotonic()
-        while counted < quiet and punctual < _LONGEST_WAIT_SECONDS and time.monotonic() < begin + longest:
-            before, started = self._last, time.monotonic()
-            await asyncio.sleep(step)
-            if time.monotonic() - started < 2 * step:
-                punctual += step
-                counted += step
-            if self._last != before:
-                counted = 0.0
+# Of https://github.com/grpc/grpc/blob/master/include/grpc/impl/channel_arg_names.h, what has a meaning here: the field
+# of Limits, and how many of the argument's unit are one of the field's.
+_ARGUMENTS = {
+    "grpc.max_connection_age_ms": ("age", 1000),
+    "grpc.max_connection_age_grace_ms": ("age_grace", 1000),
+    "grpc.max_connection_idle_ms": ("idle", 1000),
+    "grpc.max_concurrent_streams": ("calls", 1),
+    "grpc.max_receive_message_length": ("message", 1),
+}
 
 
-def _checking(method: str, handler: Any) -> Any:
-    """The handler of a unary method, which answers messages that cannot be parsed."""
-    parse, answer = handler.request_deserializer, handler.unary_unary
-
-    def read(message: bytes) -> Any:
-        try:
-            return parse(message)
-        except DecodeError as error:
-            return _Unreadable(f"the message for {method} cannot be parsed: {error}")
-
-    async def respond(request: Any, context: Any) -> Any:
-        if isinstance(request, _Unreadable):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, request.mistake)
-        return await answer(request, context)
-
-    return grpc.unary_unary_rpc_method_handler(respond, read, handler.response_serializer)
+def connection_limits(arguments: Iterable[tuple[str, int | str]], max_bytes: int) -> Limits:
+    """The limits of `--grpc_channel_arguments` and `--max_request_bytes` (-1 is no bound). Raises ServingError."""
+    limits: dict[str, Any] = {"message": max_bytes}
+    for name, value in arguments:
+        if name not in _ARGUMENTS:
+            known = ", ".join(_ARGUMENTS)
+            raise invalid(f"--grpc_channel_arguments: {name} has no meaning for this server, which takes {known}")
+        if not isinstance(value, int) or value < 1:
+            raise invalid(f"--grpc_channel_arguments: {name} takes an integer of at least 1, found {value!r}")
+        field, unit = _ARGUMENTS[name]
+        limits[field] = value if unit == 1 else value / unit
+    return Limits(**limits)
 
 
 class GrpcServer:
-    """The services behind one or more gRPC ports."""
+    """The methods behind one or more ports. It implements `http2.connection.Host`."""
 
     def __init__(
         self,
-        prediction: PredictionService,
-        models: ModelService,
-        open_inference: OpenInferenceService,
-        arguments: Sequence[tuple[str, int | str]],
+        methods: Iterable[Method],
+        turns: Turns,
+        limits: Limits,
         *,
-        max_bytes: int,
         max_calls: int | None,
-        healthcheck: bool,
+        health: HealthService | None,
     ) -> None:
-        """To be made where an event loop runs. `arguments` are gRPC channel arguments.
+        """`max_calls` bounds the calls that are answered at the same time."""
+        self.turns = turns
+        self.limits = limits
+        self._methods = {method.path: method for method in (*methods, *(health.methods() if health else ()))}
+        self._health = health
+        self._max_calls = max_calls
+        self._admitted = 0
+        self._last_arrival = 0.0
+        self._draining = False
+        self._connections: set[Connection] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._servers: list[asyncio.Server] = []
+        self._sweeper: asyncio.Task[None] | None = None
 
-        `max_bytes` bounds one request, -1 does not. `max_calls` bounds the calls that are answered at the same time.
-        """
-        options: list[tuple[str, int | str]] = [
-            ("grpc.max_receive_message_length", max_bytes),
-            ("grpc.max_send_message_length", -1),
-            ("grpc.so_reuseport", 0),  # a port that is taken must be an error
-            *arguments,
-        ]
-        if all(name != _AGE_ARGUMENT for name, _ in arguments):
-            options.append((_AGE_ARGUMENT, _CONNECTION_AGE_MS))
-        self._arrivals = Arrivals()
-        self._server = grpc.aio.server(
-            options=options, interceptors=[self._arrivals], maximum_concurrent_rpcs=max_calls
-        )
-        prediction_grpc, model_grpc = prediction_services()
-        prediction_grpc.add_PredictionServiceServicer_to_server(prediction, self._server)
-        model_grpc.add_ModelServiceServicer_to_server(models, self._server)
-        self._server.add_generic_rpc_handlers((open_inference.handler(),))
-        self._health: Any = None
-        if healthcheck:
-            self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing from the stubs
-            health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+    async def listen(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
+        """Listen at a port. Raises OSError when it is taken."""
+        loop = asyncio.get_running_loop()
+        # Linux bounds it by net.core.somaxconn, 4096 by default. Whom it has no room for tries again after seconds.
+        self._started(await loop.create_server(self._connection, host, port, backlog=4096, ssl=tls))
 
-    def listen(self, address: str, credentials: grpc.ServerCredentials | None = None) -> None:
-        """Listen at `host:port` or `unix:path` once started. Raises RuntimeError when it is taken."""
-        if credentials is None:
-            self._server.add_insecure_port(address)
-        else:
-            self._server.add_secure_port(address, credentials)
+    async def listen_at(self, path: str) -> None:
+        """Listen at a socket in the file system. Raises OSError when that cannot be."""
+        loop = asyncio.get_running_loop()
+        self._started(await loop.create_unix_server(self._connection, path, backlog=4096))
 
-    async def start(self) -> None:
-        """Take calls."""
-        if self._health is not None:
-            for service in _HEALTH_NAMES:
-                await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        await self._server.start()
+    def _started(self, server: asyncio.Server) -> None:
+        self._servers.append(server)
+        if self._sweeper is None:
+            self._sweeper = asyncio.create_task(self._sweep())
+
+    def _connection(self) -> Connection:
+        # Not all at once: clients that came together are not to go together.
+        age = _LAST_AGE_SECONDS if self._draining else self.limits.age * random.uniform(0.9, 1.1)  # noqa: S311 - no secret
+        return Connection(self, asyncio.get_running_loop(), age)
+
+    async def _sweep(self) -> None:
+        # One task for all connections, instead of a timer for each call.
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_LOOK_SECONDS)
+            now = loop.time()
+            for connection in list(self._connections):
+                connection.check_times(now)
 
     async def drain(self, grace: float, quiet: float = 1.0) -> None:
         """Take what arrives until clients are gone, finish what was taken, and end; within `grace` seconds."""
         end = time.monotonic() + grace
         if self._health is not None:
             # Clients that watch the health go elsewhere by themselves before they are sent away.
-            await self._health.enter_graceful_shutdown()
-        await self._arrivals.until_quiet(quiet, 0.75 * grace)
-        await self._server.stop(max(0.0, end - time.monotonic()))
+            self._health.end()
+        self._draining = True
+        for connection in list(self._connections):
+            connection.ask()
+        await self._until_quiet(quiet, 0.75 * grace)
+        for server in self._servers:
+            server.close()
+        for connection in list(self._connections):
+            connection.tell()
+            connection.end_streams(ServingError(Code.UNAVAILABLE, "the server ends: connect anew"))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, end - time.monotonic())):
+                await self._empty.wait()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        for connection in list(self._connections):
+            connection.abort()
+
+    async def _until_quiet(self, quiet: float, longest: float) -> None:
+        """Return when no call has come for `quiet` seconds, or at last after `longest` seconds.
+
+        On a machine that is too busy to let this process run, time says nothing about what has arrived: a sleep that
+        ends late does not count.
+        """
+        step, counted, punctual, begin = quiet / 20, 0.0, 0.0, time.monotonic()
+        while counted < quiet and punctual < _LONGEST_WAIT_SECONDS and time.monotonic() < begin + longest:
+            before, started = self._last_arrival, time.monotonic()
+            await asyncio.sleep(step)
+            if time.monotonic() - started < 2 * step:
+                punctual += step
+                counted += step
+            if self._last_arrival != before:
+                counted = 0.0
+
+    # http2.connection.Host
+
+    def method(self, path: str) -> Method | None:
+        """The method of this path."""
+        return self._methods.get(path)
+
+    def opened(self, connection: Connection) -> None:
+        """A client has connected."""
+        self._connections.add(connection)
+        self._empty.clear()
+
+    def closed(self, connection: Connection) -> None:
+        """A client has gone."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._empty.set()
+
+    def arrived(self) -> None:
+        """A call has come."""
+        self._last_arrival = time.monotonic()
+
+    def admit(self) -> bool:
+        """Whether one more call may be answered at the same time; if so, it counts until `release`."""
+        if self._max_calls is not None and self._admitted >= self._max_calls:
+            return False
+        self._admitted += 1
+        return True
+
+    def release(self) -> None:
+        """A call that was admitted is over."""
+        self._admitted -= 1

@@ -6,12 +6,12 @@ those of the protocol.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import grpc
-
 from model_server.runtime.errors import Code, ServingError, invalid
-from model_server.runtime.grpc_service import abort, counted, timeout_ms
+from model_server.runtime.grpc_service import counted, refusing
+from model_server.runtime.http2.call import Call, Method
 from model_server.runtime.manager import Manager, Version
 from model_server.runtime.monitoring import Metrics
 from model_server.runtime.open_inference import Decoded, decode_infer, model_metadata, server_metadata
@@ -33,15 +33,15 @@ class OpenInferenceService:
         self._metrics = metrics
         self._version = version
 
-    async def ServerLive(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    async def ServerLive(self, _request: Any, _: Call) -> Any:  # noqa: N802
         """Whether the process answers."""
         return message("ServerLiveResponse")(live=True)
 
-    async def ServerReady(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    async def ServerReady(self, _request: Any, _: Call) -> Any:  # noqa: N802
         """Whether all models that should be served are."""
         return message("ServerReadyResponse")(ready=self._manager.all_available())
 
-    async def ModelReady(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelReady(self, request: Any, _: Call) -> Any:  # noqa: N802
         """Whether a version, or any of the model's, answers."""
         ready = True
         try:
@@ -49,23 +49,20 @@ class OpenInferenceService:
                 pass
         except ServingError as error:
             if error.code is not Code.NOT_FOUND:
-                await abort(context, error)
+                raise
             ready = False
         return message("ModelReadyResponse")(ready=ready)
 
-    async def ServerMetadata(self, _request: Any, _context: Any) -> Any:  # noqa: N802
+    async def ServerMetadata(self, _request: Any, _: Call) -> Any:  # noqa: N802
         """This server's name and version."""
         return message("ServerMetadataResponse")(**server_metadata(self._version))
 
-    async def ModelMetadata(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelMetadata(self, request: Any, _: Call) -> Any:  # noqa: N802
         """The tensors of the default signature."""
-        try:
-            with self._manager.lend(request.name, _number(request.version)) as (version, servable):
-                return message("ModelMetadataResponse")(**model_metadata(version, servable))
-        except ServingError as error:
-            await abort(context, error)
+        with self._manager.lend(request.name, _number(request.version)) as (version, servable):
+            return message("ModelMetadataResponse")(**model_metadata(version, servable))
 
-    async def ModelInfer(self, request: Any, context: Any) -> Any:  # noqa: N802
+    async def ModelInfer(self, request: Any, call: Call) -> Any:  # noqa: N802
         """Run a signature."""
 
         def decode(version: Version, servable: Servable) -> Decoded[Any]:
@@ -76,20 +73,17 @@ class OpenInferenceService:
         async def answer() -> Any:
             number = _number(request.model_version)
             return await self._predictor.answer(
-                request.model_name, number, None, decode, timeout_ms(context), request.ByteSize()
+                request.model_name, number, None, decode, call.timeout_ms(), request.ByteSize()
             )
 
-        return await counted(self._manager, self._metrics, "ModelInfer", request.model_name, context, answer)
+        return await counted(self._manager, self._metrics, "ModelInfer", request.model_name, answer)
 
-    def handler(self) -> Any:
-        """What a server takes the service by."""
-        methods = {
-            name: grpc.unary_unary_rpc_method_handler(
-                getattr(self, name), message(f"{name}Request").FromString, message(f"{name}Response").SerializeToString
-            )
-            for name in _METHODS
-        }
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+    def methods(self, refusal: Callable[[], ServingError | None]) -> Iterator[Method]:
+        """The service's methods; `refusal` says why a prediction must not even wait, if so."""
+        refused = refusing(self._metrics, "ModelInfer", refusal)
+        for name in _METHODS:
+            read, answer = message(f"{name}Request").FromString, getattr(self, name)
+            yield Method(f"/{SERVICE}/{name}", read, answer, refusal=refused if name == "ModelInfer" else None)
 
 
 def _number(text: str) -> int | None:

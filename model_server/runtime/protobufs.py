@@ -80,7 +80,7 @@ ModelServerConfig: Any = _model_server_config.ModelServerConfig
 
 
 def prediction_services() -> tuple[Any, Any]:
-    """The generated gRPC modules `prediction_service_pb2_grpc` and `model_service_pb2_grpc`."""
+    """The generated modules `prediction_service_pb2_grpc` and `model_service_pb2_grpc`, for clients with grpcio."""
     return (
         _import("tensorflow_serving.apis.prediction_service_pb2_grpc"),
         _import("tensorflow_serving.apis.model_service_pb2_grpc"),

@@ -16,8 +16,10 @@ from model_server.runtime.cpus import available_cpus
 from model_server.runtime.errors import Code, ServingError, StuckError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.flags import Flags
-from model_server.runtime.grpc_server import GrpcServer
+from model_server.runtime.grpc_health import HealthService
+from model_server.runtime.grpc_server import GrpcServer, connection_limits
 from model_server.runtime.grpc_service import ModelService, PredictionService
+from model_server.runtime.http2.call import Method
 from model_server.runtime.manager import Manager, RetryPolicy
 from model_server.runtime.model_config import single_model
 from model_server.runtime.monitoring import DEFAULT_PATH, Metrics
@@ -28,7 +30,7 @@ from model_server.runtime.rest import VERSION, RestApi, error_response
 from model_server.runtime.runs import Run, Runs
 from model_server.runtime.servable import LoadOptions, Servable
 from model_server.runtime.source import ModelSource
-from model_server.runtime.ssl_config import read_credentials
+from model_server.runtime.ssl_config import read_ssl_context
 from model_server.runtime.warmup import warmup_path
 from model_server.runtime.workers import Workers
 from model_server.turns import Turns
@@ -79,11 +81,11 @@ class ModelServer:
         limits = Limits(body=flags.max_request_bytes or _MAX_BODY_BYTES)
         rest = self._rest(predictor, examples, admission)
         self._http = HttpServer(rest.handle, error_response, limits, turns, rest.refuse)
-        self._prediction = PredictionService(
+        prediction = PredictionService(
             self._manager, predictor, examples, self._metrics, as_content=flags.enable_serialization_as_tensor_content
         )
-        self._open_inference = OpenInferenceService(self._manager, predictor, self._metrics, VERSION)
-        self._credentials = read_credentials(Path(flags.ssl_config_file)) if flags.ssl_config_file else None
+        open_inference = OpenInferenceService(self._manager, predictor, self._metrics, VERSION)
+        self._tls = read_ssl_context(Path(flags.ssl_config_file)) if flags.ssl_config_file else None
         from_file = bool(flags.model_config_file)
         self._source = ModelSource(
             self._manager,
@@ -91,6 +93,13 @@ class ModelServer:
             config_file=Path(flags.model_config_file) if from_file else None,
             allow_unavailable_labels=flags.allow_version_labels_for_unavailable_models,
         )
+        self._turns = turns
+        self._methods: list[Method] = [
+            *prediction.methods(admission.refusal),
+            *ModelService(self._manager, self._source).methods(),
+            *open_inference.methods(admission.refusal),
+        ]
+        self._connection_limits = connection_limits(flags.channel_arguments(), flags.max_request_bytes or -1)
 
     def _rest(self, predictor: Predictor, examples: ExamplePredictor, admission: Admission) -> RestApi:
         path = None
@@ -136,28 +145,25 @@ class ModelServer:
             self._source.poll(flags.model_config_file_poll_wait_seconds, flags.file_system_poll_wait_seconds)
         )
         grpc_server = GrpcServer(
-            self._prediction,
-            ModelService(self._manager, self._source),
-            self._open_inference,
-            flags.channel_arguments(),
-            max_bytes=flags.max_request_bytes or -1,
+            self._methods,
+            self._turns,
+            self._connection_limits,
             max_calls=flags.grpc_max_threads or None,
-            healthcheck=flags.enable_grpc_healthcheck_service,
+            health=HealthService() if flags.enable_grpc_healthcheck_service else None,
         )
         try:
             if flags.rest_api_port:
                 await self._http.start("0.0.0.0", flags.rest_api_port)  # noqa: S104 - a server in a pod
                 _LOG.info("Exporting HTTP/REST API at:localhost:%d ...", flags.rest_api_port)
             if flags.port:
-                grpc_server.listen(f"0.0.0.0:{flags.port}", self._credentials)
+                await grpc_server.listen("0.0.0.0", flags.port, self._tls)  # noqa: S104 - a server in a pod
                 _LOG.info("Running gRPC ModelServer at 0.0.0.0:%d ...", flags.port)
             if flags.grpc_socket_path:
-                grpc_server.listen(f"unix:{flags.grpc_socket_path}")
-        except (OSError, RuntimeError) as error:
+                await grpc_server.listen_at(flags.grpc_socket_path)
+        except OSError as error:
             raise invalid(
                 f"cannot listen on --port={flags.port} and --rest_api_port={flags.rest_api_port}: {error}"
             ) from error
-        await grpc_server.start()
         watching = asyncio.create_task(self._watch_runs(stop))
         await stop.wait()
         _LOG.info("stopping: answering what is in flight, for at most %g s", _GRACE_SECONDS)

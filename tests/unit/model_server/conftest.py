@@ -7,6 +7,7 @@ import dataclasses
 import http.client
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -36,10 +37,12 @@ def wait_until(holds: Callable[[], Any], what: str, seconds: float = _DEADLINE_S
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """One that nobody listens at; below those that Linux gives to clients, which might come first."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclasses.dataclass(frozen=True)

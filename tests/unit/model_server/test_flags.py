@@ -6,6 +6,7 @@ import pytest
 
 from model_server.runtime.errors import ServingError
 from model_server.runtime.flags import Flags, UsageError, parse_flags, usage
+from model_server.runtime.grpc_server import connection_limits
 
 
 def test_flags_of_the_serving_pod_are_taken():
@@ -77,6 +78,14 @@ def test_flags_that_contradict_each_other_are_refused(flags, message):
 def test_channel_arguments_are_numbers_or_text():
     flags = Flags(grpc_channel_arguments="grpc.max_connection_age_ms=2000,grpc.x=y")
     assert flags.channel_arguments() == [("grpc.max_connection_age_ms", 2000), ("grpc.x", "y")]
+    with pytest.raises(ServingError, match=r"grpc\.x has no meaning for this server, which takes grpc\.max_conn"):
+        connection_limits(flags.channel_arguments(), -1)
+    limits = connection_limits([("grpc.max_connection_age_ms", 2500), ("grpc.max_concurrent_streams", 7)], 10)
+    assert (limits.age, limits.calls, limits.message) == (2.5, 7, 10)
+    with pytest.raises(
+        ServingError, match=r"grpc\.max_concurrent_streams takes an integer of at least 1, found 'many'"
+    ):
+        connection_limits([("grpc.max_concurrent_streams", "many")], -1)
     with pytest.raises(ServingError, match="not of the form key=value"):
         Flags(grpc_channel_arguments="nonsense").channel_arguments()
 

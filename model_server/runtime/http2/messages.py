@@ -1,0 +1,67 @@
+"""gRPC's length-prefixed messages, plain or packed.
+
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and compression.md beside it.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from typing import Final, NamedTuple
+
+from model_server.runtime.errors import Code, ServingError
+
+# Whether the message is packed, and its length.
+PREFIX: Final = struct.Struct(">BI")
+ENCODINGS: Final = (b"identity", b"gzip", b"deflate")
+# A message that is packed says nothing about its size: without another bound, so much may come out of it.
+_LARGEST_UNPACKED = 1024 * 1024 * 1024
+_WINDOW_BITS = {b"gzip": 31, b"deflate": 15}
+
+
+class Message(NamedTuple):
+    """One message as it came."""
+
+    packed: bool
+    content: bytes
+
+
+def check_prefix(begin: bytes, max_bytes: int) -> None:
+    """Refuse a message by its first five bytes. `max_bytes` -1 is no bound. Raises ServingError."""
+    _, length = PREFIX.unpack_from(begin)
+    if 0 <= max_bytes < length:
+        raise ServingError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({length} vs. {max_bytes})")
+
+
+def only_message(body: bytes) -> Message:
+    """The message of a unary call's body. Raises ServingError."""
+    if len(body) >= PREFIX.size:
+        packed, length = PREFIX.unpack_from(body)
+        if len(body) == PREFIX.size + length and packed <= 1:
+            return Message(bool(packed), body[PREFIX.size :])
+    raise ServingError(
+        Code.UNIMPLEMENTED,
+        f"a call of this method has one message, found {len(body)} bytes that are not exactly one with its length",
+    )
+
+
+def unpack(message: Message, encoding: bytes, max_bytes: int) -> bytes:
+    """The content of a message. Raises ServingError."""
+    if not message.packed:
+        return message.content
+    bits = _WINDOW_BITS.get(encoding)
+    if bits is None:
+        raise ServingError(Code.INTERNAL, "a message is compressed, but grpc-encoding does not say how")
+    limit = max_bytes if max_bytes >= 0 else _LARGEST_UNPACKED
+    unpacker = zlib.decompressobj(wbits=bits)
+    try:
+        content = unpacker.decompress(message.content, limit + 1)
+    except zlib.error as error:
+        raise ServingError(
+            Code.INVALID_ARGUMENT, f"the message is not {encoding.decode()}, as grpc-encoding says: {error}"
+        ) from error
+    if len(content) > limit:
+        raise ServingError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({limit}) when decompressed")
+    if not unpacker.eof:
+        raise ServingError(Code.INVALID_ARGUMENT, f"the {encoding.decode()} message ends too early")
+    return content

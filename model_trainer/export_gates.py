@@ -6,8 +6,10 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from keras_operator.api import Gate, compared, judge, measured_text
+from keras_operator.api import OF_ANYTHING, OF_NUMBER, Gate, compared, judge, measured_text
 
+from model_trainer.evaluation.measuring import AnyRecord
+from model_trainer.evaluation.numbers import NumberRecord
 from model_trainer.evaluation.record import EvaluationRecord
 from model_trainer.evaluation.source_record import SourceRecord
 
@@ -20,13 +22,19 @@ class Measured:
     unmeasured: dict[str, str] = field(default_factory=dict)
 
 
-def of_classes(gates: Sequence[Gate], evaluation: EvaluationRecord | None) -> Measured:
-    """What the evaluation says of the classes that gates name."""
-    known = {score.name: score for score in evaluation.per_class} if evaluation else {}
+def of_classes(gates: Sequence[Gate], evaluation: AnyRecord | None) -> Measured:
+    """What the evaluation says of the classes that gates name, and why it says nothing of a gate's kind of target."""
+    known = {score.name: score for score in evaluation.per_class} if isinstance(evaluation, EvaluationRecord) else {}
     metrics: dict[str, float] = {}
     unmeasured: dict[str, str] = {}
     for gate in gates:
+        if isinstance(evaluation, NumberRecord):
+            if gate.metric not in {*OF_NUMBER, *OF_ANYTHING}:
+                unmeasured[gate.measured] = "it is of classes, and the test data has numbers that should be answered"
+            continue
         if gate.of_class is None:
+            if evaluation is not None and gate.metric in OF_NUMBER:
+                unmeasured[gate.measured] = "it is of a number that is answered, and the test data has classes"
             continue
         score = known.get(gate.of_class)
         if score is None:

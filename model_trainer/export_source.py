@@ -13,8 +13,7 @@ from model_store import open_store
 from model_trainer import warmup
 from model_trainer.context import Context
 from model_trainer.conversion import convert
-from model_trainer.evaluation.labelled_images import LabelledSet
-from model_trainer.evaluation.source import evaluate_source
+from model_trainer.evaluation.source import EvaluatedSource, evaluate_source
 from model_trainer.export import FLOAT_SIGNATURE
 from model_trainer.export_gates import Measured, of_classes
 from model_trainer.exported import Exported, megabytes
@@ -42,7 +41,7 @@ def from_source(spec: RunSpec, source: Source, folder: RunFolder, directory: Pat
     context.board.happened("evaluated")
     info |= {"metrics": evaluated.source.metrics, "lineage": evaluated.lineage}
     if source.tflite:
-        _tflite(source, directory, signatures, evaluated.images)
+        _tflite(source, directory, signatures, evaluated)
     by_class = of_classes(spec.gates, evaluated.record)
     measured = _with_size(directory, latency)
     together = Measured({**by_class.metrics, **measured.metrics}, {**by_class.unmeasured, **measured.unmeasured})
@@ -80,16 +79,17 @@ def _from_model_file(spec: RunSpec, source: Source, directory: Path, context: Co
     return read_signatures(directory), info, converted.parity
 
 
-def _tflite(source: Source, directory: Path, signatures: dict[str, Signature], images: LabelledSet | None) -> None:
-    """A TFLite file of the signature that takes the test images or, without any, of one that takes numbers."""
+def _tflite(
+    source: Source, directory: Path, signatures: dict[str, Signature], evaluated: EvaluatedSource | None
+) -> None:
+    """A TFLite file of the signature that takes the test data or, without any, of one that takes numbers."""
 
     def refuse(why: str) -> RunFailure:
         kind = BadModelFile if is_model_file(source.uri) else BadSavedModel
         return kind(f"spec.source.tflite is true, and {why}. Leave it out to publish {source.uri} alone.")
 
-    if images is not None and images.way.size is not None:
-        way = images.way
-        add_tflite(directory, way.signature, ({way.input: batch} for batch in images.samples()), refuse)
+    if evaluated is not None and evaluated.asked is not None:
+        add_tflite(directory, *evaluated.asked, refuse)
         return
     name = signature_of_numbers(signatures)
     if name is None:

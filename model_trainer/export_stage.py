@@ -220,14 +220,14 @@ def _result(store: Store, manifest: Manifest, record: ExportRecord) -> RunResult
 
 
 def _with_evaluation(result: RunResult, source: SourceRecord | None) -> RunResult:
-    """The result with what was measured of a source on its test images, where it has some."""
+    """The result with what was measured of a source on its test data, where it has some."""
     if source is None:
         return result
     return msgspec.structs.replace(
         result,
         evaluation=source.metrics,
         comparison=source.comparison,
-        classes=len(source.classes),
+        classes=len(source.classes) or None,
         images=Images(train=0, validation=0, test=source.images),
         bad_files=source.bad_files,
         data_hash=source.data_hash,

@@ -81,7 +81,8 @@ class NumberRecord(msgspec.Struct, frozen=True, rename="camel"):
         mae, rmse: in the target's unit.
         r2: None where all true numbers of the test part are the same.
         mae_interval, rmse_interval, r2_interval: 95 % bootstrap confidence intervals of them.
-        loss: mean loss, of differences in standard deviations of the train part.
+        loss: mean loss, of differences in standard deviations of the train part or, of a model that was trained
+            elsewhere, of these rows.
         rows: how many there are.
     """
 

@@ -103,26 +103,35 @@ class AskedServable:
         try:
             answer = np.asarray(self._signature(**{way.input: inputs})[way.output], dtype=np.float32)
         except Exception as error:  # whatever a graph of somebody else's raises
-            cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
             raise self._refuse(
-                f"{way.signature} does not answer test images such as {keys[0]} ({type(error).__name__}: "
-                f"{cause[:300].rstrip('.')}). Images must be as the model takes them."
+                f"{way.signature} does not answer test images such as {keys[0]} ({cause_of(error)}). Images must be as "
+                "the model takes them."
             ) from error
         if answer.shape != (len(keys), self._classes):
             raise self._refuse(
                 f"{way.signature} answers {len(keys)} images with numbers of shape {list(answer.shape)}, and "
                 f"{self._classes} classes need [{len(keys)}, {self._classes}]."
             )
-        self._check(answer, keys)
+        check_probabilities(answer, keys, way.signature, self._refuse)
         return answer if self._order is None else answer[:, self._order]
 
-    def _check(self, answer: npt.NDArray[np.float32], keys: Sequence[str]) -> None:
-        sums, least = answer.sum(axis=1), answer.min(axis=1)
-        wrong = np.flatnonzero(~((np.abs(sums - 1.0) <= _SUM) & (least >= _BELOW_ZERO)))
-        if len(wrong):
-            first = int(wrong[0])
-            raise self._refuse(
-                f"{self._way.signature} answers {keys[first]} with numbers that are no probabilities: the least is "
-                f"{least[first]:.4g}, and they add up to {sums[first]:.4g} instead of 1. End the model with a softmax "
-                "over its classes."
-            )
+
+def cause_of(error: Exception) -> str:
+    """What a graph raised, in a few words."""
+    cause = next((line.strip() for line in str(error).splitlines() if line.strip()), "no message")
+    return f"{type(error).__name__}: {cause[:300].rstrip('.')}"
+
+
+def check_probabilities(
+    answer: npt.NDArray[np.float32], keys: Sequence[str], signature: str, refuse: Callable[[str], Exception]
+) -> None:
+    """Raises what `refuse` makes where a row of the `answer` to `keys` is no probability of each class."""
+    sums, least = answer.sum(axis=1), answer.min(axis=1)
+    wrong = np.flatnonzero(~((np.abs(sums - 1.0) <= _SUM) & (least >= _BELOW_ZERO)))
+    if len(wrong):
+        first = int(wrong[0])
+        raise refuse(
+            f"{signature} answers {keys[first]} with numbers that are no probabilities: the least is "
+            f"{least[first]:.4g}, and they add up to {sums[first]:.4g} instead of 1. End the model with a softmax "
+            "over its classes."
+        )

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -21,10 +22,10 @@ from model_trainer.builder import load_kept
 from model_trainer.context import Context
 from model_trainer.data.dataset import Dataset
 from model_trainer.data.decoding import CHANNELS
-from model_trainer.data.split import Split
+from model_trainer.data.split import Indices, Split
 from model_trainer.evaluation.answers import Answers, ask
 from model_trainer.evaluation.labelled_images import LabelledImages, ask_images
-from model_trainer.evaluation.measuring import answers_of, record_of
+from model_trainer.evaluation.measuring import AnyAnswers, answers_of, record_of
 from model_trainer.evaluation.servable import AskedServable
 from model_trainer.evaluation.source_record import Way
 from model_trainer.export import FLOAT_SIGNATURE, IMAGES, PROBABILITIES
@@ -54,7 +55,9 @@ def measure_serving(
     record = serving.record()
     if record is None and not isinstance(dataset, Table):
         return _measure_source(number, serving, dataset, split, training, context)
-    problem = _difference(record, dataset)
+    elsewhere = record is None and serving.export_record() is not None
+    problem = "it was trained elsewhere, and is not asked about a training's rows" if elsewhere else ""
+    problem = problem or _difference(record, dataset)
     if problem:
         log.info("version %d, which serves, cannot be compared: %s", number, problem)
         return Comparison(version=number, problem=problem)
@@ -63,7 +66,7 @@ def measure_serving(
     try:
         serving.download(run_folder.MODEL, path)
     except NotFound:
-        return Comparison(version=number, problem=_GONE)
+        return Comparison(version=number, problem=GONE)
     try:
         own_code = load_kept(serving)
         model = keras.models.load_model(path, compile=False, safe_mode=not own_code)
@@ -92,10 +95,11 @@ def _measure_source(
         return Comparison(version=number, problem=problem)
     keys = [dataset.examples[index].key for index in split.test]
 
-    def answers(servable: AskedServable) -> Answers:
+    def answers(directory: Path, order: Indices) -> Answers:
+        servable = AskedServable(directory, way, len(classes), keys, ValueError, order)
         return ask(servable, dataset, split.test, training)
 
-    return _measure_published(number, serving, way, classes, dataset.classes, keys, answers, training.seed, context)
+    return measure_published(number, serving, classes, dataset.classes, answers, training.seed, context)
 
 
 def measure_serving_servable(number: int, folder: RunFolder, images: LabelledImages, context: Context) -> Comparison:
@@ -112,25 +116,26 @@ def measure_serving_servable(number: int, folder: RunFolder, images: LabelledIma
         return Comparison(version=number, problem=problem)
     read = images.read(way, beside=True)
 
-    def answers(servable: AskedServable) -> Answers:
-        return ask_images(servable, read, context)
+    def answers(directory: Path, order: Indices) -> Answers:
+        return ask_images(AskedServable(directory, way, len(classes), read.keys, ValueError, order), read, context)
 
-    seed = read.training.seed
-    return _measure_published(number, serving, way, classes, images.classes, read.keys, answers, seed, context)
+    return measure_published(number, serving, classes, images.classes, answers, read.training.seed, context)
 
 
-def _measure_published(
+def measure_published(
     number: int,
     serving: RunFolder,
-    way: Way,
     classes: tuple[str, ...],
     wanted: tuple[str, ...],
-    keys: Sequence[str],
-    answers_of_it: Callable[[AskedServable], Answers],
+    answers: Callable[[Path, Indices], AnyAnswers],
     seed: int,
     context: Context,
 ) -> Comparison:
-    """What the servable in the store says, its outputs, which are `classes`, put into the order of `wanted`."""
+    """What the servable in the store says, its outputs, which are `classes`, put into the order of `wanted`.
+
+    `answers` asks the one in a folder, whose output for each class of `wanted` is at the place that is given; a
+    ValueError says what is wrong with it.
+    """
     if problem := _other_classes(wanted, classes):
         return Comparison(version=number, problem=problem)
     context.board.say(f"evaluating version {number}, which serves, on the same images")
@@ -143,7 +148,7 @@ def _measure_published(
         return Comparison(version=number, problem="its files in the store are not there or are damaged")
     order = np.array([classes.index(name) for name in wanted], dtype=np.int64)
     try:
-        answers = answers_of_it(AskedServable(where / str(number), way, len(classes), keys, ValueError, order))
+        answered = answers(where / str(number), order)
     except (RunFailure, StoreError):
         raise
     except Exception as error:  # whatever its graph raises about images that it was not made for
@@ -152,7 +157,7 @@ def _measure_published(
         return Comparison(version=number, problem=problem[:_LONGEST].rstrip("."))
     finally:
         shutil.rmtree(where)
-    return Comparison(version=number, metrics=finite(record_of(answers, wanted, seed).metrics))
+    return Comparison(version=number, metrics=finite(record_of(answered, wanted, seed).metrics))
 
 
 def _other_classes(wanted: tuple[str, ...], classes: tuple[str, ...]) -> str:
@@ -172,19 +177,22 @@ def _asked(serving: RunFolder) -> tuple[Way, tuple[str, ...]] | str:
         return Way(FLOAT_SIGNATURE, IMAGES, PROBABILITIES, record.image_size, channels), record.classes
     export = serving.export_record()
     if export is None:
-        return _GONE
+        return GONE
     if export.source is None:
         return "it came without spec.source.testData, so nobody knows which class each of its outputs is"
+    if export.source.way is None:
+        return "it was tested on rows, and these are images"
     return export.source.way, export.source.classes
 
 
-_GONE = "there is no trained model of it in the store"
+GONE = "there is no trained model of it in the store"
+"""What is said of a version of which nothing is left."""
 
 
 def _difference(record: Record | None, dataset: AnyDataset) -> str:
     """What makes the test images no test for a version, empty where nothing does."""
     if record is None:
-        return _GONE
+        return GONE
     learned = record.target.name if record.target else ""
     wanted = dataset.target.name if isinstance(dataset, Table) and dataset.target else ""
     if learned != wanted:

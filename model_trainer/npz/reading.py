@@ -25,6 +25,14 @@ from model_trainer.data.decoding import Pixels
 from model_trainer.data.split import Part, Split
 from model_trainer.failure import BadData, OneClass
 from model_trainer.npz.arrays import Header, NpzFile, opened
+from model_trainer.npz.checks import (
+    check_finite,
+    check_lengths,
+    check_one_number,
+    features_of,
+    labels_of,
+    no_array,
+)
 from model_trainer.tables.columns import MOST_WORDS, Column, Kind
 from model_trainer.tables.encoding import learn_encoding
 from model_trainer.tables.rows import BYTES_OF_A_ROW, split_rows
@@ -36,7 +44,6 @@ FEATURES = "features"
 _PARTS: dict[str, Part | None] = {"train": None, "val": Part.VALIDATION, "test": Part.TEST}
 _ROW_SHAPE, _IMAGE_SHAPES = 2, (3, 4)
 _CHANNELS = (1, 3)
-_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class _Reader:
         """The whole set, and which of its rows are in which part."""
         pairs = self._pairs()
         self._check_memory(pairs)
-        labels = np.concatenate([self._labels(pair) for pair in pairs])
+        labels = np.concatenate([labels_of(self._file, pair.y) for pair in pairs])
         parts = [pair.part for pair in pairs for _ in range(pair.x.shape[0])]
         classes, indices = self._classes(labels, parts)
         shape = pairs[0].x.shape[1:]
@@ -125,12 +132,11 @@ class _Reader:
             if not there and part is not None:
                 continue
             if len(there) < len(both):
-                missing = next(array for array in both if array not in there)
-                more = " and more" if len(found) > _NAMED else ""
-                raise BadData(
-                    f"{self._address} has no array {missing!r}; it has {', '.join(map(repr, found[:_NAMED])) or 'none'}"
-                    f"{more}. Save it by numpy.savez(x_train=…, y_train=…), and x_val, y_val, x_test and y_test where "
-                    "those parts are split off already."
+                raise no_array(
+                    self._file,
+                    next(array for array in both if array not in there),
+                    "Save it by numpy.savez(x_train=…, y_train=…), and x_val, y_val, x_test and y_test where those "
+                    "parts are split off already.",
                 )
             pair = _Pair(part, self._file.header(both[0]), self._file.header(both[1]))
             self._check_shapes(pair, pairs[0] if pairs else pair)
@@ -173,21 +179,13 @@ class _Reader:
                 f"{x.said} {where} has images that are too small for {network}, which needs {least} by {least} pixels. "
                 "Save larger ones, or write another architecture.name, such as SmallCNN."
             )
-        if len(y.shape) == _ROW_SHAPE and y.shape[1] != 1:
-            raise BadData(
-                f"{y.said} {where} has {y.shape[1]} numbers a row, and a class is one whole number. Of one-hot labels, "
-                "save y.argmax(axis=1)."
-            )
+        check_one_number(y, where)
         if len(y.shape) not in (1, _ROW_SHAPE) or y.dtype.kind == "f":
             raise BadData(
                 f"{y.said} {where} has no whole numbers, one for each row, which say its class from 0 up. Save "
                 "y.astype('int64')."
             )
-        if x.shape[0] != y.shape[0]:
-            raise BadData(
-                f"{x.said} and {y.said} {where} have different lengths: {x.shape[0]} and {y.shape[0]}. Each row needs "
-                "its class."
-            )
+        check_lengths(x, y, where)
         if x.shape[1:] != first.x.shape[1:]:
             raise BadData(f"{x.said} {where} has rows of another shape than {first.x.said}. Save them alike.")
 
@@ -205,16 +203,6 @@ class _Reader:
                 f"{needed / 1e9:.3g} GB, and there are {room / 1e9:.3g} GB. Raise "
                 "spec.training.resources.limits.memory, or save fewer rows."
             )
-
-    def _labels(self, pair: _Pair) -> npt.NDArray[np.int64]:
-        found = np.concatenate([block.reshape(-1) for _, block in self._file.blocks(pair.y)])
-        wrong = np.flatnonzero((found < 0) | (found > np.iinfo(np.int64).max))
-        if len(wrong):
-            raise BadData(
-                f"{pair.y.name}[{wrong[0]}] in {self._address} is {found[wrong[0]]}, and a class is a whole number "
-                "from 0 up. Correct it, or leave the row out."
-            )
-        return found.astype(np.int64)
 
     def _classes(
         self, labels: npt.NDArray[np.int64], parts: list[Part | None]
@@ -246,16 +234,8 @@ class _Reader:
         for first, block in self._file.blocks(x):
             self._context.interruption.check()
             self._context.board.say(f"read {first:,} of {x.shape[0]:,} rows of {x.name}")
-            self._check_finite(x, first, block)
-            yield first, self._pixels(x, first, block) if images else self._features(x, first, block)
-
-    def _check_finite(self, x: Header, first: int, block: npt.NDArray[Any]) -> None:
-        if x.dtype.kind == "f" and not np.isfinite(block).all():
-            place = tuple(np.argwhere(~np.isfinite(block))[0])
-            index = ", ".join(map(str, (first + place[0], *place[1:])))
-            raise BadData(
-                f"{x.name}[{index}] in {self._address} is {block[place]}. Write a number there, or leave the row out."
-            )
+            check_finite(x, self._address, first, block)
+            yield first, self._pixels(x, first, block) if images else features_of(x, self._address, first, block)
 
     def _pixels(self, x: Header, first: int, block: npt.NDArray[Any]) -> Pixels:
         most = 1 if x.dtype.kind == "f" else 255
@@ -267,16 +247,6 @@ class _Reader:
                 "integers from 0 to 255 or floats from 0 to 1. Scale them, such as by (255 * x).astype('uint8')."
             )
         return np.round(block * 255.0).astype(np.uint8) if x.dtype.kind == "f" else block.astype(np.uint8)
-
-    def _features(self, x: Header, first: int, block: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-        largest = float(np.finfo(np.float32).max)
-        if x.dtype.itemsize > np.dtype(np.float32).itemsize and np.abs(block.astype(np.float64)).max() > largest:
-            place = tuple(np.argwhere(np.abs(block.astype(np.float64)) > largest)[0])
-            raise BadData(
-                f"{x.name}[{first + place[0]}, {place[1]}] in {self._address} is {block[place]:g}, which no float32 "
-                "holds. Scale it, or leave the row out."
-            )
-        return block.astype(np.float32)
 
 
 def _table(names: tuple[str, ...], rows: npt.NDArray[Any], examples: tuple[Example, ...], split: Split) -> Table:

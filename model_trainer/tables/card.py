@@ -45,6 +45,8 @@ class TextCard(msgspec.Struct, frozen=True, rename="camel"):
 class ColumnCard(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True):
     """One feature over the train part: least, mean, greatest and standard deviation, or words and the commonest.
 
+    Over the test part where there is no other, as with a model that was trained elsewhere.
+
     The `words` of a `text` are those of its vocabulary.
     """
 
@@ -72,7 +74,7 @@ class NumberBin(msgspec.Struct, frozen=True, rename="camel"):
 class TargetCard(msgspec.Struct, frozen=True, rename="camel"):
     """A target that is a number, over all parts: the least and the greatest, and twenty bins of equal width.
 
-    Mean and standard deviation are of the train part: by them it was learned.
+    Mean and standard deviation are of the train part: by them it was learned. Of the test part where there is no other.
     """
 
     name: str
@@ -165,7 +167,8 @@ def _target(table: Table, target: Target, split: Split) -> TargetCard:
 
 
 def _columns(table: Table, split: Split) -> tuple[ColumnCard, ...]:
-    numbers, codes = table.numbers[split.train], table.codes[split.train]
+    part = split.train if len(split.train) else split.test
+    numbers, codes = table.numbers[part], table.codes[part]
     cards = {}
     for places, name in zip(table.places, table.named(Kind.NUMERIC), strict=True):
         cells = numbers[:, places].astype(np.float64)

@@ -17,6 +17,8 @@ MOST_WORDS = 10_000
 # Of the filled cells: a column with so few words among its numbers has mistakes in it, not categories.
 _FEW_WORDS = 0.1
 _FLOAT_MAX = float(np.finfo(np.float32).max)
+LARGEST_WHOLE = 2**24
+"""Up to here float32 holds every whole number."""
 # Of a text in bytes: some 20,000 words.
 LONGEST_TEXT = 128 * 1024
 # Of a cell in a sentence.

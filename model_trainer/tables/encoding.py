@@ -48,6 +48,10 @@ class Encoding:
         return found
 
 
+NO_ENCODING = Encoding((), (), ())
+"""Of rows that nothing is learned from."""
+
+
 def learn_encoding(
     numbers: npt.NDArray[np.float32],
     codes: Integers,

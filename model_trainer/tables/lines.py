@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,7 +24,7 @@ _NAMED = 5
 TABLES = FileKind(is_table_file, "table", ".csv or .csv.gz")
 
 
-def rows_of(file: DataFile, path: Path, context: Context) -> Iterator[tuple[int, list[str]]]:
+def rows_of(file: DataFile, path: Path, context: Context) -> Generator[tuple[int, list[str]], None, None]:
     """(number of its last line, cells without blanks around them) of each row, the header line first.
 
     The file is kept at `path` while it is read. Lines without a letter are passed over.
@@ -97,7 +97,7 @@ def _check_header(header: list[str], address: str, line: int) -> None:
             raise BadData(f"{where} names two columns {name!r}. Give one of them another name.")
 
 
-def named(names: list[str]) -> str:
+def named(names: Sequence[str]) -> str:
     """A few of the names, for a sentence."""
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
     return ", ".join(map(repr, names[:_NAMED])) + more

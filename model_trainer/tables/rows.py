@@ -139,9 +139,14 @@ def split_rows(examples: Sequence[Example], classes: tuple[str, ...], data: Data
 
 def no_such_column(name: str, field: str, columns: list[str]) -> str:
     """The rest of a sentence about a column that `table.<field>` names, and that is not among the `columns`."""
+    return f"{nearest_column(name, columns)}. Correct spec.training.data.table.{field}."
+
+
+def nearest_column(name: str, columns: Sequence[str]) -> str:
+    """A column that is not among the `columns`, with those that are and the nearest, for a sentence."""
     near = difflib.get_close_matches(name, columns, n=1)
     hint = f"; the nearest is {near[0]!r}" if near else ""
-    return f"{name!r}; its columns are {named(columns)}{hint}. Correct spec.training.data.table.{field}."
+    return f"{name!r}; its columns are {named(columns)}{hint}"
 
 
 def _classes(rows: Sequence[Row], target: str, order: Callable[[str], Any] | None) -> tuple[str, ...]:

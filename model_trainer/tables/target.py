@@ -42,3 +42,17 @@ def learn_target(name: str, values: npt.NDArray[np.float64], train: npt.NDArray[
             "rows with other numbers, or correct spec.training.data.table.target."
         )
     return Target(name, float(train.mean()), float(train.std()))
+
+
+def target_of_test(name: str, values: npt.NDArray[np.float64], address: str) -> Target:
+    """What the rows that a model is tested on say of themselves, where there are none to learn from.
+
+    Raises:
+        BadData: the numbers do not differ, so errors have nothing to be measured against.
+    """
+    if values.min() == values.max():
+        raise BadData(
+            f"All {len(values)} rows of {address} have {values[0]:g} in the target {name!r}, which any constant "
+            "answers as well as a model. Add rows with other numbers."
+        )
+    return Target(name, float(values.mean()), float(values.std()))

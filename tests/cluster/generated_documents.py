@@ -125,6 +125,7 @@ _TEXTS: dict[str, tuple[list[str], list[str]]] = {
     "fileColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "classColumn": (_COLUMNS, _BROKEN_COLUMNS),
     "target": (["income"], ["", "c" * 129]),
+    "columns": ([*_COLUMNS, "income"], ["", "c" * 129]),
     "numeric": ([*_COLUMNS, "income"], ["", "c" * 129]),
     "categorical": (["postcode", "my town"], ["", "c" * 129]),
     "text": (["review", "日記"], ["", "c" * 129]),
@@ -268,6 +269,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         if "labels" in source["testData"]:
             source["testData"]["labels"] |= {"fileColumn": "id", "classColumn": "breed"}
         _mend_records(source["testData"], rng)
+        _mend_rows(source["testData"], rng)
     for owner in (serving, training or {}):
         for part in owner.get("resources", {}).values():
             part |= {
@@ -287,7 +289,9 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         if bounds.get("minReplicas", 1) > bounds.get("maxReplicas", 5):
             bounds["maxReplicas"] = bounds["minReplicas"]
     if training is None:
-        if "testData" in source:
+        if source.get("testData", {}).get("table", {}).get("targetKind") == "numeric":
+            _mend_gates(spec, {"mae", "rmse_high", "r2_low", "loss", "size_mb"}, "r2", rng)
+        elif "testData" in source:
             _mend_gates(spec, {"macro_f1", "ece", "size_mb"}, "accuracy", rng)
         else:
             spec.pop("evaluation", None)
@@ -378,6 +382,20 @@ def _mend_records(test: dict[str, Json], rng: random.Random) -> None:
         test.pop("records", None)
     if "records" in test:
         test["records"] = {"image": rng.choice(["image", "ü"]), "label": "label"}
+
+
+def _mend_rows(test: dict[str, Json], rng: random.Random) -> None:
+    """Arrays or a table that a source is tested on; images have neither."""
+    of_format = {"NPZ": [".npz"], "CSV": ["", "/", ".csv", ".csv.gz"]}.get(test.get("format", ""))
+    if of_format is not None:
+        test["uri"] = test["uri"].removesuffix("/") + rng.choice(of_format)
+        test.pop("maxBadFiles", None)
+        test.pop("labels", None)
+    if test.get("format") != "CSV":
+        test.pop("table", None)
+        return
+    table = test.setdefault("table", {}) | {"target": "species"}
+    test["table"] = table
 
 
 def _mend_table(training: dict[str, Json], rng: random.Random) -> None:

@@ -216,6 +216,9 @@ def test_optional_parts_have_defaults_of_their_own(models):
     records = {"testData": {"uri": "s3://datasets/dogs", "format": "TFRecord", "records": {"label": "kind"}}}
     brought = models.apply("packed", RIGHT["source"] | {"source": source | records}, dryRun="All")["spec"]
     assert brought["source"]["testData"]["records"] == {"image": "image/encoded", "label": "kind"}
+    table = {"testData": {"uri": "s3://datasets/dogs", "format": "CSV", "table": {"target": "breed"}}}
+    brought = models.apply("tabled", RIGHT["source"] | {"source": source | table}, dryRun="All")["spec"]
+    assert brought["source"]["testData"]["table"] == {"target": "breed", "targetKind": "categorical"}
 
 
 def test_store_cannot_move(models):

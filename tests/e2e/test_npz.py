@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 
 from tests.e2e.api_server import MODEL, VERSION, ApiServer
 from tests.e2e.conftest import MakeNamespace
-from tests.e2e.models import is_ready, is_stalled, message, model_url, quick_model
+from tests.e2e.models import is_ready, is_stalled, message, model_url, quick_model, store_prefix
 from tests.e2e.object_store import ObjectStore
 
 ARRAYS = {"uri": "s3://datasets/digits.npz", "format": "NPZ", "imageSize": None, "colorMode": None}
@@ -52,8 +52,8 @@ def png(image: Any) -> dict[str, str]:
     return {"b64": base64.b64encode(file.getvalue()).decode()}
 
 
-def test_images_and_rows_are_learned_and_asked(
-    api: ApiServer, make_namespace: MakeNamespace, digits: tuple[Any, Any]
+def test_images_and_rows_are_learned_and_asked_and_rows_test_a_source(
+    api: ApiServer, make_namespace: MakeNamespace, digits: tuple[Any, Any], s3: ObjectStore
 ) -> None:
     images, labels = digits
     namespace = make_namespace("arrays")
@@ -79,6 +79,27 @@ def test_images_and_rows_are_learned_and_asked(
         assert version is not None
         assert inputs in version["status"]["servable"]["inputs"]
         assert (version["status"]["classes"], version["status"]["images"]["test"]) == (10, len(labels))
+
+    # The model of rows once more, as one that somebody brings: tested on the same rows, as arrays and as a table.
+    columns = [f"pixel_{place}" for place in range(64)]
+    lines = [",".join([*map(repr, row.tolist()), str(label)]) for row, label in zip(rows, labels, strict=True)]
+    s3.put("datasets", "digit-rows-test.csv", "\n".join([",".join([*columns, "digit"]), *lines]).encode())
+    tests: dict[str, Any] = {
+        "on-arrays": {"uri": "s3://datasets/digit-rows.npz", "format": "NPZ"},
+        "on-a-table": {"uri": "s3://datasets/digit-rows-test.csv", "format": "CSV", "table": {"target": "digit"}},
+    }
+    theirs = f"s3://models/{store_prefix(namespace, 'rows')}/1"
+    for name, test in tests.items():
+        source = {"training": None, "source": {"uri": theirs, "testData": test}}
+        api.apply(quick_model(namespace, name, source, {"evaluation": {"gates": [{"metric": "accuracy", "min": 0.8}]}}))
+    trained = api.get(VERSION, namespace, "rows-1")
+    assert trained is not None
+    for name in tests:
+        api.wait_for(MODEL, namespace, name, is_ready, f"a source tested {name.replace('-', ' ')} that serves")
+        version = api.get(VERSION, namespace, f"{name}-1")
+        assert version is not None
+        assert version["status"]["images"] == {"train": 0, "validation": 0, "test": len(labels)}
+        assert version["status"]["metrics"]["accuracy"] == trained["status"]["metrics"]["accuracy"]
 
 
 def records(path: Path, examples: list[dict[str, Any]], packed: str = "") -> bytes:

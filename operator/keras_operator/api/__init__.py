@@ -21,7 +21,8 @@ from .canary_queries import QUERY_VARIABLES, CanaryQuery
 from .course import Checkpoint, EarlyStopping, Monitor, ReduceOnPlateau, StopAt
 from .data import ClassWeights, ColorMode, Data, DataFormat
 from .decode import ApiError, decode_model, decode_version
-from .evaluation import Evaluation, Gate, Metric
+from .evaluation import OF_ANYTHING, OF_NUMBER, Evaluation, Gate, Metric
+from .evaluation_table import EvaluationTable
 from .fine_tuning import FineTuning
 from .fingerprint import inputs_hash, store_digest
 from .initial_weights import InitialWeights
@@ -74,6 +75,8 @@ __all__ = [
     "KERAS_MODEL_VERSION",
     "KINDS",
     "MAX_TOKENS",
+    "OF_ANYTHING",
+    "OF_NUMBER",
     "QUERY_VARIABLES",
     "RECORD_FILES",
     "SEQUENCE_LENGTH",
@@ -111,6 +114,7 @@ __all__ = [
     "Evaluation",
     "EvaluationData",
     "EvaluationFormat",
+    "EvaluationTable",
     "FillMode",
     "FineTuning",
     "Gate",

@@ -84,11 +84,14 @@ def _not_in_the_store(path: str, optional: tuple[str, ...]) -> tuple[Rule, Rule]
     )
 
 
-def _gates_of_a_source() -> tuple[Rule, Rule]:
+def _gates_of_a_source() -> tuple[Rule, ...]:
     """What can be known of a model that was trained elsewhere: of its files always, of its answers by a test set."""
     files = tuple(sorted(OF_SERVABLE))
-    trainings = (Metric.VAL_ACCURACY, Metric.VAL_LOSS, *OF_KERAS, *OF_NUMBER)
+    trainings = (Metric.VAL_ACCURACY, Metric.VAL_LOSS, *OF_KERAS)
+    of_numbers = (*OF_NUMBER, Metric.LOSS, *files)
     gates = "self.evaluation.gates"
+    test = "self.source.testData"
+    numeric = f"has({test}.table) && {test}.table.targetKind == 'numeric'"
     none = f"!has(self.source) || !has(self.evaluation) || !has({gates}) || "
 
     def holds_untested(spec: "KerasModelSpec") -> bool:
@@ -99,12 +102,22 @@ def _gates_of_a_source() -> tuple[Rule, Rule]:
         tested = spec.source is not None and spec.source.test_data is not None
         return not tested or all(gate.metric not in trainings for gate in spec.evaluation.gates)
 
+    def holds_of_classes(spec: "KerasModelSpec") -> bool:
+        test = spec.source.test_data if spec.source else None
+        if test is None or test.has_numbers or test.format == "NPZ":
+            return True
+        return all(gate.metric not in OF_NUMBER for gate in spec.evaluation.gates)
+
+    def holds_of_numbers(spec: "KerasModelSpec") -> bool:
+        test = spec.source.test_data if spec.source else None
+        return test is None or not test.has_numbers or all(gate.metric in of_numbers for gate in spec.evaluation.gates)
+
     return (
         Rule(
             cel=f"{none}has(self.source.testData) || {gates}.all(gate, gate.metric in {[str(one) for one in files]})",
             message=(
-                "gates are judged by what images of known classes show, and the source has none: name them in "
-                "source.testData, or keep gates for latency_ms and size_mb alone"
+                "gates are judged by what a test set shows, and the source has none: name it in source.testData, or "
+                "keep gates for latency_ms and size_mb alone"
             ),
             holds=holds_untested,
             field=".evaluation.gates",
@@ -119,6 +132,30 @@ def _gates_of_a_source() -> tuple[Rule, Rule]:
                 "accuracy_low, top_5_accuracy, macro_f1, ece, loss, latency_ms or size_mb, or recall of a class"
             ),
             holds=holds_tested,
+            field=".evaluation.gates",
+        ),
+        Rule(
+            cel=(
+                f"{none}!has({test}) || {test}.format == 'NPZ' || {numeric} || "
+                f"!{gates}.exists(gate, gate.metric in {[str(one) for one in OF_NUMBER]})"
+            ),
+            message=(
+                "mae, rmse and r2 are of a number that is answered, and this test set has classes: write "
+                "source.testData.table.targetKind: numeric, or a metric of classes such as accuracy"
+            ),
+            holds=holds_of_classes,
+            field=".evaluation.gates",
+        ),
+        Rule(
+            cel=(
+                f"{none}!has({test}) || !({numeric}) || "
+                f"{gates}.all(gate, gate.metric in {[str(one) for one in of_numbers]})"
+            ),
+            message=(
+                "a gate asks for a metric of classes, and source.testData.table.targetKind is numeric: write one of a "
+                "number, such as {metric: r2, min: 0.4} or {metric: mae, max: 50}"
+            ),
+            holds=holds_of_numbers,
             field=".evaluation.gates",
         ),
     )

@@ -7,9 +7,11 @@ from msgspec import Meta
 
 from .addresses import S3_FOLDER, does_not_end_in
 from .data import FOLDER_OR_ARCHIVE
+from .evaluation_table import RULES_OF_ROWS, EvaluationTable
 from .labels import Labels
 from .records import RECORD_FILES, ImageRecords
 from .rules import Rule, ruled
+from .target import TargetKind
 from .wire import Written
 
 _OTHER_FILES = (".pb", ".zip", ".tar", ".gz", ".tgz", ".onnx", ".tflite", ".json", ".npz", ".pkl", ".weights.h5")
@@ -23,22 +25,22 @@ _MODEL = does_not_end_in(
 
 _FILES = (".h5", ".hdf5", ".keras")
 _IS_A_FILE = f"{[*_FILES]}.exists(ending, self.uri.endsWith(ending))"
-_NO_TABLE = does_not_end_in(
-    (".csv", ".csv.gz"),
-    "is a table, and a source is tested on images: name the folder that holds one folder of images for each class; "
-    "where a table says the classes, name it in labels.file",
-)
 
 
 class EvaluationFormat(StrEnum):
-    """How images of known classes lie under their address."""
+    """How what a source is tested on lies under its address."""
 
     IMAGE_FOLDER = "ImageFolder"
     TFRECORD = "TFRecord"
+    NPZ = "NPZ"
+    CSV = "CSV"
+
+
+_IMAGE_FILES = (EvaluationFormat.IMAGE_FOLDER, EvaluationFormat.TFRECORD)
 
 
 class EvaluationData(Written, frozen=True, kw_only=True):
-    """Images of known classes that a source is evaluated on."""
+    """Images, arrays or rows of a table, with what should be answered, that a source is evaluated on."""
 
     uri: Annotated[
         str,
@@ -48,10 +50,10 @@ class EvaluationData(Written, frozen=True, kw_only=True):
                 "Folder in S3 that holds one folder of images for each class, or one archive of that folder, as in "
                 "training.data.uri. The folders are called as in classes; where that is left out, their sorted names "
                 "are the model's outputs in their order. Images are resized to what the model takes. With format "
-                "TFRecord: one file, or a folder or archive of such files."
+                "TFRecord or CSV: one file, or a folder or archive of such files. With NPZ: one .npz file."
             ),
             examples=["s3://datasets/dogs-test"],
-            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE, _NO_TABLE),
+            extra=ruled(*S3_FOLDER, FOLDER_OR_ARCHIVE),
         ),
     ]
     format: Annotated[
@@ -59,7 +61,9 @@ class EvaluationData(Written, frozen=True, kw_only=True):
         Meta(
             description=(
                 "How the images lie there; ImageFolder is one folder for each class, TFRecord files of "
-                "tf.train.Example, packed by gzip or not, each with one image, as records says."
+                "tf.train.Example, packed by gzip or not, each with one image, as records says. NPZ is x_test, which "
+                "the model is given as it stands there, and y_test: whole numbers are outputs' places, from 0, "
+                "floats a number that should be answered. CSV is a table with a header line, as table says."
             ),
             examples=["TFRecord"],
         ),
@@ -91,6 +95,16 @@ class EvaluationData(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    table: (
+        Annotated[
+            EvaluationTable,
+            Meta(
+                description="The columns of a table, for format CSV. Left out: there is none.",
+                examples=[{"target": "price", "targetKind": "numeric", "columns": ["area", "rooms"]}],
+            ),
+        ]
+        | None
+    ) = None
     max_bad_files: Annotated[
         int,
         Meta(
@@ -101,13 +115,25 @@ class EvaluationData(Written, frozen=True, kw_only=True):
         ),
     ] = 100
 
+    @property
+    def has_images(self) -> bool:
+        """Whether it is files of images, wherever they stand."""
+        return self.format in _IMAGE_FILES
+
+    @property
+    def has_numbers(self) -> bool:
+        """Whether a table's target is a number; of arrays, only they themselves know."""
+        return self.table is not None and self.table.target_kind is TargetKind.NUMERIC
+
     RULES: ClassVar[tuple[Rule, ...]] = (
         Rule(
-            cel=f"self.format == 'TFRecord' || !{[*RECORD_FILES]}.exists(ending, self.uri.endsWith(ending))",
-            message="is a file of records: write format: TFRecord to test on it, or name a folder of images",
-            holds=lambda data: data.format == "TFRecord" or not data.uri.endswith(RECORD_FILES),
+            # What is no .npz file is a sentence of its own.
+            cel=(f"self.format in ['TFRecord', 'NPZ'] || !{[*RECORD_FILES]}.exists(ending, self.uri.endsWith(ending))"),
+            message="is a file of records: write format: TFRecord to test on it, or name data of the format",
+            holds=lambda data: data.format in {"TFRecord", "NPZ"} or not data.uri.endswith(RECORD_FILES),
             field=".uri",
         ),
+        *RULES_OF_ROWS,
         Rule(
             cel="self.format == 'TFRecord' || !has(self.records)",
             message="are features of TFRecord files: write format: TFRecord, or remove records",
@@ -191,10 +217,10 @@ class Source(Written, frozen=True, kw_only=True):
             EvaluationData,
             Meta(
                 description=(
-                    "Images of known classes that the model is evaluated on before it is published; gates are judged "
-                    "by that. The model takes one image and gives a probability for each class; a SavedModel is asked "
-                    "by a signature that takes images as numbers (serving_default first) or else as files. Left out: "
-                    "it is not evaluated."
+                    "Images of known classes that the model is evaluated on before it is published, or arrays or a "
+                    "table; gates are judged by that. Of images, the model takes one and gives a probability for each "
+                    "class; a SavedModel is asked by a signature that takes images as numbers (serving_default first) "
+                    "or else as files. Left out: it is not evaluated."
                 ),
                 examples=[{"uri": "s3://datasets/dogs-test"}],
             ),
@@ -210,13 +236,18 @@ class Source(Written, frozen=True, kw_only=True):
             field=".pixelRange",
         ),
         Rule(
-            cel=f"!has(self.pixelRange) || self.pixelRange == [0.0, 1.0] || has(self.testData) || {_IS_A_FILE}",
+            cel=(
+                "!has(self.pixelRange) || self.pixelRange == [0.0, 1.0] || has(self.testData) && "
+                f"self.testData.format in {[str(one) for one in _IMAGE_FILES]} || {_IS_A_FILE}"
+            ),
             message=(
                 "a SavedModel has its own signatures, which decide what images it takes: remove pixelRange, or name a "
                 ".h5 or .keras file in source.uri"
             ),
             holds=lambda source: (
-                source.uri.endswith(_FILES) or source.test_data is not None or source.pixel_range == (0.0, 1.0)
+                source.uri.endswith(_FILES)
+                or (source.test_data is not None and source.test_data.has_images)
+                or source.pixel_range == (0.0, 1.0)
             ),
             field=".pixelRange",
         ),

@@ -158,12 +158,13 @@ class Table(Written, frozen=True, kw_only=True):
     )
 
 
-_TABLE_FILES = (".csv", ".csv.gz")
+TABLE_FILES = (".csv", ".csv.gz")
+"""How the name of one table ends."""
 
 
 def is_table_file(uri: str) -> bool:
     """Whether an address is that of one table, not of a folder or an archive."""
-    return uri.endswith(_TABLE_FILES)
+    return uri.endswith(TABLE_FILES)
 
 
 # An .npz is a sentence of its own.
@@ -179,7 +180,7 @@ def _needs_the_format(name: str, written: str) -> Rule:
     return Rule(
         cel=(
             f"{given}self.format in {[*_NAME_TABLES]} || "
-            f"!{[*_TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))"
+            f"!{[*TABLE_FILES]}.exists(ending, self.{written}.endsWith(ending))"
         ),
         message=(
             "is a table, and format is not CSV: write format: CSV and table: {target: …} to learn from it, or name "

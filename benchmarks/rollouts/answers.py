@@ -10,6 +10,8 @@ from datetime import datetime
 
 import msgspec
 
+from benchmarks.rollouts.errors import RolloutsError
+
 
 class Answer(msgspec.Struct, frozen=True):
     """One request, sent at `sent` (seconds since the epoch) and over after `seconds`.
@@ -56,6 +58,10 @@ class _GhzDetail(msgspec.Struct):
     status: str
 
 
+# What grpc-go says of attempts that no server has taken; all others count.
+_MADE_AGAIN = ("transport is closing", "the connection is draining")
+
+
 class _GhzReport(msgspec.Struct):
     details: list[_GhzDetail] | None = None
 
@@ -87,13 +93,26 @@ def _of_vegeta(result: _VegetaResult) -> Answer:
     return Answer(sent, seconds, "", version)
 
 
-def of_ghz(report: bytes) -> list[Answer]:
-    """The answers in a report of `ghz --format json`."""
+def of_ghz(report: bytes, calls: int) -> list[Answer]:
+    """The answers in a report of `ghz --format json` on so many calls.
+
+    ghz counts attempts. One that met a connection on which the server takes no more, and that grpc-go has made again on
+    another one, as if nothing had been (https://github.com/grpc/proposal/blob/master/A6-client-retries.md,
+    "transparent retries"), stands there twice, and its caller has seen the second only. Raises RolloutsError when there
+    are not as many answers as calls without the first ones.
+    """
     details = msgspec.json.decode(report, type=_GhzReport).details or []
-    return [
-        Answer(one.timestamp.timestamp(), one.latency / 1e9, "" if one.status == "OK" else f"{one.status}: {one.error}")
-        for one in details
-    ]
+    again = len(details) - calls
+    found = []
+    for one in details:
+        if again > 0 and one.status == "Unavailable" and one.error.endswith(_MADE_AGAIN):
+            again -= 1
+            continue
+        fault = "" if one.status == "OK" else f"{one.status}: {one.error}"
+        found.append(Answer(one.timestamp.timestamp(), one.latency / 1e9, fault))
+    if again:
+        raise RolloutsError(f"ghz made {calls} calls and reports {len(details)} attempts, which does not add up")
+    return found
 
 
 def not_wanted(answers: Iterable[Answer], spells: Sequence[Spell]) -> list[Answer]:

@@ -76,7 +76,8 @@ class Load:
             name: _vegeta(targets, rate, seconds, folder / name, keeps=keeps)
             for name, rate, keeps in (("kept", rates.kept, True), ("fresh", rates.fresh, False))
         }
-        self._commands["grpc"] = _ghz(grpc, predict, services, rates.grpc, seconds, folder / "grpc")
+        self._commands["grpc"] = _ghz(grpc, predict, services, rates.grpc, rates.grpc * seconds, folder / "grpc")
+        self._calls = rates.grpc * seconds
         self._exits = ExitStack()
         self._ends_within = seconds + SECONDS_TO_ANSWER + _END_SECONDS
 
@@ -102,7 +103,7 @@ class Load:
         return {
             "kept": of_vegeta(_encoded(self._folder / "kept")),
             "fresh": of_vegeta(_encoded(self._folder / "fresh")),
-            "grpc": of_ghz((self._folder / "grpc").read_bytes()),
+            "grpc": of_ghz((self._folder / "grpc").read_bytes(), self._calls),
         }
 
 
@@ -136,12 +137,12 @@ def _encoded(output: Path) -> list[bytes]:
     return subprocess.run(command, check=True, capture_output=True).stdout.splitlines()
 
 
-def _ghz(address: str, request: Path, protoset: Path, rate: int, seconds: int, output: Path) -> list[str]:
+def _ghz(address: str, request: Path, protoset: Path, rate: int, calls: int, output: Path) -> list[str]:
     return [
         *(str(binary(here(), "ghz")), "--insecure", f"--protoset={protoset}", f"--binary-file={request}"),
-        *("--call=tensorflow.serving.PredictionService.Predict", f"--rps={rate}", f"--duration={seconds}s"),
+        *("--call=tensorflow.serving.PredictionService.Predict", f"--rps={rate}", f"--total={calls}"),
         *("--async", f"--concurrency={_GRPC_CONNECTIONS}", f"--connections={_GRPC_CONNECTIONS}"),
-        *("--duration-stop=wait", f"--timeout={SECONDS_TO_ANSWER}s", "--format=json", f"--output={output}", address),
+        *(f"--timeout={SECONDS_TO_ANSWER}s", "--format=json", f"--output={output}", address),
     ]
 
 

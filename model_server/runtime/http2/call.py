@@ -201,6 +201,7 @@ class Call:
         body = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
         self._chunks.clear()
         try:
+            self.timeout_ms()
             message = only_message(body)
             if message.packed and len(body) > _INLINE_BYTES:
                 self._later(self._unpacked(message))

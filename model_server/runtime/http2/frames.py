@@ -10,6 +10,7 @@ HEAD_BYTES: Final = 9
 # What every peer takes and sends unless the settings say more.
 DEFAULT_FRAME_BYTES: Final = 16384
 DEFAULT_WINDOW: Final = 65535
+DEFAULT_TABLE_BYTES: Final = 4096
 LARGEST_WINDOW: Final = 2**31 - 1
 LAST_STREAM: Final = 2**31 - 1
 
@@ -42,6 +43,7 @@ COMPRESSION_ERROR: Final = 9
 ENHANCE_YOUR_CALM: Final = 11
 
 # Settings (section 6.5.2).
+HEADER_TABLE_SIZE: Final = 1
 ENABLE_PUSH: Final = 2
 MAX_CONCURRENT_STREAMS: Final = 3
 INITIAL_WINDOW_SIZE: Final = 4

@@ -21,6 +21,9 @@ from model_server.runtime.http2.frames import (
     frame,
 )
 
+# A dynamic table size update to 0 (RFC 7541, section 6.3).
+_EMPTY_TABLE = b"\x20"
+
 
 class Sender:
     """Sends on one connection. A stream is a `Call`, of which it uses `window`, `headed`, `rest` and `last`."""
@@ -34,6 +37,8 @@ class Sender:
         self._scheduled = False
         self._window = self.initial_window = DEFAULT_WINDOW
         self.frame_bytes = DEFAULT_FRAME_BYTES
+        # What the next header block has to begin with.
+        self._table_update = b""
         # Streams with something to send that the client gives no window for, in the order in which they came.
         self.waiting: dict[int, Any] = {}
         # When the client gave a window, on the loop's clock.
@@ -51,8 +56,14 @@ class Sender:
     def head(self, stream: Any, block: bytes, *, last: bool = False) -> None:
         """Send header fields."""
         stream.headed = True
+        if self._table_update:
+            block, self._table_update = self._table_update + block, b""
         flags = END_HEADERS | END_STREAM if last else END_HEADERS
         self.control(frame(HEADERS, flags, stream.stream, block))
+
+    def empty_table(self) -> None:
+        """The client keeps a smaller table than usual. This side uses none, but has to say so (RFC 7541, 4.2)."""
+        self._table_update = _EMPTY_TABLE
 
     def data(self, stream: Any, content: bytes) -> None:
         """Send a part of the body."""

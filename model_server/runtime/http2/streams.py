@@ -233,20 +233,28 @@ class Streams:
             raise ConnectionFaultError(frames.FRAME_SIZE_ERROR, "SETTINGS have six bytes each, an answer has none")
         if flags & frames.ACK:
             return
-        for name, value in frames.SETTING.iter_unpack(payload):
-            self._set(name, value)
+        settings = list(frames.SETTING.iter_unpack(payload))
+        for name, value in settings:
+            self._check_setting(name, value)
+        # First the answer, then what the new settings set free.
         self._sender.control(frame(frames.SETTINGS, frames.ACK, 0))
+        for name, value in settings:
+            self._set(name, value)
 
-    def _set(self, name: int, value: int) -> None:
+    def _check_setting(self, name: int, value: int) -> None:
         if name == frames.ENABLE_PUSH and value > 1:
             raise ConnectionFaultError(frames.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-        if name == frames.INITIAL_WINDOW_SIZE:
-            if value > frames.LARGEST_WINDOW:
-                raise ConnectionFaultError(frames.FLOW_CONTROL_ERROR, "a window of more than 2^31 - 1 bytes")
+        if name == frames.INITIAL_WINDOW_SIZE and value > frames.LARGEST_WINDOW:
+            raise ConnectionFaultError(frames.FLOW_CONTROL_ERROR, "a window of more than 2^31 - 1 bytes")
+        if name == frames.MAX_FRAME_SIZE and not frames.DEFAULT_FRAME_BYTES <= value < 1 << 24:
+            raise ConnectionFaultError(frames.PROTOCOL_ERROR, "MAX_FRAME_SIZE is 2^14 to 2^24 - 1")
+
+    def _set(self, name: int, value: int) -> None:
+        if name == frames.HEADER_TABLE_SIZE and value < frames.DEFAULT_TABLE_BYTES:
+            self._sender.empty_table()
+        elif name == frames.INITIAL_WINDOW_SIZE:
             self._sender.begin_with(value, list(self.calls.values()))
-        if name == frames.MAX_FRAME_SIZE:
-            if not frames.DEFAULT_FRAME_BYTES <= value < 1 << 24:
-                raise ConnectionFaultError(frames.PROTOCOL_ERROR, "MAX_FRAME_SIZE is 2^14 to 2^24 - 1")
+        elif name == frames.MAX_FRAME_SIZE:
             self._sender.frame_bytes = value
 
     def _push_promise(self, _: int, __: int, ___: bytes) -> None:

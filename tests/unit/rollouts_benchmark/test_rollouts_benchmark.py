@@ -8,6 +8,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from benchmarks.rollouts.answers import Answer, Spell, between, not_wanted, of_ghz, of_vegeta, percentile
+from benchmarks.rollouts.errors import RolloutsError
 from benchmarks.rollouts.picture import picture
 from benchmarks.rollouts.rows import Row
 from benchmarks.rollouts.scenarios import SCENARIOS, SOURCES, STORE_SECONDS, STORE_STOPPED, store_stopped
@@ -58,10 +59,36 @@ def test_ghz_says_what_became_of_each_call():
         {"timestamp": "2026-01-02T03:04:05Z", "latency": 1_000_000, "error": "", "status": "OK"},
         {"timestamp": "2026-01-02T03:04:06Z", "latency": 9, "error": "rpc error: gone", "status": "Unavailable"},
     ]
-    good, bad = of_ghz(json.dumps({"count": 2, "details": details}).encode())
+    good, bad = of_ghz(json.dumps({"count": 2, "details": details}).encode(), 2)
     assert (good.fault, good.seconds) == ("", 0.001)
     assert bad.fault == "Unavailable: rpc error: gone"
-    assert of_ghz(b'{"count": 0, "details": null}') == []
+    assert of_ghz(b'{"count": 0, "details": null}', 0) == []
+
+
+def _attempts(*errors: str) -> bytes:
+    details = [
+        {"timestamp": "2026-01-02T03:04:05Z", "latency": 9, "error": error, "status": "Unavailable" if error else "OK"}
+        for error in errors
+    ]
+    return json.dumps({"details": details}).encode()
+
+
+CLOSING, DRAINING, GONE = (
+    f"rpc error: {words}" for words in ("transport is closing", "the connection is draining", "x")
+)
+
+
+def test_ghz_counts_attempts_and_a_call_that_was_made_again_is_one_call():
+    assert [one.fault for one in of_ghz(_attempts(CLOSING, "", DRAINING, ""), 2)] == ["", ""]
+    # As many attempts as calls: nobody has made it again.
+    assert [one.fault for one in of_ghz(_attempts(CLOSING, ""), 2)] == [f"Unavailable: {CLOSING}", ""]
+    assert [one.fault for one in of_ghz(_attempts(CLOSING, CLOSING, ""), 2)] == [f"Unavailable: {CLOSING}", ""]
+
+
+@pytest.mark.parametrize("calls", [1, 3])
+def test_attempts_that_do_not_add_up_are_no_answers(calls):
+    with pytest.raises(RolloutsError, match=f"{calls} calls and reports 2 attempts"):
+        of_ghz(_attempts(GONE, ""), calls)
 
 
 def test_an_answer_may_be_of_any_version_that_was_wanted_while_it_was_under_way():

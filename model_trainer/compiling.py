@@ -37,6 +37,17 @@ def compile_for(
     _add_up_gradients(model.optimizer)
 
 
+def make_metrics(model: Any, labels: Any) -> None:
+    """Let a compiled network have the variables of its metrics before its first step; `labels`: a tf.TensorSpec.
+
+    Keras makes them while it traces that step, and TensorFlow traces a function that makes variables twice.
+    """
+    metrics = model._compile_metrics
+    answers: Sequence[Any] = getattr(model, "outputs", ())
+    if metrics is not None and not metrics.built and len(answers) == 1:
+        metrics.build(keras.KerasTensor(labels.shape, labels.dtype.name), answers[0])
+
+
 def _add_up_gradients(optimizer: Any) -> None:
     """Let the optimizer see one gradient of each variable.
 

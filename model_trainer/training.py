@@ -18,6 +18,7 @@ from keras_operator.api import ClassWeights, Training
 from model_trainer import variables
 from model_trainer.batching import AnyDataset, batches_of
 from model_trainer.checkpoints import History, Restored, State
+from model_trainer.compiling import make_metrics
 from model_trainer.data.pipeline import Shuffling
 from model_trainer.data.split import Indices, Split
 from model_trainer.failure import Diverged, Interrupted, WorkerLost, WorkerUnreachable
@@ -205,6 +206,7 @@ class _Fitting:
         else:
             self._whole_epochs = self._whole_epochs or self.batches.dataset(self._classes, training.objective)
             batches = self._whole_epochs
+        make_metrics(self.model, batches.element_spec[1])
         fitted = self.model.fit(
             batches,
             initial_epoch=state.epoch,

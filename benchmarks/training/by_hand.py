@@ -7,6 +7,8 @@ from typing import Any
 
 from keras_operator.api import ArchitectureName
 
+from benchmarks.training.in_image import SCIKIT_LEARN, hide
+
 BATCH = 32
 
 
@@ -32,6 +34,8 @@ def one_cached_batch(
 def usual_script(name: str, folder: str, side: int, epochs: int, validation: float) -> dict[str, float]:
     """`ImageDataGenerator.flow_from_directory` and `fit`: seconds from before the imports to the end of training."""
     began = time.monotonic()
+    # Keras imports it where it is installed; this script needs SciPy alone.
+    hide(SCIKIT_LEARN)
     from keras.src.legacy.preprocessing.image import ImageDataGenerator  # noqa: PLC0415
 
     generator = ImageDataGenerator(

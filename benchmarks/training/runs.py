@@ -111,7 +111,7 @@ def _command(stage: RunStage, spec: RunSpec, folder: Path, module: str) -> tuple
         "KERAS_TERMINATION_LOG": str(folder / "termination-log"),
         "KERAS_PROGRESS_PORT": "0",
     }
-    return [sys.executable, "-m", module, stage.value], os.environ | around
+    return [sys.executable, "-m", "benchmarks.training.in_image", module, stage.value], os.environ | around
 
 
 def _run(stage: RunStage, spec: RunSpec, folder: Path, module: str, environment: Mapping[str, str]) -> Run:

@@ -5,9 +5,10 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras_operator.api import Data, Loss, LossParameters, Training
 
-from model_trainer.compiling import compile_for
+from model_trainer.compiling import compile_for, make_metrics
 from model_trainer.losses import loss_of_each
 
 
@@ -63,3 +64,50 @@ def test_words_that_come_twice_in_a_batch_are_learned_as_one_hot_codes_are():
         for _ in range(3):
             model.train_on_batch(inputs, labels)
     np.testing.assert_allclose(vectors.get_weights()[0], weights.get_weights()[0], atol=1e-6)
+
+
+class Counting(keras.layers.Layer):  # type: ignore[misc] # keras has no types
+    """Gives what it takes, and counts how often it is traced."""
+
+    traced = 0
+
+    def call(self, inputs: Any) -> Any:
+        self.traced += 1
+        return inputs
+
+
+@pytest.mark.parametrize("loss", [Loss.CATEGORICAL_CROSSENTROPY, Loss.SPARSE_CATEGORICAL_CROSSENTROPY])
+def test_a_step_is_traced_once_and_measures_what_keras_measures(loss: Loss):
+    inputs, indices = np.random.default_rng(5).normal(size=(20, 4)), np.arange(20) % 3
+    labels = indices if loss is Loss.SPARSE_CATEGORICAL_CROSSENTROPY else np.eye(3)[indices]
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(8)
+    histories, traced = [], []
+    for early in (False, True):
+        keras.utils.set_random_seed(3)
+        counting = Counting()
+        model = keras.Sequential([keras.Input((4,)), counting, keras.layers.Dense(3, activation="softmax")])
+        compile_for(Training(data=Data(uri="s3://datasets/dogs"), loss=loss), model, 3)
+        model.optimizer.build(model.trainable_variables)
+        if early:
+            make_metrics(model, batches.element_spec[1])
+        before = counting.traced
+        histories.append(model.fit(batches, epochs=2, shuffle=False, verbose=0).history)
+        traced.append(counting.traced - before)
+    assert traced == [2, 1]
+    assert histories[0] == histories[1]
+
+
+def test_a_network_that_says_nothing_of_its_answers_makes_its_metrics_as_ever():
+    class Own(keras.Model):  # type: ignore[misc] # keras has no types
+        def __init__(self) -> None:
+            super().__init__()
+            self.dense = keras.layers.Dense(3, activation="softmax")
+
+        def call(self, inputs: Any) -> Any:
+            return self.dense(inputs)
+
+    model = Own()
+    model.build((None, 4))
+    compile_for(Training(data=Data(uri="s3://datasets/dogs")), model, 3)
+    make_metrics(model, tf.TensorSpec((None, 3)))
+    assert "accuracy" in model.fit(np.ones((2, 4)), np.eye(3)[:2], verbose=0).history

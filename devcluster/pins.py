@@ -143,4 +143,5 @@ PINS = (
         on_demand=True,
     ),
     Pin(name="ghz", module="github.com/bojand/ghz", packages={"ghz": "github.com/bojand/ghz/cmd/ghz"}, on_demand=True),
+    Pin(name="grpc-client", module="google.golang.org/grpc", packages={"grpc-client": "."}, on_demand=True),
 )

@@ -144,4 +144,10 @@ PINS = (
     ),
     Pin(name="ghz", module="github.com/bojand/ghz", packages={"ghz": "github.com/bojand/ghz/cmd/ghz"}, on_demand=True),
     Pin(name="grpc-client", module="google.golang.org/grpc", packages={"grpc-client": "."}, on_demand=True),
+    Pin(
+        name="h2spec",
+        module="github.com/summerwind/h2spec",
+        packages={"h2spec": "github.com/summerwind/h2spec/cmd/h2spec"},
+        on_demand=True,
+    ),
 )

@@ -252,7 +252,7 @@ class Manager:
                 if attempt:
                     await asyncio.sleep(self._retry.seconds)
                 _LOG.info("loading %s from %s", name, version.path)
-                loading = loop.run_in_executor(self._executor, self._load, version.path)
+                loading = loop.run_in_executor(self._executor, self._load_lean, version.path)
                 try:
                     version.servable = await asyncio.shield(loading)
                 except Exception as error:  # noqa: BLE001 - whatever a model does to its loader, the others go on
@@ -273,6 +273,14 @@ class Manager:
             version.state = State.END
         version.task = None
         self._advance(version.model)
+
+    def _load_lean(self, path: Path) -> Servable:
+        """Load, in a thread of the executor."""
+        servable = self._load(path)
+        if not any(version.state is State.AVAILABLE for model in list(self._models) for version in self.wanted(model)):
+            # The first one: nobody waits for an answer yet, and what loading took is not needed again for long.
+            _trim()
+        return servable
 
     def _discard(self, loading: asyncio.Future[Servable]) -> None:
         if not loading.cancelled() and loading.exception() is None:
@@ -303,5 +311,9 @@ def _unloadable(versions: Iterable[Version]) -> list[Version]:
 
 def _free(servable: Servable) -> None:
     servable.close()
+    _trim()
+
+
+def _trim() -> None:
     # glibc keeps freed memory for itself: without this, a process that swaps models grows by one model a swap.
     ctypes.CDLL(None).malloc_trim(0)

@@ -1,28 +1,21 @@
-"""A request's header fields: out of HPACK (RFC 7541), and whether they are a request's (RFC 9113, section 8)."""
+"""A request's header fields, and whether they are a request's (RFC 9113, section 8)."""
 
 from __future__ import annotations
 
 import re
 from typing import NamedTuple
 
-import hpack
-
-from model_server.runtime.http2.frames import (
-    COMPRESSION_ERROR,
-    ENHANCE_YOUR_CALM,
-    PROTOCOL_ERROR,
-    ConnectionFaultError,
-    StreamFaultError,
-)
+from model_server.runtime.http2.frames import PROTOCOL_ERROR, StreamFaultError
+from model_server.runtime.http2.hpack import Decoder, Field
 
 # Of all fields of a request, as RFC 9113 counts them: 32 bytes more than its name and its value for each.
 MAX_LIST_BYTES = 16 * 1024
 _PSEUDO = frozenset({b":method", b":scheme", b":path", b":authority"})
 _OF_HTTP_1 = frozenset({b"connection", b"proxy-connection", b"keep-alive", b"transfer-encoding", b"upgrade"})
 _UPPER = re.compile(rb"[A-Z\x00-\x20\x7f-\xff]")
-# A block of indexed fields alone, of at most 126: its meaning depends on the table, and it does not change that.
-_INDEXED = re.compile(rb"[\x80-\xfe]*")
-_KEPT_BLOCKS = 16
+# As many heads of a connection are kept, of so many bytes each: clients know few methods.
+_KEPT = 8
+_KEPT_BYTES = 1024
 # From https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md: at most eight digits and a unit.
 _TIMEOUT = re.compile(rb"(\d{1,8})([HMSmun])")
 _SECONDS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -46,42 +39,36 @@ class HeadReader:
     """Reads header blocks of one connection, in order. Each has to be read: the next ones refer to it."""
 
     def __init__(self) -> None:
-        self._decoder = hpack.Decoder(max_header_list_size=MAX_LIST_BYTES)
-        # Most clients send the same few bytes for every call.
-        self._known: dict[bytes, RequestHead] = {}
+        self._decoder = Decoder(MAX_LIST_BYTES)
+        # Most clients send the same fields for every call, but for how long it may take.
+        self._known: dict[tuple[Field, ...], RequestHead] = {}
 
     def request(self, block: bytes) -> RequestHead:
         """The head of a request. Raises StreamFaultError where it is none, and ConnectionFaultError."""
-        known = self._known.get(block)
-        if known is not None:
-            return known
-        head = _request_head(self._fields(block))
-        if _INDEXED.fullmatch(block) and len(self._known) < _KEPT_BLOCKS:
-            self._known[block] = head
-        return head
+        fields = self._decoder.decode(block)
+        if fields and fields[-1][0] == b"grpc-timeout":
+            timeout = _timeout(fields.pop()[1])
+            return self._head(tuple(fields))._replace(timeout=timeout)
+        return self._head(tuple(fields))
+
+    def _head(self, fields: tuple[Field, ...]) -> RequestHead:
+        known = self._known.get(fields)
+        if known is None:
+            known = _request_head(fields)
+            if len(self._known) < _KEPT and sum(len(name) + len(value) for name, value in fields) <= _KEPT_BYTES:
+                self._known[fields] = known
+        return known
 
     def trailers(self, block: bytes) -> None:
         """Fields after a request's body: nothing in them matters. Raises StreamFaultError and ConnectionFaultError."""
-        for name, _ in self._fields(block):
+        for name, _ in self._decoder.decode(block):
             if name.startswith(b":"):
                 raise _malformed("a pseudo-header field after the body")
             _check_name(name)
 
     def skip(self, block: bytes) -> None:
         """Read fields that nobody asks for any more. Raises ConnectionFaultError."""
-        self._fields(block)
-
-    def _fields(self, block: bytes) -> list[tuple[bytes, bytes]]:
-        if not _INDEXED.fullmatch(block):
-            self._known.clear()  # it may change the table
-        try:
-            return self._decoder.decode(block, raw=True)  # type: ignore[return-value]  # pairs of bytes with raw=True
-        except hpack.OversizedHeaderListError as error:
-            raise ConnectionFaultError(
-                ENHANCE_YOUR_CALM, f"a request's header fields are larger than {MAX_LIST_BYTES} bytes"
-            ) from error
-        except hpack.HPACKError as error:
-            raise ConnectionFaultError(COMPRESSION_ERROR, f"header fields cannot be read: {error}") from error
+        self._decoder.decode(block)
 
 
 def _malformed(what: str) -> StreamFaultError:
@@ -95,7 +82,7 @@ def _check_name(name: bytes) -> None:
         raise _malformed(f"{name.decode()} is a field of HTTP/1.1")
 
 
-def _request_head(fields: list[tuple[bytes, bytes]]) -> RequestHead:
+def _request_head(fields: tuple[Field, ...]) -> RequestHead:
     pseudo: dict[bytes, bytes] = {}
     others: dict[bytes, bytes] = {}
     for name, value in fields:

@@ -13,8 +13,9 @@ from typing import Any
 from benchmarks.demo.install import OPERATOR_DEPLOYMENT, OPERATOR_NAMESPACE, WITHIN
 from benchmarks.rollouts.errors import RolloutsError
 from benchmarks.rollouts.model import NAMESPACE, Model
+from devcluster import node as devcluster_node
 from devcluster.places import here
-from devcluster.processes import of_cluster
+from devcluster.processes import Process, of_cluster, stop
 
 FIRST, SECOND, SLOW, FAILING, WRONG, THIRD = 1, 2, 3, 4, 5, 6
 SOURCES = {FIRST: "first", SECOND: "second", SLOW: "slow", FAILING: "failing", WRONG: "wrong", THIRD: "third"}
@@ -149,18 +150,38 @@ def _without_operator(model: Model) -> float:
 @contextmanager
 def _frozen(component: str) -> Iterator[None]:
     """A process of the cluster takes connections and answers nothing, until the context ends."""
-    processes = [one for one in of_cluster(here().name) if one.name == component]
-    if len(processes) != 1:
-        raise RolloutsError(f"{len(processes)} processes of {component} run on this machine: use `make cluster`")
-    os.kill(processes[0].pid, signal.SIGSTOP)
+    process = _process(component)
+    os.kill(process.pid, signal.SIGSTOP)
     try:
         yield
     finally:
-        os.kill(processes[0].pid, signal.SIGCONT)
+        os.kill(process.pid, signal.SIGCONT)
+
+
+@contextmanager
+def _ended(component: str) -> Iterator[None]:
+    """A process of the cluster is away until the context ends."""
+    stop(_process(component))
+    try:
+        yield
+    finally:
+        devcluster_node.up(here())
+
+
+def _process(component: str) -> Process:
+    processes = [one for one in of_cluster(here().name) if one.name == component]
+    if len(processes) != 1:
+        raise RolloutsError(f"{len(processes)} processes of {component} run on this machine: use `make cluster`")
+    return processes[0]
 
 
 def _without_api_server(model: Model) -> float:
-    with _frozen("kube-apiserver"):
+    """The controller manager ends meanwhile and is begun anew, as everywhere where it leads by a Lease.
+
+    The dev cluster's has none. Left alone it takes the API server's silence for the node's, and takes all pods out of
+    their Services for some seconds where it is the first to be answered again.
+    """
+    with _ended("kube-controller-manager"), _frozen("kube-apiserver"):
         time.sleep(_API_SERVER_SECONDS)
     return model.wait(lambda: model.serves(SECOND), "the model serves as before")
 

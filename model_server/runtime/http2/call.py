@@ -17,7 +17,14 @@ from google.protobuf.message import DecodeError
 from model_server.runtime.errors import Code, OverloadedError, ServingError, invalid
 from model_server.runtime.http2.frames import PROTOCOL_ERROR, StreamFaultError
 from model_server.runtime.http2.limits import Limits
-from model_server.runtime.http2.messages import PREFIX, Message, check_prefix, only_message, unpack
+from model_server.runtime.http2.messages import (
+    PREFIX,
+    Message,
+    message_length,
+    not_one_message,
+    only_message,
+    unpack,
+)
 from model_server.runtime.http2.refusal import Refusal
 from model_server.runtime.http2.request_head import RequestHead
 from model_server.turns import Together, Turns, begin
@@ -74,11 +81,11 @@ class Call:
     __slots__ = (
         *(
             "_admitted",
-            "_checked",
             "_chunks",
             "_deadline",
             "_method",
             "_refused",
+            "_wanted",
             "_task",
             "_wire",
             "begun",
@@ -100,7 +107,9 @@ class Call:
         self._chunks: list[bytes] = []
         # Bytes that have come, and as many of them as the client was not given back in its window.
         self.received = self.unacknowledged = 0
-        self._checked = self._admitted = False
+        # What the message takes with its prefix, once that has come.
+        self._wanted: int | None = None
+        self._admitted = False
         # The client has sent all.
         self.half_closed = False
         self.over = False
@@ -136,12 +145,14 @@ class Call:
         if self._refused is not None:
             return
         self._chunks.append(data)
-        if not self._checked and self.received >= PREFIX.size:
-            self._checked = True
-            try:
-                check_prefix(data if len(data) == self.received else b"".join(self._chunks), self._wire.max_bytes)
-            except ServingError as error:
-                self.fail(error)
+        try:
+            if self._wanted is None and self.received >= PREFIX.size:
+                begin = data if len(data) == self.received else b"".join(self._chunks)
+                self._wanted = PREFIX.size + message_length(begin, self._wire.max_bytes)
+            if self._wanted is not None and self.received > self._wanted:
+                raise not_one_message()
+        except ServingError as error:
+            self.fail(error)
 
     def close(self) -> None:
         """The client has sent all. Raises StreamFaultError when that is not as much as it said."""

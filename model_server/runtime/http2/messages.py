@@ -26,11 +26,12 @@ class Message(NamedTuple):
     content: bytes
 
 
-def check_prefix(begin: bytes, max_bytes: int) -> None:
-    """Refuse a message by its first five bytes. `max_bytes` -1 is no bound. Raises ServingError."""
-    _, length = PREFIX.unpack_from(begin)
+def message_length(begin: bytes, max_bytes: int) -> int:
+    """How long a message is, by its first five bytes. `max_bytes` -1 is no bound. Raises ServingError."""
+    length: int = PREFIX.unpack_from(begin)[1]
     if 0 <= max_bytes < length:
         raise ServingError(Code.RESOURCE_EXHAUSTED, f"Received message larger than max ({length} vs. {max_bytes})")
+    return length
 
 
 def only_message(body: bytes) -> Message:
@@ -39,9 +40,13 @@ def only_message(body: bytes) -> Message:
         packed, length = PREFIX.unpack_from(body)
         if len(body) == PREFIX.size + length and packed <= 1:
             return Message(bool(packed), body[PREFIX.size :])
-    raise ServingError(
-        Code.UNIMPLEMENTED,
-        f"a call of this method has one message, found {len(body)} bytes that are not exactly one with its length",
+    raise not_one_message()
+
+
+def not_one_message() -> ServingError:
+    """What is said where a call brings less or more than one message."""
+    return ServingError(
+        Code.UNIMPLEMENTED, "a call of this method brings exactly one message, with its length before it"
     )
 
 

@@ -26,6 +26,8 @@ _CALL_WINDOW = 4 * 1024 * 1024
 _WINDOW = 16 * 1024 * 1024
 # Frames that ask for nothing, between two looks at the connection: reading so many takes a few percent of a processor.
 _MAX_IDLE_FRAMES = 10_000
+# There are six; whoever repeats them wants to keep this side busy.
+_MAX_SETTINGS = 32
 # A call makes up for some: for the windows that it needs, for its cancellation.
 _FRAMES_OF_A_CALL = 50
 # Calls that ended before their client had sent all: what it has sent until it knew is no mistake.
@@ -233,6 +235,8 @@ class Streams:
             raise ConnectionFaultError(frames.FRAME_SIZE_ERROR, "SETTINGS have six bytes each, an answer has none")
         if flags & frames.ACK:
             return
+        if len(payload) > _MAX_SETTINGS * frames.SETTING.size:
+            raise ConnectionFaultError(frames.ENHANCE_YOUR_CALM, f"more than {_MAX_SETTINGS} settings in a frame")
         settings = list(frames.SETTING.iter_unpack(payload))
         for name, value in settings:
             self._check_setting(name, value)

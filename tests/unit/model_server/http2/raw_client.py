@@ -207,10 +207,18 @@ class Connection:
 
     def open(self, fields: Fields | None = None, *, end: bool = False) -> int:
         """Begin a call; its stream."""
-        stream, self._next = self._next, self._next + 2
-        block = self._encoder.encode(list(fields or request()))
+        stream = self.next_stream()
+        block = self.packed(fields or request())
         self.send(Kind.HEADERS, END_HEADERS | (END_STREAM if end else 0), stream, block)
         return stream
+
+    def packed(self, fields: Fields) -> bytes:
+        """A header block that has to be sent: it refers to the table, and may change that."""
+        return self._encoder.encode(list(fields))
+
+    def fields(self, stream: int, fields: Fields) -> None:
+        """Send fields that end a stream."""
+        self.send(Kind.HEADERS, END_HEADERS | END_STREAM, stream, self.packed(fields))
 
     def next_stream(self) -> int:
         """A stream for frames that a test makes itself."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from typing import Any
 
 import pytest
 
@@ -19,7 +18,6 @@ from tests.unit.model_server.http2.raw_client import (
     Kind,
     Setting,
     frame,
-    literal,
     message,
     request,
     settings,
@@ -129,18 +127,24 @@ def test_a_stream_that_takes_nothing_leaves_the_connection_to_others(connect, wh
     assert not client.so_far(stopped).body
 
 
-def _check(stream: int) -> bytes:
-    head = frame(Kind.HEADERS, END_HEADERS, stream, literal(request()))
-    return head + frame(Kind.DATA, END_STREAM, stream, message())
-
-
 def test_a_client_that_reads_nothing_is_not_read_for_ever(grpc_server, connect):
-    """Each call brings more bytes back than it costs: what nobody reads must not fill the server."""
-    client: Any = connect(receive_bytes=4096)
+    """A call of a few bytes brings a kilobyte back: what nobody reads must not fill the server."""
+    client: Connection = connect(receive_bytes=4096)
+    fields = request("/no.such.Service/" + "x" * 1000)
+    assert client.call(fields).status
+    block = client.packed(fields)
     before = resident(grpc_server)
-    calls = b"".join(_check(client.next_stream()) for _ in range(60_000))
-    client.flood(calls, 1)
+    calls = [frame(Kind.HEADERS, END_HEADERS | END_STREAM, client.next_stream(), block) for _ in range(150_000)]
+    client.flood(b"".join(calls), 1)
     assert resident(grpc_server) - before < _GROWTH_BYTES
+
+
+def test_windows_are_given_back_to_call_after_call(connection):
+    """More bytes than a connection's window has at first."""
+    connection.ping()
+    body = message(b"\x92\x01\x80\x80\x30" + bytes(3 << 18))
+    for _ in range(connection.window // len(body) + 3):
+        assert connection.call(body=body).status == 0
 
 
 def test_more_calls_than_a_connection_may_have_are_refused_so_that_clients_try_again(connect):

@@ -107,11 +107,24 @@ def test_calls_may_be_mixed_on_one_connection(connection):
 
 
 def test_padding_is_given_back_to_the_windows(connection):
-    """More than both windows in padding alone; a server that forgets it stops its client for ever."""
+    """More of it than the windows have at first; a server that forgets it stops its client for ever."""
+    connection.ping()
+    size = connection.room(1) // 257 + 100
+    body = message(b"\x92\x01" + bytes([size & 0x7F | 0x80, size >> 7 & 0x7F | 0x80, size >> 14]) + bytes(size))
     stream = connection.open()
-    for piece in _pieces(BODY[:400], 1):
+    for piece in _pieces(body, 1)[:-1]:
         connection.read_until(lambda: connection.room(stream) >= 257)
         connection.spend(stream, 257)
         connection.send(Kind.DATA, PADDED, stream, b"\xff" + piece + bytes(255))
-    connection.data(stream, BODY[400:])
+    connection.data(stream, body[-1:])
     assert connection.answer(stream).status == 0
+
+
+def test_fields_that_come_too_late_still_change_the_table(connection):
+    """The fields after a body whose call was refused long since: the next calls refer to them."""
+    refused = connection.open()
+    connection.data(refused, b"\0\xff\xff\xff\xff", end=False)
+    assert connection.answer(refused).over
+    connection.fields(refused, [("x-late", "value"), ("x-later", "value")])
+    calls = [connection.call(request(others=[("x-later", "value"), ("x-late", "value")])) for _ in range(3)]
+    assert {call.status for call in calls} == {0}

@@ -10,14 +10,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from model_server.runtime.errors import Code, ServingError
-from model_server.runtime.http2 import frames
+from model_server.runtime.http2 import frames, peer_settings
 from model_server.runtime.http2.answer_head import ANSWER_HEAD, ANSWERED, only_trailers, trailers
 from model_server.runtime.http2.call import Call, Method
 from model_server.runtime.http2.frames import ConnectionFaultError, StreamFaultError, frame, unpadded
 from model_server.runtime.http2.limits import Limits
 from model_server.runtime.http2.messages import PREFIX
 from model_server.runtime.http2.refusal import Refusal, refusal
-from model_server.runtime.http2.request_head import MAX_LIST_BYTES, HeadReader
+from model_server.runtime.http2.request_head import HeadReader
 from model_server.runtime.http2.sending import Sender
 from model_server.turns import Turns
 
@@ -26,8 +26,6 @@ _CALL_WINDOW = 4 * 1024 * 1024
 _WINDOW = 16 * 1024 * 1024
 # Frames that ask for nothing, between two looks at the connection: reading so many takes a few percent of a processor.
 _MAX_IDLE_FRAMES = 10_000
-# There are six; whoever repeats them wants to keep this side busy.
-_MAX_SETTINGS = 32
 # A call makes up for some: for the windows that it needs, for its cancellation.
 _FRAMES_OF_A_CALL = 50
 # Calls that ended before their client had sent all: what it has sent until it knew is no mistake.
@@ -91,14 +89,7 @@ class Streams:
 
     def greet(self) -> None:
         """Say what the client may do."""
-        settings = (
-            (frames.MAX_CONCURRENT_STREAMS, self._host.limits.calls),
-            (frames.INITIAL_WINDOW_SIZE, _CALL_WINDOW),
-            (frames.MAX_HEADER_LIST_SIZE, MAX_LIST_BYTES),
-        )
-        self._sender.control(
-            frame(frames.SETTINGS, 0, 0, b"".join(frames.SETTING.pack(*setting) for setting in settings))
-        )
+        self._sender.control(peer_settings.own(self._host.limits.calls, _CALL_WINDOW))
         self._widen(0, _WINDOW - self._window)
         self._window = _WINDOW
 
@@ -231,27 +222,15 @@ class Streams:
     def _settings(self, flags: int, stream: int, payload: bytes) -> None:
         if stream:
             raise ConnectionFaultError(frames.PROTOCOL_ERROR, "SETTINGS of a stream")
-        if len(payload) % frames.SETTING.size or (payload and flags & frames.ACK):
-            raise ConnectionFaultError(frames.FRAME_SIZE_ERROR, "SETTINGS have six bytes each, an answer has none")
         if flags & frames.ACK:
+            if payload:
+                raise ConnectionFaultError(frames.FRAME_SIZE_ERROR, "an answer to SETTINGS has none")
             return
-        if len(payload) > _MAX_SETTINGS * frames.SETTING.size:
-            raise ConnectionFaultError(frames.ENHANCE_YOUR_CALM, f"more than {_MAX_SETTINGS} settings in a frame")
-        settings = list(frames.SETTING.iter_unpack(payload))
-        for name, value in settings:
-            self._check_setting(name, value)
+        settings = peer_settings.read(payload)
         # First the answer, then what the new settings set free.
         self._sender.control(frame(frames.SETTINGS, frames.ACK, 0))
         for name, value in settings:
             self._set(name, value)
-
-    def _check_setting(self, name: int, value: int) -> None:
-        if name == frames.ENABLE_PUSH and value > 1:
-            raise ConnectionFaultError(frames.PROTOCOL_ERROR, "ENABLE_PUSH is 0 or 1")
-        if name == frames.INITIAL_WINDOW_SIZE and value > frames.LARGEST_WINDOW:
-            raise ConnectionFaultError(frames.FLOW_CONTROL_ERROR, "a window of more than 2^31 - 1 bytes")
-        if name == frames.MAX_FRAME_SIZE and not frames.DEFAULT_FRAME_BYTES <= value < 1 << 24:
-            raise ConnectionFaultError(frames.PROTOCOL_ERROR, "MAX_FRAME_SIZE is 2^14 to 2^24 - 1")
 
     def _set(self, name: int, value: int) -> None:
         if name == frames.HEADER_TABLE_SIZE and value < frames.DEFAULT_TABLE_BYTES:

@@ -21,6 +21,8 @@ WITHIN = 300.0
 _SELECTOR = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
 _VERSION_LABEL = "keras-operator.dev/version"
 
+_SPIN = "import time\nwhile time.process_time() < {seconds}: pass"
+
 Object = dict[str, Any]
 
 BASE: Object = {
@@ -106,6 +108,31 @@ class Model:
             )
             for pod in self._looks.pods(_SELECTOR)
         ]
+
+    def spin(self, name: str, seconds: float) -> None:
+        """Run a pod of a serving pod's image and resources that has a processor for so long, and wait for its end."""
+        serving = self._looks.pods(_SELECTOR)[0]["spec"]
+        container = serving["containers"][0]
+        spec = {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": False,
+            "securityContext": serving["securityContext"],
+            "containers": [
+                {
+                    "name": "spin",
+                    "command": ["python3", "-c", _SPIN.format(seconds=seconds)],
+                    **{
+                        field: container[field]
+                        for field in ("image", "imagePullPolicy", "resources", "securityContext")
+                    },
+                }
+            ],
+        }
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": NAMESPACE, "name": name}, "spec": spec}
+        self.kubectl.run("create", "-f", "-", text_in=json.dumps(pod))
+        ended = f"--timeout={WITHIN:.0f}s"
+        self.kubectl.run("wait", f"pod/{name}", "-n", NAMESPACE, "--for=jsonpath={.status.phase}=Succeeded", ended)
+        self.kubectl.run("delete", f"pod/{name}", "-n", NAMESPACE, "--wait=false")
 
     def serves(self, number: int, replicas: int = 2) -> bool:
         """Whether so many pods, and no others, have this version and the status says so."""

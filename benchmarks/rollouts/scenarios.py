@@ -32,6 +32,8 @@ CANARY_BY_CLASSES = {
         "analysis": {"minRequests": 1000, "predictionDrift": {"maxDistance": 0.2, "minPredictions": 1000}},
     },
 }
+# Seconds of a processor. A serving pod takes more until it is Ready: KerasServer alone 1.0, by itself on a processor.
+_SPIN_SECONDS = 1.0
 HOT_P99, ROLLING_P99 = 1.5, 2.0
 
 
@@ -114,6 +116,13 @@ def _drained(model: Model) -> float:
             )
         finally:
             model.kubectl.run("uncordon", node)
+    return time.time()
+
+
+def _spun(model: Model) -> float:
+    """What new pods take of the node whatever is in them: a container each, and a processor for a while."""
+    for number in (1, 2):
+        model.spin(f"spin-{number}", _SPIN_SECONDS)
     return time.time()
 
 
@@ -225,6 +234,7 @@ SCENARIOS = (
     Scenario("hot update", HOT, FIRST, SECOND, _unpinned(SECOND), SECOND, p99=HOT_P99),
     Scenario("back by a pin", HOT, SECOND, FIRST, _pinned(FIRST), SECOND, p99=HOT_P99),
     Scenario("rolling update", ROLLING, FIRST, SECOND, _unpinned(SECOND), SECOND, p99=ROLLING_P99),
+    Scenario("two pods that only spin", HOT, SECOND, SECOND, _spun, SECOND),
     Scenario("canary promoted", CANARY, FIRST, SECOND, _unpinned(SECOND), SECOND, p99=HOT_P99, pause=20),
     Scenario("pods evicted one by one", HOT, SECOND, SECOND, _evicted, SECOND),
     Scenario("both nodes drained", HOT, SECOND, SECOND, _drained, SECOND, nodes=2),

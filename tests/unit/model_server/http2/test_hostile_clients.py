@@ -105,6 +105,7 @@ _FLOODS: dict[str, tuple[bytes, bytes, int]] = {
     "PRIORITY": (b"", _streams(lambda stream: frame(Kind.PRIORITY, 0, stream, struct.pack(">IB", 0, 1)), 150_000), 1),
     "empty DATA": (_OPEN, frame(Kind.DATA, 0, 1), 300_000),
     "WINDOW_UPDATE": (_OPEN, window_update(1, 1), 300_000),
+    "DATA beyond its message": (_OPEN, frame(Kind.DATA, 0, 1, bytes(FRAME_BYTES)), 12_000),
     "kinds that nobody knows": (b"", frame(Kind.UNKNOWN, 0, 0, bytes(1000)), 20_000),
     "calls that never end": (b"", _streams(lambda stream: frame(Kind.HEADERS, END_HEADERS, stream, HEAD), 40_000), 1),
     "large headers": (

@@ -175,8 +175,11 @@ class Call:
             self._wire.turns.add(self._take_turn)
 
     def check_times(self, now: float, limits: Limits) -> None:
-        """End it when its client sends too slowly. `now` is on the clock of `time.monotonic`."""
+        """End it when its client is too slow, or its deadline is over. `now` is on the clock of `time.monotonic`."""
         if self.half_closed or self.over:
+            return
+        if self._deadline is not None and now > self._deadline:
+            self.fail(_too_slow("the call's deadline was over before all of it had come"))
             return
         took = now - self.begun
         if took > limits.stall and self.received < took * limits.slowest:

@@ -199,6 +199,12 @@ def test_a_deadline_may_come_in_every_unit(connection, timeout):
     assert (answer.status, answer.body) == (OK, SERVING)
 
 
+def test_a_deadline_ends_a_call_of_which_nothing_more_comes(connection):
+    stream = connection.open(request(others=[("grpc-timeout", "100m")]))
+    connection.data(stream, message()[:3], end=False)
+    assert connection.answer(stream).status == EXPIRED
+
+
 @pytest.mark.parametrize("timeout", ["1n", "1u"])
 def test_a_call_whose_deadline_is_over_is_not_answered(connection, timeout):
     answer = connection.call(request(PREDICT, others=[("grpc-timeout", timeout)]), sums(1))

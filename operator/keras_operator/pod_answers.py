@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 
 from keras_operator.api import Progress
 from keras_operator.cluster.client import Client
@@ -140,7 +142,13 @@ def _read(pod: Pod, answer: dict[str, object]) -> Answer:
 
 
 def _fetched(times: object) -> datetime | None:
-    return msgspec.convert(times.get("fetched"), datetime | None) if isinstance(times, dict) else None
+    try:
+        return msgspec.convert(times.get("fetched"), _Moment | None) if isinstance(times, dict) else None
+    except msgspec.ValidationError:
+        return None  # what is no moment says nothing, and the rest of the answer counts
+
+
+_Moment = Annotated[datetime, Meta(tz=True)]
 
 
 class _TrafficPage(msgspec.Struct):

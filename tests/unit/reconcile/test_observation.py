@@ -175,6 +175,8 @@ async def test_an_agent_without_trouble_has_none(rolling_out, server, answer):
         ({"phase": "Fetching", "times": {"started": "2026-03-01T12:00:00.000Z"}}, True, None),
         ({"phase": "Loading", "times": {"fetched": "2026-03-01T12:00:01.500Z"}}, False, FETCHED),
         ({"phase": 1, "times": 1}, False, None),
+        ({"phase": "Fetching", "times": {"fetched": "2026-03-01T12:00:01.500"}}, True, None),
+        ({"phase": "Fetching", "times": {"fetched": [1]}}, True, None),
     ],
 )
 async def test_an_agent_says_whether_it_fetches_and_since_when_there_is_something_to_load(

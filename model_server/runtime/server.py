@@ -15,6 +15,7 @@ from model_server.runtime.batching import Batcher, read_batching_options
 from model_server.runtime.cpus import available_cpus
 from model_server.runtime.errors import Code, ServingError, StuckError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
+from model_server.runtime.first_runs import run_first
 from model_server.runtime.flags import Flags
 from model_server.runtime.grpc_health import HealthService
 from model_server.runtime.grpc_server import GrpcServer, connection_limits
@@ -121,7 +122,10 @@ class ModelServer:
 
     def _load(self, directory: Path) -> Servable:
         servable = Servable(directory, self._load_options)
-        if not self._load_options.warmup or not warmup_path(directory).exists():
+        if not self._load_options.warmup:
+            return servable
+        if not warmup_path(directory).exists():
+            run_first(servable, self._load_options.warmup_timeout_ms)
             return servable
         start, code = time.perf_counter(), Code.OK
         try:

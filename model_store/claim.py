@@ -31,9 +31,12 @@ def claim(store: Store, number: int, owner: str) -> None:
     if number < 1:
         raise ValueError(f"a version number is 1 or more, not {number}")
     holder = _holder(store, number)
-    if holder is None:
-        if number in (taken := _numbers(store)):
+    if holder is None and number in (taken := _numbers(store)):
+        # What is there may be a claim of this very moment: the workers of one run ask together.
+        holder = _holder(store, number)
+        if holder is None:
             raise _taken(store, number, "files of another origin are there", taken)
+    if holder is None:
         ours = Claim(number, owner, datetime.now(UTC).isoformat(timespec="seconds"))
         try:
             store.write(run_key(number, "claim.json"), msgspec.json.encode(ours), only_if_absent=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,26 @@ def test_one_of_many_owners_at_the_same_moment_gets_the_number(store: Store) -> 
     for thread in threads:
         thread.join()
     assert refused == [2] * 5
+
+
+@pytest.mark.parametrize("quicker", ["uid-a", "uid-b"])
+def test_a_claim_between_two_looks_at_the_store_is_no_file_of_another_origin(
+    store: Store, monkeypatch: pytest.MonkeyPatch, quicker: str
+) -> None:
+    """Two workers of one run ask at the same moment, or two owners do."""
+    folders = store.folders
+
+    def after_another_claim(prefix: str) -> Iterator[str]:
+        monkeypatch.setattr(store, "folders", folders)
+        claim(store, 1, quicker)
+        return folders(prefix)
+
+    monkeypatch.setattr(store, "folders", after_another_claim)
+    if quicker == "uid-a":
+        claim(store, 1, "uid-a")
+    else:
+        with pytest.raises(NumberTaken, match="uid-b has claimed it"):
+            claim(store, 1, "uid-a")
 
 
 def test_a_claim_whose_answer_was_lost_counts(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -114,17 +114,9 @@ class Replica:
 
     @property
     def at_rest(self) -> bool:
-        """Whether it leads, has looked at something, and has nothing more to look at."""
-        try:
-            with urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=5) as answer:
-                lines = [line.rpartition(" ") for line in answer.read().decode().splitlines()]
-        except (URLError, OSError):
-            return False
-        looked = sum(
-            float(value) for name, _, value in lines if name.startswith("keras_operator_reconcile_seconds_cou")
-        )
-        waiting = sum(float(value) for name, _, value in lines if name.startswith("keras_operator_queue_d"))
-        return looked > 0 and waiting == 0
+        """Whether it leads, has looked at something, and neither looks at something nor will."""
+        looked, left = metrics_at(self.port)
+        return looked > 0 and not left
 
     def wait_ready(self, seconds: float = 120.0) -> None:
         """Return once its cache is complete. Raises AssertionError."""
@@ -205,15 +197,15 @@ def flags_of(proxy: ApiProxy, folder: Path, namespace: str, templates: Path, por
 
 
 def metrics_at(port: int) -> tuple[float, float]:
-    """How many reconciles an operator has ended, and how many models wait for one; zeros while it is not up."""
+    """How many reconciles an operator has ended, and how many have begun or are to come; zeros while it is not up."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             lines = [line.rpartition(" ") for line in answer.read().decode().splitlines()]
     except (URLError, OSError):
         return 0.0, 0.0
     counts = [float(value) for name, _, value in lines if name.startswith("keras_operator_reconcile_seconds_count")]
-    waiting = ("keras_operator_queue_depth", "keras_operator_queue_delayed")
-    return sum(counts), sum(float(value) for name, _, value in lines if name in waiting)
+    left = ("keras_operator_queue_depth", "keras_operator_queue_processing", "keras_operator_queue_delayed")
+    return sum(counts), sum(float(value) for name, _, value in lines if name in left)
 
 
 def _kubeconfig(path: Path, server: str) -> Path:

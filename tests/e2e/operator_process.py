@@ -93,13 +93,13 @@ class Operator:
         raise AssertionError(f"the operator is still busy after 60 s: {values}")
 
     def metrics(self) -> dict[str, float]:
-        """How many reconciles have ended since its start, and how many models wait for one."""
+        """How many reconciles have ended since its start, and how many are under way or wait for a worker."""
         found = {"reconciles": 0.0, "depth": 0.0}
         for line in self.metrics_text().splitlines():
             name, _, value = line.rpartition(" ")
             if name.startswith("keras_operator_reconcile_seconds_count"):
                 found["reconciles"] += float(value)
-            if name.startswith("keras_operator_queue_depth"):
+            if name in {"keras_operator_queue_depth", "keras_operator_queue_processing"}:
                 found["depth"] += float(value)
         return found
 

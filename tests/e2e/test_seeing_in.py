@@ -19,6 +19,7 @@ METRICS = (
     "keras_operator_models",
     "keras_operator_phase_seconds",
     "keras_operator_queue_depth",
+    "keras_operator_queue_processing",
     "keras_operator_queue_wait_seconds",
     "keras_operator_reconcile_retries_total",
     "keras_operator_reconcile_seconds",

@@ -45,6 +45,7 @@ class Metrics:
             registry=self.registry,
         )
         self.queue_depth = Gauge(f"{prefix}queue_depth", "Keys ready for a worker.", registry=self.registry)
+        self.queue_processing = Gauge(f"{prefix}queue_processing", "Keys that workers work on.", registry=self.registry)
         self.queue_delayed = Gauge(f"{prefix}queue_delayed", "Keys with a delayed add.", registry=self.registry)
         self.queue_wait_seconds = Histogram(
             f"{prefix}queue_wait_seconds",

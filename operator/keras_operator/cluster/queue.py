@@ -65,6 +65,11 @@ class KeyedQueue(Generic[K]):
         return {"ready": list(self._ready), "processing": list(self._processing), "delayed": list(self._timers)}
 
     @property
+    def processing(self) -> int:
+        """Keys that are being worked on."""
+        return len(self._processing)
+
+    @property
     def delayed(self) -> int:
         """Keys whose delayed add is still to come."""
         return len(self._timers)

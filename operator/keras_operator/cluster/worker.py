@@ -61,6 +61,7 @@ class Workers:
         self._deadline = deadline
         self._failing: dict[Key, str] = {}
         metrics.queue_depth.set_function(lambda: len(queue))
+        metrics.queue_processing.set_function(lambda: queue.processing)
         metrics.queue_delayed.set_function(lambda: queue.delayed)
         metrics.reconcile_failing.set_function(lambda: len(self._failing))
 

@@ -270,3 +270,22 @@ async def test_the_queue_is_shown(queue, script):
     assert count("keras_operator_reconcile_failing") == 1
     queue.close()
     await task
+
+
+async def test_what_is_worked_on_is_shown(queue):
+    metrics, begun, may_end = Metrics(), asyncio.Event(), asyncio.Event()
+
+    async def reconcile(_key: tuple[str, str]) -> None:
+        begun.set()
+        await may_end.wait()
+
+    task = asyncio.create_task(Workers(queue, reconcile, metrics).run(2))
+    queue.add(GOOD)
+    await begun.wait()
+    shown = metrics.registry.get_sample_value
+    assert (shown("keras_operator_queue_depth"), shown("keras_operator_queue_processing")) == (0, 1)
+    may_end.set()
+    await settle()
+    assert shown("keras_operator_queue_processing") == 0
+    queue.close()
+    await task

@@ -11,6 +11,7 @@ from typing import Any
 from model_store import Entry
 from model_trainer.data.split import Part
 from model_trainer.failure import BadData, NoImages, OneClass
+from model_trainer.tables.columns import MOST_WORDS
 
 TRAINING_DATA = "spec.training.data"
 """The field that describes what is listed, where nothing else is said: for messages."""
@@ -109,12 +110,14 @@ def in_classes(
 
     Raises:
         OneClass: all images are of one class.
-        BadData: a part of its own has a class that is not among those to train on.
+        BadData: there are more classes than can be told apart, or a part of its own has one that is not among them.
     """
     own = own or {}
     classes = tuple(sorted({name for _, name, _ in found.images}, key=order))
     if len(classes) == 1:
         raise OneClass(_one_class(found, classes[0]))
+    if len(classes) > MOST_WORDS:
+        raise BadData(_too_many_classes(found, len(classes)))
     labels = {name: label for label, name in enumerate(classes)}
     files = [ImageFile(key, labels[name], size) for key, name, size in found.images]
     for part, of_part in sorted(own.items()):
@@ -177,6 +180,16 @@ def _one_class(found: Found, name: str) -> str:
     return (
         f"{found.uri} has one class folder, {name!r}, with {has}. Put the images of each class into a folder of its "
         f"own under {found.uri}."
+    )
+
+
+def _too_many_classes(found: Found, count: int) -> str:
+    most = f"and {MOST_WORDS:,} are the most"
+    if found.table:
+        return f"{found.table} names {count:,} classes, {most}. Name another classColumn, or put classes together."
+    return (
+        f"{found.uri} has {count:,} class folders, {most}. A folder right below it is a class and not an image: put "
+        "the images of each class into one folder."
     )
 
 

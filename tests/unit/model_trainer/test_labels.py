@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from keras_operator.api import Labels
 
-from model_store import open_store
+from model_store import Entry, open_store
 from model_trainer.data.labels import in_labels
 from model_trainer.data.listing import BadFile, Found, in_classes
 from model_trainer.failure import BadData, NoImages, OneClass, RunFailure
@@ -102,3 +102,15 @@ def test_a_table_that_does_not_fit_is_told_in_a_sentence(
 def test_a_table_with_no_images_beside_it(found: Callable[..., Found]):
     with pytest.raises(NoImages, match="there are no images at all"):
         found("id,breed\n1,a\n")
+
+
+def test_a_hundred_thousand_classes_are_refused(tmp_path: Path):
+    """A column that numbers the images in the place of one that names their classes."""
+    (tmp_path / "labels.csv").write_text("id,breed\n" + "".join(f"{image},{image}\n" for image in range(100_000)))
+    entries = [Entry(f"train/{image}.png", 1) for image in range(100_000)]
+    with pytest.raises(BadData) as caught:
+        in_classes(in_labels(open_store(tmp_path.as_uri()), entries, DOGS))
+    assert str(caught.value) == (
+        f"{tmp_path.as_uri()}/labels.csv names 100,000 classes, and 10,000 are the most. Name another classColumn, or "
+        "put classes together."
+    )

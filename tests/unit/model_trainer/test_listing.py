@@ -2,7 +2,7 @@ import pytest
 
 from model_store import Entry
 from model_trainer.data.listing import Listing, list_images
-from model_trainer.failure import NoImages, OneClass
+from model_trainer.failure import BadData, NoImages, OneClass
 
 URI = "s3://datasets/pets"
 
@@ -63,3 +63,13 @@ def test_no_images_names_the_uri_and_what_was_found_instead(keys: tuple[str, ...
 def test_one_class_names_it_and_says_what_to_do():
     with pytest.raises(OneClass, match=r"one class folder, 'cat', with 2 images; .* at least two\. Put the images"):
         listing("cat/1.png", "cat/2.png", "readme.txt")
+
+
+def test_a_hundred_thousand_classes_are_refused_from_their_names():
+    with pytest.raises(BadData) as caught:
+        listing(*(f"{image:06}/1.png" for image in range(100_000)))
+    assert str(caught.value) == (
+        f"{URI} has 100,000 class folders, and 10,000 are the most. A folder right below it is a class and not an "
+        "image: put the images of each class into one folder."
+    )
+    assert len(listing(*(f"{image:06}/1.png" for image in range(10_000))).classes) == 10_000

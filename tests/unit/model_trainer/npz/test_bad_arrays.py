@@ -164,6 +164,14 @@ BAD: dict[str, tuple[dict[str, Any], bool, str]] = {
             "another class."
         ),
     ),
+    "a hundred thousand classes": (
+        {"x_train": np.zeros((100_000, 1), np.float32), "y_train": np.arange(100_000)},
+        True,
+        (
+            "y_train in {0} has 100,000 different values, and 10,000 classes are the most. Save the number of each "
+            "row's class."
+        ),
+    ),
     "a class that only the test part has": (
         {"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES[:2], "y_test": np.array([0, 9])},
         False,
@@ -327,6 +335,15 @@ def test_a_row_that_is_larger_than_any_image(
         r"smaller\.",
         said,
     )
+
+
+@pytest.mark.parametrize("part", [0, 0.02, 0.5, 0.99], ids=["zero bytes", "its beginning", "half of it", "cut off"])
+def test_a_file_that_is_cut_off_or_empty(part: float, tmp_path: Path, npz_spec: Any, context: Any):
+    path = tmp_path / "made.npz"
+    np.savez(path, x_train=IMAGES, y_train=LABELS)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    said = read_made(path, npz_spec, context)
+    assert re.fullmatch(r".*made\.npz is damaged or no \.npz file \(.*\)\. Save it .*", said), said
 
 
 def test_a_file_that_is_no_archive_or_is_not_there(tmp_path: Path, npz_spec: Any, context: Any):

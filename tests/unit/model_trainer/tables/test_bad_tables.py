@@ -259,10 +259,10 @@ BAD |= {
         ),
     ),
     "too many classes": (
-        "age,height\n" + "".join(f"{row},{row}\n" for row in range(10_001)),
+        "age,height\n" + "".join(f"{row},{row}\n" for row in range(100_000)),
         Table(target="height"),
         (
-            "The target 'height' has 10,001 different values, and 10,000 classes are the most. Correct "
+            "The target 'height' has 100,000 different values, and 10,000 classes are the most. Correct "
             "spec.training.data.table.target, or write targetKind: numeric to learn a number."
         ),
     ),

@@ -8,7 +8,7 @@ import functools
 import http
 import logging
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 import httptools
 import msgspec
@@ -27,13 +27,13 @@ from model_server.http_messages import (
     pack,
     too_large,
     unpack,
+    unpack_few,
 )
 from model_server.turns import Together, Turns
 
 _LOG = logging.getLogger(__name__)
-_T = TypeVar("_T")
 _MAX_HEADER_BYTES = 64 * 1024
-# Packing or unpacking more than this (about 1 ms) is done outside the event loop's thread.
+# Packing more than this (about 1 ms) is done outside the event loop's thread.
 _INLINE_BYTES = 64 * 1024
 _REASONS = {status.value: status.phrase for status in http.HTTPStatus} | {499: "Client Closed Request"}
 
@@ -258,7 +258,9 @@ class Connection(asyncio.Protocol):
 
     async def _unpacked(self, request: Request) -> Response:
         packed, limit = request.body, self._server.limits.body
-        body = await self._off_loop(len(packed), lambda: unpack(packed, limit))
+        body = unpack_few(packed, limit)
+        if body is None:
+            body = await self._loop.run_in_executor(None, unpack, packed, limit)
         answer = self._server.handler(msgspec.structs.replace(request, body=body))
         if isinstance(answer, Response):
             return answer
@@ -266,7 +268,9 @@ class Connection(asyncio.Protocol):
         return await self._loop.create_task(answer)
 
     async def _off_loop_packed(self, response: Response) -> Response:
-        return await self._off_loop(len(response.body), lambda: pack(response))
+        if len(response.body) <= _INLINE_BYTES:
+            return pack(response)
+        return await self._loop.run_in_executor(None, pack, response)
 
     def _failed(self, request: Request, error: BaseException) -> Response:
         if isinstance(error, RejectedError):
@@ -324,9 +328,6 @@ class Connection(asyncio.Protocol):
         elif self._paused:
             self._paused = False
             self._transport.resume_reading()
-
-    async def _off_loop(self, size: int, work: Callable[[], _T]) -> _T:
-        return await self._loop.run_in_executor(None, work) if size > _INLINE_BYTES else work()
 
     def _write(self, response: Response, *, keep_alive: bool, head: bool) -> None:
         if self._transport is None or self._transport.is_closing():

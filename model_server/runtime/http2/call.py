@@ -24,14 +24,13 @@ from model_server.runtime.http2.messages import (
     not_one_message,
     only_message,
     unpack,
+    unpack_few,
 )
 from model_server.runtime.http2.refusal import Refusal
 from model_server.runtime.http2.request_head import RequestHead
 from model_server.turns import Together, Turns, begin
 
 _LOG = logging.getLogger(__name__)
-# Unpacking more than this (about 1 ms) is done outside the event loop's thread.
-_INLINE_BYTES = 64 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,10 +216,11 @@ class Call:
         try:
             self.timeout_ms()
             message = only_message(body)
-            if message.packed and len(body) > _INLINE_BYTES:
+            content = unpack_few(message, self.head.encoding, self._wire.max_bytes)
+            if content is None:
                 self._later(self._unpacked(message))
                 return
-            request = self._read(unpack(message, self.head.encoding, self._wire.max_bytes))
+            request = self._read(content)
         except ServingError as error:
             self.fail(error)
             return
@@ -239,7 +239,10 @@ class Call:
     async def _unpacked(self, message: Message) -> Any:
         loop = asyncio.get_running_loop()
         content = await loop.run_in_executor(None, unpack, message, self.head.encoding, self._wire.max_bytes)
-        return await self._method.answer(self._read(content), self)
+        request = self._read(content)
+        if self._method.streams:
+            return await self._stream(request)
+        return await self._method.answer(request, self)
 
     async def _stream(self, request: Any) -> None:
         async for message in self._method.answer(request, self):

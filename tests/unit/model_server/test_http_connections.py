@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import dataclasses
 import gzip
+import random
 import zlib
 from collections.abc import AsyncIterator
 
 import pytest
 
 from model_server.http_server import HttpServer, Limits, Request, Response
+from tests.unit.model_server.counted_threads import CountedThreads
 
 # What is no test of a limit must not meet one, however busy the machine is.
 WIDE = Limits(body=1000, stall=600, idle=600, drain_idle=0.2)
@@ -197,6 +199,24 @@ def _gzipped(body: bytes) -> bytes:
 )
 async def test_gzip_bodies_are_unpacked_within_the_limit(server, body, status):
     assert (await _exchange(server, _gzipped(body))).split(b" ")[1] == status
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "given"),
+    [
+        (gzip.compress(b"0" * 200_000), b"200", 0),
+        (gzip.compress(b"0" * 20_000_000), b"200", 1),
+        (gzip.compress(b"0" * 40_000_000), b"413", 1),
+        (gzip.compress(random.Random(1).randbytes(100_000)), b"200", 1),
+    ],
+    ids=["little", "much of little", "too much of little", "much"],
+)
+async def test_the_event_loop_unpacks_only_what_takes_no_time(body, status, given):
+    with CountedThreads() as threads:
+        asyncio.get_running_loop().set_default_executor(threads)
+        async with _serving(dataclasses.replace(WIDE, body=30_000_000)) as server:
+            assert (await _exchange(server, _gzipped(body))).split(b" ")[1] == status
+        assert threads.given == given
 
 
 async def test_large_answers_are_packed_for_those_who_ask(server):

@@ -15,14 +15,17 @@ def lineage_of(spec: RunSpec, data_sha256: str) -> dict[str, str]:
 
     `data` is the hash of the whole data set (see DataCard.sha256), `inputs` the fingerprint of training or source,
     `image` the trainer's image as the Job named it, with its digest where that is pinned, `container` the team's own
-    image where that trained; then the seed of a training and who computed.
+    image where that trained, `parent` the earlier version that it was trained on from; then the seed of a training and
+    who computed.
     """
+    weights = spec.training.initial_weights if spec.training else None
     known = {
         "model": spec.model,
         "data": f"sha256:{data_sha256}",
         "inputs": spec.inputs_hash,
         "image": spec.image,
         "container": spec.training.container.image if spec.training and spec.training.container else "",
+        "parent": str(weights.version) if weights and weights.version is not None else "",
         "seed": str(spec.training.seed) if spec.training else "",
         "python": platform.python_version(),
         "tensorflow": tf.__version__,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,6 +15,7 @@ from keras_operator.api import (
     Augmentation,
     ColorMode,
     EarlyStopping,
+    InitialWeights,
     RunSpec,
 )
 from PIL import Image
@@ -21,10 +23,12 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from model_store import open_store, read_manifest, upload
 from model_trainer import export_stage, train_stage, warmup
+from model_trainer.data.dataset import Dataset, Example
 from model_trainer.export import export_saved_model
+from model_trainer.lineage import lineage_of
 from model_trainer.parity import check_parity
 from model_trainer.report import page as report_page
-from model_trainer.samples import Samples
+from model_trainer.samples import Samples, held_out
 
 
 def read(path: Path) -> Any:
@@ -284,6 +288,19 @@ def test_a_version_says_what_it_was_made_from(trained: Any, exported: Any):
     )
 
 
+def test_a_version_trained_on_from_another_says_which_and_by_what_image(
+    simply_trained: Any, stage: Callable[..., Any], spec: Callable[..., RunSpec]
+):
+    data = Path(simply_trained.spec.training.data.uri.removeprefix("file://"))
+    weights = InitialWeights(version=1)
+    again = spec(data, simply_trained.store, number=2, owner="uid-2", initial_weights=weights)
+    again = msgspec.structs.replace(again, inputs_hash="sha256:4567", image="trainer@sha256:89ab")
+    assert (stage("train", again).code, stage("export", again).code) == (0, 0)
+    lineage = read_manifest(open_store(simply_trained.store.as_uri()), 2).lineage
+    assert (lineage["parent"], lineage["inputs"], lineage["image"]) == ("1", "sha256:4567", "trainer@sha256:89ab")
+    assert "parent" not in lineage_of(simply_trained.spec, "0123")
+
+
 def test_what_the_store_damaged_is_not_published(
     simply_trained: Any, stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ):
@@ -315,6 +332,36 @@ def test_it_is_the_stored_copy_that_is_compared(
     ended = stage("export", simply_trained.spec)
     assert (ended.code, [path.parent.name for path in compared]) == (0, ["stored"])
     assert ended.result.parity <= 1e-5
+
+
+def test_floats_that_are_answered_a_little_differently_are_not_published(
+    simply_trained: Any, stage: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+):
+    def other_bias(model: Any, classes: tuple[str, ...], directory: Path) -> None:
+        bias = model.layers[-1].bias
+        before = np.asarray(bias)
+        # Some 3e-5 of a probability.
+        bias.assign(before + 3e-4 * np.eye(10)[3])
+        export_saved_model(model, classes, directory)
+        bias.assign(before)
+
+    monkeypatch.setattr(export_stage, "export_saved_model", other_bias)
+    ended = stage("export", simply_trained.spec)
+    assert (ended.code, ended.reason) == (65, "ParityFailed")
+    assert "serving_default differs from the model in training by " in ended.sentence
+    assert "and 1e-05 is allowed" in ended.sentence
+    assert not [path for path in (simply_trained.store / "1").rglob("*") if path.is_file()]
+
+
+def test_256_images_spread_over_the_test_part_are_held_out():
+    pixels = np.arange(2 * 400, dtype=np.uint16).astype(np.uint8).reshape(400, 2, 1, 1)
+    examples = tuple(Example(row, f"{row}.png", row % 2, f"{row:064x}") for row in range(400))
+    dataset = Dataset(("even", "odd"), pixels, examples, (), {})
+    part = np.arange(0, 400)[::-1][:390]
+    samples = held_out(dataset, part, None)
+    assert len(samples.files) == len(samples.pixels) == 256
+    assert np.array_equal(samples.pixels[[0, -1]], pixels[part[[0, -1]]])
+    assert len(held_out(dataset, part[:200], None).files) == 200
 
 
 def test_classes_in_another_order_are_not_published(

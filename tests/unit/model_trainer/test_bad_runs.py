@@ -1,6 +1,7 @@
 """What goes wrong in a run, seen as the Job sees it: exit code, reason, and a sentence that says what to do."""
 
 import errno
+import json
 import resource
 import signal
 from collections.abc import Callable, Iterator
@@ -66,6 +67,13 @@ def test_bad_files_above_the_limit(few_digits: Path, store: Path, stage: Stage, 
 def test_images_too_small_for_the_network(few_digits: Path, store: Path, stage: Stage, spec: Spec):
     ended = stage("train", spec(few_digits, store, data={"image_size": (9, 30)}))
     assert (ended.code, ended.reason) == (65, "InvalidArchitecture")
+
+
+def test_a_batch_size_above_the_data_is_one_batch_of_all_of_it(few_digits: Path, store: Path, stage: Stage, spec: Spec):
+    ended = stage("train", spec(few_digits, store, batch_size=65_536, epochs=2))
+    assert (ended.code, ended.result.epochs) == (0, 2)
+    history = json.loads((store / ".runs" / "1" / "history.json").read_text())
+    assert history["loss"][1] < history["loss"][0], "it learns all the same"
 
 
 def test_a_loss_that_diverges(few_digits: Path, store: Path, stage: Stage, spec: Spec, monkeypatch: pytest.MonkeyPatch):

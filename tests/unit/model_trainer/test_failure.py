@@ -52,3 +52,15 @@ def test_what_is_not_known_is_told_by_its_type_and_last_line():
 def test_a_full_disk_says_where_and_what_to_do():
     sentence = str(failure_of(OSError(errno.ENOSPC, "No space left on device", "/scratch/model.keras")))
     assert "full at /scratch/model.keras; train on fewer or smaller images" in sentence
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")], ids=type
+)
+def test_too_little_memory_says_what_to_raise_and_what_to_lower(error: Exception):
+    sentence = str(failure_of(error))
+    assert sentence.startswith("An allocation failed: ")
+    assert sentence.endswith(
+        ". Raise spec.training.resources.limits.memory, or lower spec.training.batchSize or "
+        "spec.training.data.imageSize."
+    )

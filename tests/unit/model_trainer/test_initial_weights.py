@@ -1,5 +1,6 @@
 """A training starts from the weights of a file or of an earlier version; only the last layer may be another."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from keras_operator.api import ArchitectureName, InitialWeights, RunSpec
 
 from model_trainer.architectures import build
 from model_trainer.context import Context
-from model_trainer.failure import RunFailure
+from model_trainer.failure import BadModelFile, RunFailure
 from model_trainer.weights import start_from
 
 from . import keras_two
@@ -160,6 +161,23 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, start: Any, nam
     not_numbers(tmp_path / name)
     with pytest.raises(RunFailure, match="are no numbers"):
         start(tmp_path / name, network())
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "half of it": lambda data: data[: len(data) // 2],
+    "zero bytes": lambda data: b"",
+    "a web page": lambda data: b"<!DOCTYPE html>",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGED)
+@pytest.mark.parametrize("name", ["old.h5", "old.keras", "old.weights.h5"])
+def test_a_damaged_file_is_named_in_a_sentence(tmp_path: Path, start: Any, name: str, damage: str):
+    path = tmp_path / name
+    network().save_weights(path) if "weights" in name else network().save(path)
+    path.write_bytes(DAMAGED[damage](path.read_bytes()))
+    with pytest.raises(BadModelFile, match=re.escape(path.as_uri())):
+        start(path, network())
 
 
 def test_a_foreign_class_is_not_run_for_its_weights(tmp_path: Path, start: Any):

@@ -38,6 +38,13 @@ def test_images_are_rescaled_and_labels_go_with_them(pixels: Any):
     assert np.array_equal(labels.sum(axis=1), np.ones(COUNT))
 
 
+def test_a_batch_that_could_hold_more_holds_all(pixels: Any):
+    rows = np.arange(1, COUNT + 1)
+    of = Batches(pixels, rows, rows % 4, batch_size=65_536)
+    assert [len(images) for images, _ in of.dataset(4, Loss.CATEGORICAL_CROSSENTROPY)] == [COUNT]
+    assert of.steps == 1
+
+
 def test_the_sparse_loss_gets_class_indices(pixels: Any):
     _, labels = next(iter(batches(pixels).dataset(4, Loss.SPARSE_CATEGORICAL_CROSSENTROPY)))
     assert list(labels.numpy()) == [1, 2, 3, 0, 1]

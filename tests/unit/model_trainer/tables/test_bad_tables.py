@@ -187,6 +187,11 @@ BAD: dict[str, tuple[bytes | str, Table, str]] = {
         HOME,
         "Line 1 of {0} has a zero byte, so it is no text. Save it as CSV in UTF-8.",
     ),
+    "a spreadsheet": (
+        b"PK\x03\x04\x14\x00\x06\x00\x08\x00\x00\x00!\x00xl/workbook.xml",
+        HOME,
+        "Line 1 of {0} has a zero byte, so it is no text. Save it as CSV in UTF-8.",
+    ),
     "a line that does not end": (
         b"age,home\n" + b"1" * (LONGEST_LINE + 1),
         HOME,

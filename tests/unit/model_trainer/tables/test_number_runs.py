@@ -1,6 +1,7 @@
 """The main road of a number: train, export, publish, and ask the servable with rows."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -210,6 +211,28 @@ def test_a_linear_model_learns_large_numbers_by_sgd_in_16_bits(
     exported = stage("export", run)
     assert exported.code == 0, exported.message
     assert exported.result.parity <= 1e-5
+
+
+def test_a_rate_that_is_too_high_diverges_and_is_not_tried_again(
+    diabetes: Path, tmp_path: Path, stage: Any, table_spec: Any
+):
+    run = table_spec(
+        diabetes,
+        tmp_path / "store",
+        Table(target="progression", target_kind=NUMERIC),
+        network={"hidden_units": ()},
+        epochs=30,
+        optimizer=Optimizer(name=OptimizerName.SGD, learning_rate=10.0),
+    )
+    ended = stage("train", run)
+    assert (ended.code, ended.reason) == (65, "Diverged")
+    assert re.fullmatch(
+        r"The loss is no longer a number at step \d+ of \d+ in epoch \d+ of 30, with the rows diabetes\.csv:\d+, .* "
+        r"and 11 more\. Lower spec\.training\.optimizer\.learningRate \(it is 10\), choose another "
+        r"spec\.training\.optimizer\.name, or look at these rows\.",
+        ended.sentence,
+    ), ended.sentence
+    assert not (tmp_path / "store" / ".runs" / "1" / "model.keras").exists()
 
 
 def test_the_network_ends_in_one_linear_unit_and_what_brings_it_into_the_unit():

@@ -1,9 +1,10 @@
 """Which signatures do work that the shapes of their inputs bound, whatever the values are.
 
-Such a graph has no loop, waits for nothing and makes no tensor whose size is a value of another: once a run for some
-shapes was short, all are. Only those may run in the event loop's own thread, where a run that does not end would keep
-everybody from being answered. The list says what is known to be so: an operation that is not on it costs a signature
-that advantage and nothing else.
+Such a graph has no loop, waits for nothing and makes no tensor whose size is a value of another, unless that value in
+turn comes from shapes and constants alone: once a run for some shapes was short, all are. Only those may run in the
+event loop's own thread, where a run that does not end would keep everybody from being answered, and only those are run
+before anybody asks. The list says what is known to be so: an operation that is not on it costs a signature these
+advantages and nothing else.
 """
 
 from __future__ import annotations
@@ -31,17 +32,25 @@ Shape ShapeN Size Rank Reshape Squeeze ExpandDims Transpose StridedSlice Slice P
 GatherV2 GatherNd ResourceGather ReverseV2 SpaceToDepth DepthToSpace
 """
 _BOUNDED = frozenset(_NAMES.split())
-# Operations whose output is as large as one of their inputs says, and which that is: it must be a constant.
+# Operations whose output is as large as some inputs say, and which those are: shapes have to tell their values.
 _SIZED_BY = {
-    "Pad": 1,
-    "PadV2": 1,
-    "MirrorPad": 1,
-    "Tile": 1,
-    "BroadcastTo": 1,
-    "Fill": 0,
-    "OneHot": 1,
-    "ResizeBilinear": 1,
-    "ResizeNearestNeighbor": 1,
+    "Pad": (1,),
+    "PadV2": (1,),
+    "MirrorPad": (1,),
+    "Tile": (1,),
+    "BroadcastTo": (1,),
+    "Fill": (0,),
+    "OneHot": (1,),
+    "Range": (0, 1, 2),
+    "ResizeBilinear": (1,),
+    "ResizeNearestNeighbor": (1,),
+}
+# What these answer depends on no value at all, and what others answer on those of their inputs: but for what stands for
+# a value itself or calls a function, of which nothing is known here.
+_OF_SHAPES = frozenset({"Const", "Shape", "ShapeN", "Size", "Rank"})
+_OF_INPUTS = _BOUNDED - {
+    *("Placeholder", "VarHandleOp", "ReadVariableOp", "VariableV2", "ResourceGather"),
+    *("PartitionedCall", "StatefulPartitionedCall"),
 }
 # A function that XLA compiles: for each new shape it takes seconds to begin.
 _COMPILED = "_XlaMustCompile"
@@ -72,8 +81,7 @@ class BoundedGraphs:
 
     def _is_bounded(self, node: Any, nodes: Mapping[str, Any]) -> bool:
         if node.op in _SIZED_BY:
-            sizes = nodes.get(_operation(node.input[_SIZED_BY[node.op]]))
-            return sizes is not None and sizes.op == "Const"
+            return all(_is_of_shapes(node.input[at], nodes) for at in _SIZED_BY[node.op])
         return node.op in _BOUNDED and _COMPILED not in node.attr and all(map(self._function, _called(node)))
 
     def _function(self, name: str) -> bool:
@@ -86,6 +94,22 @@ class BoundedGraphs:
             nodes = {node.name: node for node in function.node_def}
             known = self._known[name] = all(self._is_bounded(node, nodes) for node in function.node_def)
         return known
+
+
+def _is_of_shapes(tensor: str, nodes: Mapping[str, Any]) -> bool:
+    """Whether the value of `tensor` is the same for all inputs of the same shapes."""
+    waiting, seen = [_operation(tensor)], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        node = nodes.get(name)
+        if node is None or node.op not in _OF_SHAPES | _OF_INPUTS | _SIZED_BY.keys():
+            return False
+        if node.op not in _OF_SHAPES:
+            waiting += [_operation(one) for one in node.input if not one.startswith("^")]
+    return True
 
 
 def _operation(tensor: str) -> str:

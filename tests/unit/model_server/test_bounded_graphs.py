@@ -32,6 +32,8 @@ _TWO = 'input: "p" input: "sizes"'
 _ITSELF = 'attr { key: "f" value { func { name: "f" } } }'
 _COMPILED = 'library { function { signature { name: "f" } attr { key: "_XlaMustCompile" value { b: true } } } }'
 _X = 'node { name: "x" op: "Placeholder" }'
+_SHAPE = f'{_X} node {{ name: "s" op: "Shape" input: "x" }} node {{ name: "n" op: "StridedSlice" input: "s" }}'
+_FILL = 'node { name: "y" op: "Fill" input: "sizes" input: "x" }'
 _CALL = 'node { name: "y" op: "PartitionedCall" input: "x" attr { key: "f" value { func { name: "f" } } } }'
 
 
@@ -50,6 +52,11 @@ def _function(op: str, more: str = "") -> str:
         ('node { name: "y" op: "Identity" input: "gone" }', False),
         (f'{_X} node {{ name: "c" op: "Const" }} node {{ name: "y" op: "Fill" input: "c" input: "x" }}', True),
         (f'{_X} node {{ name: "c" op: "Const" }} node {{ name: "y" op: "Fill" input: "x" input: "c" }}', False),
+        (f'{_SHAPE} node {{ name: "sizes" op: "Pack" input: "n" input: "n" input: "^x" }} {_FILL}', True),
+        (f'{_SHAPE} node {{ name: "sizes" op: "Pack" input: "n" input: "x" }} {_FILL}', False),
+        (f'{_SHAPE} node {{ name: "sizes" op: "ReadVariableOp" input: "n" }} {_FILL}', False),
+        (f'{_SHAPE} node {{ name: "y" op: "Range" input: "n" input: "s" input: "n" }}', True),
+        (f'{_SHAPE} node {{ name: "y" op: "Range" input: "n" input: "n" input: "x" }}', False),
         (f"{_X} {_CALL} {_function('Relu')}", True),
         (f"{_X} {_CALL} {_function('StatelessWhile')}", False),
         (f"{_X} {_CALL} {_function('Pad', _TWO)}", False),
@@ -59,6 +66,7 @@ def _function(op: str, more: str = "") -> str:
     ],
     ids=[
         *("layer", "loop", "unknown", "control", "elsewhere", "missing", "constant-size", "size-is-a-value"),
+        *("size-of-shapes", "size-of-shapes-and-a-value", "size-is-a-variable", "range", "range-by-a-value"),
         *("function", "loop-in-function", "size-is-an-argument", "no-function", "recursion", "compiled"),
     ],
 )

@@ -95,9 +95,9 @@ class Call:
     )
 
     def __init__(
-        self, wire: Wire, stream: int, head: RequestHead, method: Method, refused: Refusal | None, window: int
+        self, wire: Wire, stream: int, head: RequestHead, method: Method | None, refused: Refusal | None, window: int
     ) -> None:
-        """`refused` says how it is answered instead, once its client has sent all."""
+        """`refused` says how it is answered instead, once its client has sent all; without a method it always is."""
         self.stream = stream
         self.head = head
         self._wire = wire
@@ -124,7 +124,12 @@ class Call:
     @property
     def streams(self) -> bool:
         """Whether the answer is several messages, which may come at any time."""
-        return self._method.streams
+        return self._method is not None and self._method.streams
+
+    @property
+    def _called(self) -> Method:
+        assert self._method is not None  # else the call is refused, and nothing more is asked of it
+        return self._method
 
     def timeout_ms(self) -> int:
         """What the client's deadline leaves, 0 when it set none. Raises ServingError when nothing is left."""
@@ -164,7 +169,7 @@ class Call:
             self._finish()
             self._wire.refuse(self, self._refused)
             return
-        refusal = self._method.refusal() if self._method.refusal is not None else None
+        refusal = self._called.refusal() if self._called.refusal is not None else None
         if refusal is not None:
             self.fail(refusal)
         elif not self._wire.admit():
@@ -224,28 +229,28 @@ class Call:
         except ServingError as error:
             self.fail(error)
             return
-        if self._method.streams:
+        if self._called.streams:
             self._later(self._stream(request))
         else:
-            self._go_on(functools.partial(begin, self._method.answer(request, self)))
+            self._go_on(functools.partial(begin, self._called.answer(request, self)))
 
     def _read(self, content: bytes) -> Any:
         try:
-            return self._method.read(content)
+            return self._called.read(content)
         except DecodeError as error:
             # gRPC itself says INTERNAL; it is the client's mistake.
-            raise invalid(f"the message for {self._method.path} cannot be parsed: {error}") from error
+            raise invalid(f"the message for {self._called.path} cannot be parsed: {error}") from error
 
     async def _unpacked(self, message: Message) -> Any:
         loop = asyncio.get_running_loop()
         content = await loop.run_in_executor(None, unpack, message, self.head.encoding, self._wire.max_bytes)
         request = self._read(content)
-        if self._method.streams:
+        if self._called.streams:
             return await self._stream(request)
-        return await self._method.answer(request, self)
+        return await self._called.answer(request, self)
 
     async def _stream(self, request: Any) -> None:
-        async for message in self._method.answer(request, self):
+        async for message in self._called.answer(request, self):
             self._wire.send(self, message.SerializeToString())
 
     def _go_on(self, go_on: Callable[[], Any]) -> None:
@@ -277,7 +282,7 @@ class Call:
             self.fail(ServingError(Code.CANCELLED, "the call was cancelled"))
         elif error is not None:
             self._failed(error)
-        elif self._method.streams:
+        elif self._called.streams:
             self._finish()
             self._wire.end(self, Code.OK, "")
         else:
@@ -291,8 +296,8 @@ class Call:
         if isinstance(error, ServingError):
             self.fail(error)
             return
-        _LOG.error("%s failed", self._method.path, exc_info=error)
-        self.fail(ServingError(Code.INTERNAL, f"{self._method.path} failed in this server, see its log"))
+        _LOG.error("%s failed", self._called.path, exc_info=error)
+        self.fail(ServingError(Code.INTERNAL, f"{self._called.path} failed in this server, see its log"))
 
 
 def _too_slow(message: str) -> ServingError:

@@ -32,14 +32,6 @@ _FRAMES_OF_A_CALL = 50
 _REMEMBERED = 256
 
 
-def _no_answer(_: object, __: object) -> None:
-    raise NotImplementedError
-
-
-# Of calls that are refused anyway.
-_NONE = Method("", bytes, _no_answer)
-
-
 class Host(Protocol):
     """What calls need of their server."""
 
@@ -156,7 +148,7 @@ class Streams:
         self._host.arrived()
         method = self._host.method(head.path)
         refused = refusal(head, known=method is not None)
-        self.calls[stream] = call = Call(self, stream, head, method or _NONE, refused, self._sender.initial_window)
+        self.calls[stream] = call = Call(self, stream, head, method, refused, self._sender.initial_window)
         if ends:
             call.close()
 

@@ -17,6 +17,7 @@ from model_server.runtime.errors import Code, ServingError, invalid
 from model_server.runtime.examples import serialized_examples
 from model_server.runtime.images import read_class_names
 from model_server.runtime.inference import Method, example_tensor, find_task, find_tasks, joined
+from model_server.runtime.picture_sizes import check_pictures
 from model_server.runtime.run_times import RunTimes
 from model_server.runtime.runs import MOST_REPLACED
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
@@ -270,4 +271,6 @@ def check_inputs(signature: Signature, inputs: Mapping[str, tuple[Array, DataTyp
         if not spec.fits(array.shape):
             found = f"[{','.join(map(str, array.shape))}]"
             raise invalid(f'input "{name}": expected shape {spec.describe_shape()}, found {found}')
+        if dtype is DataType.STRING:
+            check_pictures(name, array)
     return {name: array for name, (array, _) in inputs.items()}

@@ -46,6 +46,28 @@ def test_a_new_model_answers_when_the_call_returns_and_one_left_out_is_unloaded(
 
 
 @pytest.mark.parametrize(
+    ("policy", "numbers"),
+    [
+        ("latest { num_versions: 2 }", {1, 2}),
+        ("latest { num_versions: 1 }", {2}),
+        ("specific { versions: 1 }", {1}),
+        ("all {}", {1, 2}),
+        ("latest {}", {2}),
+        ("specific { versions: 2 versions: 1 versions: 7 }", {1, 2}),
+        ("", {2}),
+    ],
+)
+def test_a_policy_chooses_among_the_versions(reloadable, models, until, policy, numbers):
+    server, reload = reloadable
+    reload(_models(f'name: "digits" base_path: "{models / "digits"}" model_version_policy {{ {policy} }}'))
+
+    def available() -> set[int]:
+        return {number for number, state in server.states("digits").items() if state == "AVAILABLE"}
+
+    until(lambda: available() == numbers, f"{numbers} alone")
+
+
+@pytest.mark.parametrize(
     ("text", "code", "message"),
     [
         ("", "INVALID_ARGUMENT", "Only ModelConfigList is currently supported"),

@@ -4,6 +4,7 @@ Kubernetes itself enforces nothing: that takes a network plug-in that does. So t
 of the API (networking.k8s.io/v1), for every pair that matters.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.unit.plan.observations import decide, kept, published, trained
 
 MODEL = "keras-operator.dev/model"
 BASE = Path(__file__).parents[3] / "manifests/base"
+DOCUMENT = Path(__file__).parents[3] / "docs/runtime.md"
 
 
 @dataclass(frozen=True)
@@ -149,3 +151,26 @@ def test_the_operator_answers_probes_and_nothing_else(source, port, may):
     (container,) = yaml.safe_load((BASE / "deployment.yaml").read_text())["spec"]["template"]["spec"]["containers"]
     names = {one["name"]: one["containerPort"] for one in container["ports"]}
     assert admits(policy, source, OPERATOR.labels or {}, port, names) is may
+
+
+def test_the_documented_policy_leaves_serving_pods_the_store_and_dns():
+    (text,) = re.findall(r"```yaml\n(apiVersion: networking.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    spec = yaml.safe_load(text)["spec"]
+    assert spec["policyTypes"] == ["Egress"]
+    assert [selects(spec["podSelector"], labels) for labels in (SERVING, TRYING, TRAINING)] == [True, True, False]
+    pod = manifest_labels()
+    assert selects(spec["podSelector"], pod)
+    store, names = spec["egress"]
+    assert _port(store, 9000, {})
+    assert [_port(names, port, {}) for port in (53, 443)] == [True, False]
+    (peer,) = store["to"]
+    assert selects(peer["namespaceSelector"], {"kubernetes.io/metadata.name": "minio"})
+    assert not selects(peer["namespaceSelector"], {"kubernetes.io/metadata.name": "vision"})
+
+
+def manifest_labels() -> Mapping[str, str]:
+    """The labels of a serving pod, as it is rendered."""
+    desired = kept(decide(trained(), published(1, trained())), Template.DEPLOYMENT)
+    assert desired is not None
+    labels: Mapping[str, str] = Renderer().render(desired)["spec"]["template"]["metadata"]["labels"]
+    return labels

@@ -15,7 +15,8 @@ SECONDS_BETWEEN_UPDATES = 1.0
 class Tick:
     """Where training is: epochs done, part of the present epoch that is done, metrics so far, seconds left or None.
 
-    `phase` is what the phase is called, empty where there is only one.
+    `phase` is what the phase is called, empty where there is only one. `per_second` is how many training examples are
+    learned from in a second, of all that an epoch takes, its validation included; None before that is known.
     """
 
     epoch: int
@@ -23,14 +24,24 @@ class Tick:
     metrics: dict[str, float]
     seconds_left: float | None
     phase: str = ""
+    per_second: float | None = None
 
 
 class Pace:
-    """Tells `tell` after each epoch and about once a second in between. `done`: epochs done before this process."""
+    """Tells `tell` after each epoch and about once a second in between.
 
-    def __init__(self, epochs: int, steps: int, done: float, tell: Callable[[Tick], None]) -> None:
+    Args:
+        epochs: of the whole training.
+        steps: batches in an epoch.
+        examples: in an epoch.
+        done: epochs done before this process.
+        tell: what is told.
+    """
+
+    def __init__(self, epochs: int, steps: int, examples: int, done: float, tell: Callable[[Tick], None]) -> None:
         self._epochs = epochs
         self._steps = steps
+        self._examples = examples
         self._tell = tell
         self._metrics: dict[str, float] = {}
         self._first_step = True
@@ -60,6 +71,7 @@ class Pace:
     def _report(self, epoch: int, part: float) -> None:
         self._told = time.monotonic()
         done = epoch + part
-        timed = done - self._untimed
-        left = (self._told - self._started) / timed * (self._epochs - done) if timed > 0 else None
-        self._tell(Tick(epoch, part, self._metrics, left, self._phase))
+        timed, seconds = done - self._untimed, self._told - self._started
+        left = seconds / timed * (self._epochs - done) if timed > 0 else None
+        rate = timed * self._examples / seconds if timed > 0 and seconds > 0 else None
+        self._tell(Tick(epoch, part, self._metrics, left, self._phase, rate))

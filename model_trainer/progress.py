@@ -43,7 +43,7 @@ class ProgressBoard:
 
     def enter(self, stage: ProgressStage, message: str) -> None:
         """Begin another stage."""
-        self._change(stage=stage, message=message, seconds_left=None)
+        self._change(stage=stage, message=message, seconds_left=None, examples_per_second=None)
         log.info("%s", message, extra={"stage": stage.value})
 
     def say(self, message: str) -> None:
@@ -83,6 +83,7 @@ class ProgressBoard:
         metrics: dict[str, float],
         seconds_left: float | None,
         phase: str = "",
+        per_second: float | None = None,
     ) -> None:
         """`epoch` epochs of `epochs` are done, and `part` of the next one; at `part` 0 an epoch has just ended."""
         if part or not epoch:
@@ -101,12 +102,20 @@ class ProgressBoard:
                 epochs=epochs,
                 metrics=metrics,
                 seconds_left=seconds_left,
+                examples_per_second=per_second,
                 message=message,
                 times=times,
             )
         if epoch and not part:
-            left = None if seconds_left is None else round(seconds_left, 1)
-            log.info("%s", message, extra={"epoch": epoch, "epochs": epochs, "metrics": metrics, "secondsLeft": left})
+            left, rate = (None if number is None else round(number, 1) for number in (seconds_left, per_second))
+            told = {
+                "epoch": epoch,
+                "epochs": epochs,
+                "metrics": metrics,
+                "secondsLeft": left,
+                "examplesPerSecond": rate,
+            }
+            log.info("%s", message, extra=told)
 
     def _change(self, **changes: Any) -> None:
         with self._lock:

@@ -138,6 +138,7 @@ def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callabl
             metrics=tick.metrics,
             seconds_left=tick.seconds_left,
             phase=tick.phase,
+            per_second=tick.per_second,
         )
 
     return tell

@@ -105,7 +105,7 @@ class _Fitting:
         self.began = time.monotonic() - (start.state.seconds if start else 0.0)
         state = start.state if start else State(epoch=0, step=0)
         done = state.epoch + state.step / self.batches.steps
-        self.pace = Pace(training.epochs, self.batches.steps, done, tell)
+        self.pace = Pace(training.epochs, self.batches.steps, len(split.train), done, tell)
         target = dataset.target if isinstance(dataset, Table) else None
         self._phases = Phases(training, model, self.batches.steps, target)
         self._begin_phase(state.epoch)

@@ -36,6 +36,7 @@ def follow(
             metrics=tick.metrics,
             seconds_left=tick.seconds_left,
             phase=tick.phase,
+            per_second=tick.per_second,
         )
 
     train(

@@ -168,7 +168,8 @@ CAUSES = {
     ),
     "out-of-memory": Cause(
         "version 1 failed: container train of pod <pod> was killed for memory: raise "
-        f"spec.training.resources.limits.memory, or lower what it needs. {_AGAIN.format(name='out-of-memory')}",
+        "spec.training.resources.limits.memory, or lower what it needs, such as spec.training.batchSize or "
+        f"data.imageSize. {_AGAIN.format(name='out-of-memory')}",
         "OutOfMemory",
         _training(resources={"limits": {"memory": "60Mi"}}),
     ),

@@ -66,6 +66,8 @@ class Progress(Reported, frozen=True, kw_only=True):
     epochs: int | None = None
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     seconds_left: float | None = None
+    examples_per_second: float | None = None
+    """Training images or rows, in the time that whole epochs take."""
     message: str = ""
     waiting: str = ""
     """What it waits for, as a sentence, while the store is away; empty otherwise."""

@@ -50,6 +50,8 @@ _RESOURCES = {
     OWN: "spec.training.resources",
     "runtime": "spec.serving.resources",
 }
+# What a container's memory goes by, where its user decides that.
+_NEEDED = {"train": ", such as spec.training.batchSize or data.imageSize"}
 # Where the one claim is named that pods of a component mount.
 _CACHES = {"serving": "spec.serving.cache", "train": "spec.training.data.cache"}
 # The kubelet says first that it waits, and only then what for.
@@ -173,7 +175,8 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
     where = f"container {container.name} of pod {pod.identity.name}"
     if container.exit_reason == "OOMKilled" or container.exit_code == 137:
         limit = f"{_RESOURCES[container.name]}.limits.memory" if container.name in _RESOURCES else "its limits.memory"
-        return Cause(RunReason.OUT_OF_MEMORY, f"{where} was killed for memory: raise {limit}, or lower what it needs.")
+        lower = f"lower what it needs{_NEEDED.get(container.name, '')}"
+        return Cause(RunReason.OUT_OF_MEMORY, f"{where} was killed for memory: raise {limit}, or {lower}.")
     words = _one_line(container.exit_message)
     said = f": {words}" if words else ""
     return Cause(Reason.CONTAINER_FAILED, f"{where} ended with exit code {container.exit_code}{said}")

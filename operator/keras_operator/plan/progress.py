@@ -1,6 +1,6 @@
 """What is said of a run under way: what it says itself, or what its pods show of it."""
 
-from keras_operator.api import EpochProgress, KerasModelSpec, Progress, ProgressStage, RunStage
+from keras_operator.api import ArchitectureName, EpochProgress, KerasModelSpec, Progress, ProgressStage, RunStage
 from keras_operator.plan.causes import FINAL_EXIT_CODES, FOLLOWING_EXIT_CODE, container_exit_cause, of_worker
 from keras_operator.plan.observed import Container, Observed, Pod
 from keras_operator.plan.own_container import OWN, PREPARE, is_mistake
@@ -46,11 +46,24 @@ def _progress_words(progress: Progress, spec: KerasModelSpec, *, exporting: bool
         parts.append(f"accuracy {accuracy:.2f}")
     elif error is not None:
         parts.append(f"mae {error:.4g}")
+    loss = progress.metrics.get("val_loss", progress.metrics.get("loss"))
+    if loss is not None:
+        parts.append(f"loss {loss:.3g}")
+    if progress.examples_per_second is not None:
+        # Two digits, so that a steady pace is a steady word.
+        rate = float(f"{progress.examples_per_second:.2g}")
+        parts.append(f"{rate:{',.0f' if rate >= 10 else 'g'}} {_examples(spec)}/s")
     if progress.seconds_left is not None:
         parts.append(_time_left(progress.seconds_left))
     if progress.resumed_from is not None:
         parts.append(f"resumed from epoch {progress.resumed_from}")
     return " · ".join(parts)
+
+
+def _examples(spec: KerasModelSpec) -> str:
+    """What a training learns from."""
+    network = spec.training.architecture if spec.training else None
+    return "rows" if network and network.name is ArchitectureName.MLP else "images"
 
 
 def _silent_words(observed: Observed, number: int, *, exporting: bool) -> str:

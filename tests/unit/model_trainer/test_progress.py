@@ -91,6 +91,15 @@ def test_within_an_epoch_the_part_is_told_and_no_time_is_kept(board: ProgressBoa
     assert list(board.progress.times) == ["started", "epoch1"]
 
 
+def test_how_many_examples_a_second_is_told_and_logged(board: ProgressBoard, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        board.training(epoch=1, epochs=2, part=0.0, metrics={}, seconds_left=3.0, per_second=512.34)
+    assert board.progress.examples_per_second == 512.34
+    assert caplog.records[-1].__dict__["examplesPerSecond"] == 512.3
+    board.enter(ProgressStage.EVALUATING, "evaluating")
+    assert board.progress.examples_per_second is None
+
+
 def test_a_phase_is_told(board: ProgressBoard):
     board.training(epoch=1, epochs=10, part=0.0, metrics={}, seconds_left=9.0, phase="head")
     assert (board.progress.message, board.progress.phase) == ("epoch 1/10 done, phase head", "head")

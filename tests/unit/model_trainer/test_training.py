@@ -28,7 +28,7 @@ from model_trainer.data.pipeline import Batches, Shuffling
 from model_trainer.data.split import Split
 from model_trainer.failure import Diverged
 from model_trainer.keeping import Keeper, fingerprint
-from model_trainer.pace import Tick
+from model_trainer.pace import Pace, Tick
 from model_trainer.patience import Patience
 from model_trainer.precision import built_for
 from model_trainer.training import Trained, train
@@ -146,6 +146,25 @@ def test_each_epoch_is_told_with_its_metrics_and_the_seconds_left(dataset: Datas
     assert ends[0].seconds_left is not None
     assert ends[0].seconds_left > 0
     assert ends[-1].seconds_left == 0
+
+
+def test_the_pace_is_of_all_examples_since_the_first_step(monkeypatch: pytest.MonkeyPatch):
+    """Four steps of 10 examples an epoch, each of 2 s; the first one takes longer, and an epoch ends with 2 s more."""
+    now = [0.0]
+    monkeypatch.setattr("model_trainer.pace.time.monotonic", lambda: now[0])
+    ticks: list[Tick] = []
+    pace = Pace(epochs=3, steps=4, examples=40, done=0.0, tell=ticks.append)
+    now[0] = 100.0
+    for epoch in range(3):
+        for step in range(1, 5):
+            pace.step_ended(epoch, step)
+            now[0] += 2.0
+        pace.epoch_ended(epoch + 1, {})
+    first, *_, last = ticks[1:]
+    assert (ticks[0].per_second, ticks[0].seconds_left) == (None, None)
+    assert (first.epoch, first.part, first.per_second) == (0, 0.5, 5.0)
+    assert (last.epoch, last.part, last.seconds_left) == (3, 0.0, 0.0)
+    assert last.per_second == pytest.approx(110 / 24)
 
 
 def test_progress_within_an_epoch_is_told(dataset: Dataset, monkeypatch: pytest.MonkeyPatch, tmp_path: Path):

@@ -47,7 +47,7 @@ NO_IMAGES = failed_result(TRAIN, "NoImages", "no images under s3://datasets/dogs
 
 KILLED_FOR_MEMORY = (
     "container train of pod dogs-1-train-x was killed for memory: raise spec.training.resources.limits.memory, or "
-    "lower what it needs."
+    "lower what it needs, such as spec.training.batchSize or data.imageSize."
 )
 
 FAILURES = {

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from keras_operator.api import (
+    Architecture,
+    ArchitectureName,
     KerasModelStatus,
     Phase,
     Progress,
@@ -38,6 +40,7 @@ from tests.unit.plan.observations import (
 )
 
 ONE, TWO = trained(), trained(epochs=20)
+TABLE = trained(architecture=Architecture(name=ArchitectureName.MLP))
 TRAINING = version(1, ONE, VersionPhase.TRAINING)
 SERVES_ONE: dict[str, Any] = {"deployment": deployment(1), "pods": (serving_pod(1),)}
 PENDING_POD = serving_pod(2, ready=False)
@@ -99,9 +102,15 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
     "training with everything": (
         ONE,
         (TRAINING,),
-        training_now(epoch=3, epochs=10, metrics={"accuracy": 0.9, "val_accuracy": 0.814}, seconds_left=240),
+        training_now(
+            epoch=3,
+            epochs=10,
+            metrics={"accuracy": 0.9, "val_accuracy": 0.814, "loss": 0.3, "val_loss": 0.5127},
+            seconds_left=240,
+            examples_per_second=1234.5,
+        ),
         "Training",
-        "version 1: epoch 3/10 · accuracy 0.81 · about 4 min left",
+        "version 1: epoch 3/10 · accuracy 0.81 · loss 0.513 · 1,200 images/s · about 4 min left",
     ),
     "training, measured on the training images only": (
         ONE,
@@ -109,6 +118,13 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         training_now(epoch=3, epochs=10, metrics={"accuracy": 0.9}),
         "Training",
         "version 1: epoch 3/10 · accuracy 0.90",
+    ),
+    "training slowly, on rows": (
+        TABLE,
+        (version(1, TABLE, VersionPhase.TRAINING),),
+        training_now(epoch=3, epochs=10, metrics={"loss": 0.3}, examples_per_second=0.125),
+        "Training",
+        "version 1: epoch 3/10 · loss 0.3 · 0.12 rows/s",
     ),
     "training a number": (
         ONE,
@@ -245,7 +261,8 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "Training",
         (
             "version 1 failed in its train Job: container train of pod dogs-1-train-x was killed for memory: raise "
-            "spec.training.resources.limits.memory, or lower what it needs"
+            "spec.training.resources.limits.memory, or lower what it needs, such as spec.training.batchSize or "
+            "data.imageSize"
         ),
     ),
     "a training that was evicted": (

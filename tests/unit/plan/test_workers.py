@@ -132,7 +132,8 @@ ENDS = {
         "OutOfMemory",
         (
             "worker 1 of 3: container train of pod dogs-1-train-1-x was killed for memory: raise "
-            "spec.training.resources.limits.memory, or lower what it needs."
+            "spec.training.resources.limits.memory, or lower what it needs, such as spec.training.batchSize or "
+            "data.imageSize."
         ),
     ),
     "wrong inputs, which are everybody's": (

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-import boto3
-from boto3.s3.transfer import TransferConfig
+from boto3.s3.transfer import S3Transfer, TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.session import Session
 
 from model_store.disk import sha256_of, write_hashed
 from model_store.errors import AlreadyExists, Changed, Corrupt, StoreUriError, TooLarge, Unreachable
@@ -52,11 +53,14 @@ class S3Store:
         self._endpoint = endpoint or "Amazon S3"
         # Buckets of a store that is not AWS rarely have a host name each, hence path style.
         style = Config() if endpoint is None else Config(s3={"addressing_style": "path"})
-        session = boto3.Session()
-        region = session.region_name or "us-east-1"
+        # A session of its own: credentials in files are read again, as somebody may have corrected them.
+        session = Session()
+        session.register_component("data_loader", _service_descriptions())
+        region = session.get_config_variable("region") or "us-east-1"
 
         def client(config: Config) -> S3Client:
-            return session.client("s3", endpoint_url=endpoint, region_name=region, config=config.merge(style))
+            made = session.create_client("s3", endpoint_url=endpoint, region_name=region, config=config.merge(style))
+            return cast("S3Client", made)
 
         try:
             self._client, self._small = client(CLIENT), client(SMALL)
@@ -121,8 +125,9 @@ class S3Store:
     def upload(self, path: Path, key: str, *, sha256: str | None = None) -> None:
         """See Store.upload. The hash is kept as object metadata."""
         extra = {"Metadata": {SHA256: sha256 or sha256_of(path)}}
-        with explained(self._place(key)):
-            self._client.upload_file(str(path), self._bucket, self._key(key), ExtraArgs=extra, Config=TRANSFER)
+        transfers = S3Transfer(self._client, TRANSFER)  # type: ignore[arg-type]  # a mistake in the stubs
+        with explained(self._place(key)), transfers as transfer:
+            transfer.upload_file(str(path), self._bucket, self._key(key), extra_args=extra)
 
     def holds(self, key: str, *, size: int, sha256: str) -> bool:
         """See Store.holds. One HEAD request; an object without the metadata counts as another one."""
@@ -188,3 +193,9 @@ class S3Store:
     def _folder(self, prefix: str) -> str:
         prefix = prefix.rstrip("/")
         return f"{self._key(prefix)}/" if prefix else self._root
+
+
+@functools.cache
+def _service_descriptions() -> Any:
+    """botocore's own files about S3, read once in a process: they take 50 ms of a processor that others may need."""
+    return Session().get_component("data_loader")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.loaders import JSONFileLoader
 
 import model_store.s3 as s3_store
 from model_store import (
@@ -162,3 +165,32 @@ def test_each_answer_of_a_store_has_its_error(code: str, status: int, kind: type
     assert sentence in str(error)
     assert "s3://models/x" in str(error)
     assert error.retryable == (kind is Unreachable)
+
+
+def test_a_second_store_does_not_read_again_what_botocore_knows_of_s3(
+    minio: Minio, bucket: str, credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    s3(f"s3://{bucket}/models", minio.endpoint).write("a", b"1")
+
+    def load(*_: object) -> None:
+        pytest.fail("a file was read")
+
+    monkeypatch.setattr(JSONFileLoader, "load_file", load)
+    assert s3(f"s3://{bucket}/models", minio.endpoint).read("a", limit=1) == b"1"
+
+
+def test_credentials_that_were_corrected_in_their_file_are_those_of_the_next_store(
+    minio: Minio, bucket: str, credentials: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    s3(f"s3://{bucket}/models", minio.endpoint).write("a", b"1")
+    file = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    user, password = (os.environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    for secret, refused in (("wrong", True), (password, False)):
+        file.write_text(f"[default]\naws_access_key_id = {user}\naws_secret_access_key = {secret}\n")
+        store = s3(f"s3://{bucket}/models", minio.endpoint)
+        outcome: AbstractContextManager[object] = pytest.raises(AccessDenied) if refused else nullcontext()
+        with outcome:
+            assert store.read("a", limit=1) == b"1"

@@ -174,12 +174,16 @@ def kind_of(key: str) -> str:
 def _one_class(found: Found, name: str) -> str:
     if found.one_class:
         return found.one_class
-    has = f"{len(found.images)} images; a classifier needs at least two"
+    count = len(found.images)
+    needs = "a classifier needs at least two"
     if found.table:
-        return f"{found.table} gives one class, {name!r}, to all {has}. Name another class, or another classColumn."
+        images = "the one image" if count == 1 else f"all {count} images"
+        said = f"{found.table} gives one class, {name!r}, to {images}"
+        return f"{said}; {needs}. Name another class, or another classColumn."
+    images = "1 image" if count == 1 else f"{count} images"
     return (
-        f"{found.uri} has one class folder, {name!r}, with {has}. Put the images of each class into a folder of its "
-        f"own under {found.uri}."
+        f"{found.uri} has one class folder, {name!r}, with {images}; {needs}. Put the images of each class into a "
+        f"folder of its own under {found.uri}."
     )
 
 

@@ -81,13 +81,14 @@ def test_what_is_named_and_missing_and_what_is_there_and_not_named_are_bad_files
         ("id,breed\n1,a\n1,b\n", BadData, "gives t/1.png the class 'a' and, in line 3, 'b'. Keep one"),
         ("id,breed\n5,a\n", BadData, "names '5', which may be t/5.png or u/5.png. Write the path below"),
         ("id,breed\n7,a\n8,b\n", NoImages, "names 2 images, such as '7', and none of them is there; the images there"),
-        ("id,breed\n1,a\n2,a\n", OneClass, "labels.csv gives one class, 'a', to all 2 images"),
+        ("id,breed\n1,a\n2,a\n", OneClass, "labels.csv gives one class, 'a', to all 2 images; a classifier needs"),
+        ("id,breed\n1,a\n", OneClass, "labels.csv gives one class, 'a', to the one image; a classifier needs"),
         (b"id,breed\n1,\xff\n", BadData, "labels.csv is not UTF-8 (byte 11)"),
         ('id,breed\n"1,a\n', BadData, "is no CSV: unexpected end of data"),
     ],
     ids=[
         "missing", "empty", "header alone", "no file column", "no class column", "short line", "no file", "two classes",
-        "two images", "no such images", "one class", "encoding", "quotes",
+        "two images", "no such images", "one class", "one image", "encoding", "quotes",
     ],
 )  # fmt: skip
 def test_a_table_that_does_not_fit_is_told_in_a_sentence(

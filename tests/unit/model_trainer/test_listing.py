@@ -65,6 +65,11 @@ def test_one_class_names_it_and_says_what_to_do():
         listing("cat/1.png", "cat/2.png", "readme.txt")
 
 
+def test_one_image_is_of_one_class():
+    with pytest.raises(OneClass, match=r"has one class folder, 'cat', with 1 image; a classifier needs at least two\."):
+        listing("cat/1.png")
+
+
 def test_a_hundred_thousand_classes_are_refused_from_their_names():
     with pytest.raises(BadData) as caught:
         listing(*(f"{image:06}/1.png" for image in range(100_000)))

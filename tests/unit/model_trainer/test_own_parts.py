@@ -96,6 +96,9 @@ def test_own_parts_labels_and_weights_go_through_to_the_published_version(
     assert (card["images"], card["distinctImages"], card["notInAPart"], card["badFiles"]) == (121, 120, 1, 0)
     assert card["classes"][3] == {"name": "number 3", "train": 8, "validation": 2, "test": 2}
     assert len(card["duplicates"]) == 1
+    sizes = sorted(path.stat().st_size for path in parted.rglob("*.png"))
+    middle = {"smallest": sizes[0], "median": sizes[len(sizes) // 2], "largest": sizes[-1], "total": sum(sizes)}
+    assert (len(sizes), card["fileSizes"]) == (121, middle)
     mean = np.asarray(Image.open(io.BytesIO(base64.b64decode(card["meanImage"]))))
     assert mean.shape == (10, 10)
     assert card["channelMeans"][0] == pytest.approx(mean.mean() / 255, abs=0.002)

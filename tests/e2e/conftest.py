@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,7 +19,7 @@ import pytest
 from benchmarks.demo.install import install_operator
 from benchmarks.demo.kubectl import Kubectl, find_kubectl
 from benchmarks.demo.surroundings import Surroundings, surroundings
-from tests.e2e import image_sets, predictions
+from tests.e2e import image_sets, node_network, predictions
 from tests.e2e.api_server import MODEL, ApiServer
 from tests.e2e.audit_log import AuditLog
 from tests.e2e.models import credentials, example, is_ready, message, model_url, phase
@@ -59,6 +59,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=last)
     end = max((rest.index(item) + 1 for item in ours if item not in last), default=len(rest))
     items[:] = rest[:end] + (last if whole else []) + rest[end:]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    call: pytest.CallInfo[None],
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Where a request of a test got no answer, its report tells what the node's network looked like."""
+    report = yield
+    if call.when == "call" and call.excinfo is not None and call.excinfo.errisinstance(OSError):
+        report.sections.append(("the node's network", node_network.seen()))
+    return report
 
 
 def _devcluster(*words: str) -> None:

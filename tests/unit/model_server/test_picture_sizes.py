@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from model_server.runtime import protobufs
+from model_server.runtime import picture_sizes, protobufs
 from model_server.runtime.dtypes import DataType
 from model_server.runtime.errors import ServingError
 from model_server.runtime.picture_sizes import MOST_PIXELS, check_pictures
@@ -41,7 +41,17 @@ def _saying(width: int, height: int, *, progressive: bool = False, between: byte
     return head + struct.pack(">HH", height, width) + content[at + 9 :]
 
 
+def _gif(side: int, frames: int = 1) -> bytes:
+    """A GIF that says that its frames are so large; behind a comment that looks like a frame, which is none."""
+    content = _file("GIF", 16)
+    at = content.index(b"\x2c\x00\x00\x00\x00")
+    frame = content[at : at + 5] + struct.pack("<HH", side, side) + content[at + 9 : -1]
+    return content[:at] + b"\x21\xfe\x0b" + frame[:11] + b"\x00" + frame * frames + b"\x3b"
+
+
 LARGE = {
+    "a GIF": _gif(23_000),
+    "a GIF of many frames": _gif(4096, 5),
     "a JPEG": _saying(23_000, 23_000),
     "a progressive JPEG": _saying(23_000, 23_000, progressive=True),
     "a JPEG that Pillow would not open": _saying(23_000, 23_000, between=b"garbage\xff\x00\xff\xff"),
@@ -73,7 +83,7 @@ def test_a_picture_that_says_that_it_is_too_large_is_not_decoded(server, peak, c
         request.model_spec.name, request.model_spec.signature_name = "digits", "serving_bytes"
         files = np.array([content], np.object_)
         request.inputs["image"].CopyFrom(proto_from_array(files, DataType.STRING, as_content=False))
-        with pytest.raises(grpc.RpcError, match="23000 x 23000 pixels") as refused:
+        with pytest.raises(grpc.RpcError, match="pixels, and at most 67108864 are decoded") as refused:
             protobufs.prediction_services()[0].PredictionServiceStub(channel).Predict(request, timeout=60)
     assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert peak() - before < 64 * 1024 * 1024
@@ -120,12 +130,26 @@ def test_the_largest_picture_is_one_of_as_many_pixels():
         return b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", width, height)
 
     _check(png(8192, MOST_PIXELS // 8192))
+    _check(_gif(4096, 4))
     with pytest.raises(ServingError, match="8192 x 8193 pixels"):
         _check(png(8192, MOST_PIXELS // 8192 + 1))
 
 
+@pytest.mark.parametrize("colours", ["L", "RGB", "1"])
+def test_the_frames_of_a_gif_are_counted_as_pillow_writes_them(monkeypatch, colours):
+    rng = np.random.default_rng(1)
+    frames = [Image.fromarray(rng.integers(0, 255, (40, 50), np.uint8)).convert(colours) for _ in range(3)]
+    written = io.BytesIO()
+    frames[0].save(written, "GIF", save_all=True, append_images=frames[1:], comment=b"\x2c" * 300, duration=40, loop=0)
+    monkeypatch.setattr(picture_sizes, "MOST_PIXELS", 3 * 40 * 50)
+    _check(written.getvalue())
+    monkeypatch.setattr(picture_sizes, "MOST_PIXELS", 3 * 40 * 50 - 1)
+    with pytest.raises(ServingError, match="a GIF says that its frames have 6000 pixels"):
+        _check(written.getvalue())
+
+
 @settings(max_examples=300, deadline=None)
-@given(st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b""]), st.binary(max_size=60))
+@given(st.sampled_from([b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF89a", b""]), st.binary(max_size=60))
 def test_any_bytes_are_looked_at(begin, rest):
     with contextlib.suppress(ServingError):  # any other exception fails the test
         _check(begin + rest)

@@ -184,6 +184,16 @@ def test_a_job_runs_its_stage_and_fails_for_good_where_trying_again_is_no_use(sp
     assert (run.number, run.owner, run.store) == (7, "uid-dogs-7", spec.store)
 
 
+@pytest.mark.parametrize("spec", [PLAIN, FULL], ids=["one worker", "three"])
+def test_a_node_that_goes_away_costs_a_training_no_attempt(spec):
+    """The rule comes before those about exit codes: the first that fits counts."""
+    job = manifests(spec)[Template.TRAIN_JOB]["spec"]
+    assert job["podFailurePolicy"]["rules"][0] == {
+        "action": "Ignore",
+        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
+    }
+
+
 def test_resources_are_passed_on_as_they_are_written():
     made = manifests(FULL)
     trainer = made[Template.TRAIN_JOB]["spec"]["template"]["spec"]["containers"][0]

@@ -194,8 +194,14 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         """A whole request has arrived."""
         self._reading = False
+        method = self._parser.get_method()
+        if not self._answering:
+            refused = self._server.refuse(method, self._url)
+            if refused is not None:
+                self._answer_refused(refused, head=method == b"HEAD")
+                return
         request = Request(
-            self._parser.get_method().decode("ascii"),
+            method.decode("ascii"),
             self._url.partition(b"?")[0].decode("latin-1"),
             self._headers,
             self._body[0] if len(self._body) == 1 else b"".join(self._body),
@@ -215,16 +221,22 @@ class Connection(asyncio.Protocol):
                 self._transport.pause_reading()  # a client may not queue more than it has sent already
             return
         self._answering = True
-        if not isinstance(item, RejectedError):
-            request, keep_alive = item
-            refused = self._server.refuse(request)
-            if refused is not None:
-                self._answer_with(refused, request, keep_alive)
-                return
         self._queue.append(item)
         self._server.turns.add(self._take_turn)
 
     # Answering
+
+    def _answer_refused(self, refused: Response, *, head: bool) -> None:
+        """With nothing else to answer, and by as few steps as may be: what a refusal costs, an answer lacks."""
+        keep_alive = self._parser.should_keep_alive()
+        if head or self._server.draining or not keep_alive:
+            self._answering = True
+            self._answer_with(refused, head=head, keep_alive=keep_alive)
+            return
+        if self._transport is not None and not self._transport.is_closing():
+            self._transport.write(_kept(refused))
+            # What the client has yet to read holds up its next requests, as after any answer.
+            self._answering = self._blocked = not self._writable
 
     def _take_turn(self) -> None:
         """Answer the next request, at once or by a task."""
@@ -254,7 +266,7 @@ class Connection(asyncio.Protocol):
         elif _has_to_be_packed(answer, request):
             self._answer_later(self._off_loop_packed(answer), request, keep_alive)
         else:
-            self._answer_with(answer, request, keep_alive)
+            self._answer_with(answer, head=request.method == "HEAD", keep_alive=keep_alive)
 
     async def _unpacked(self, request: Request) -> Response:
         packed, limit = request.body, self._server.limits.body
@@ -292,11 +304,11 @@ class Connection(asyncio.Protocol):
         if _has_to_be_packed(response, request):
             self._answer_later(self._off_loop_packed(response), request, keep_alive)
         else:
-            self._answer_with(response, request, keep_alive)
+            self._answer_with(response, head=request.method == "HEAD", keep_alive=keep_alive)
 
-    def _answer_with(self, response: Response, request: Request, keep_alive: bool) -> None:
+    def _answer_with(self, response: Response, *, head: bool, keep_alive: bool) -> None:
         keep_alive = keep_alive and not self._server.draining
-        self._write(response, keep_alive=keep_alive, head=request.method == "HEAD")
+        self._write(response, keep_alive=keep_alive, head=head)
         if keep_alive:
             self._go_on()
         else:
@@ -332,8 +344,7 @@ class Connection(asyncio.Protocol):
     def _write(self, response: Response, *, keep_alive: bool, head: bool) -> None:
         if self._transport is None or self._transport.is_closing():
             return
-        begin = _head(response.status, response.content_type, response.headers, keep_alive)
-        self._transport.write(b"%b%d\r\n\r\n%b" % (begin, len(response.body), b"" if head else response.body))
+        self._transport.write(_whole(response, keep_alive=keep_alive, head=head))
 
 
 def _headers_too_large() -> RejectedError:
@@ -352,6 +363,18 @@ def _has_to_be_packed(answer: Response, request: Request) -> bool:
 def _lower(name: bytes) -> str:
     """A header's name; clients know few."""
     return name.decode("latin-1").lower()
+
+
+def _whole(response: Response, *, keep_alive: bool, head: bool = False) -> bytes:
+    """An answer's bytes; to HEAD without its body."""
+    begin = _head(response.status, response.content_type, response.headers, keep_alive)
+    return b"%b%d\r\n\r\n%b" % (begin, len(response.body), b"" if head else response.body)
+
+
+@functools.lru_cache(16)
+def _kept(refused: Response) -> bytes:
+    """A refusal's bytes on a connection that goes on; many requests are refused alike."""
+    return _whole(refused, keep_alive=True)
 
 
 @functools.lru_cache(256)

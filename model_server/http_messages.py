@@ -41,8 +41,9 @@ class Response(msgspec.Struct, frozen=True):
 # Answers at once, after work that is done in a row with others', or by a coroutine that becomes a task (see `turns`).
 Answer = Response | Together | Coroutine[Any, Any, Response]
 Handler = Callable[[Request], Answer]
-# The answer to a request that is not even to wait for its turn; None for all others.
-Refuse = Callable[[Request], Response | None]
+# The answer to a request that is not even to wait for its turn, by its method and target; None for all others.
+# Where many are refused, they are refused alike: what it gives is better one object than equal ones.
+Refuse = Callable[[bytes, bytes], Response | None]
 # Makes the answer to a request that never reaches the handler: status and sentence.
 ErrorBody = Callable[[int, str], Response]
 

@@ -23,7 +23,7 @@ class HttpServer:
         error_body: ErrorBody,
         limits: Limits | None = None,
         turns: Turns | None = None,
-        refuse: Refuse = lambda _: None,
+        refuse: Refuse = lambda _method, _target: None,
     ) -> None:
         self.handler = handler
         self.turns = Turns() if turns is None else turns

@@ -24,10 +24,15 @@ class Admission:
         self._pace = 0.0
         self._last_end = 0.0
 
-    def refusal(self) -> OverloadedError | None:
-        """Why a request that has just come must not wait for its turn, if so."""
+    def full(self) -> tuple[int, int] | None:
+        """Where a request that has just come must not wait for its turn: how many do, and for how many seconds."""
         count = self._count + len(self._turns)
-        return None if count < self._limit else self._overloaded(count)
+        return None if count < self._limit else (count, self._wait(count))
+
+    def refusal(self) -> OverloadedError | None:
+        """The same as an error."""
+        full = self.full()
+        return None if full is None else overloaded(*full)
 
     def check(self) -> None:
         """Raise the refusal, if there is one."""
@@ -37,7 +42,7 @@ class Admission:
 
     def __enter__(self) -> None:
         if self._count >= self._limit:
-            raise self._overloaded(self._count)
+            raise overloaded(self._count, self._wait(self._count))
         if not self._count:
             self._last_end = time.monotonic()
         self._count += 1
@@ -48,8 +53,12 @@ class Admission:
         self._pace += (now - self._last_end - self._pace) / 8
         self._last_end = now
 
-    def _overloaded(self, count: int) -> OverloadedError:
-        wait = max(1, min(60, math.ceil(count * self._pace)))
-        return OverloadedError(
-            f"{count} requests are under way, as many as --max_queued_requests allows: try again in {wait} s", wait
-        )
+    def _wait(self, count: int) -> int:
+        return max(1, min(60, math.ceil(count * self._pace)))
+
+
+def overloaded(count: int, wait: int) -> OverloadedError:
+    """What a request is told that comes on top of `count` others: to come again in `wait` seconds."""
+    return OverloadedError(
+        f"{count} requests are under way, as many as --max_queued_requests allows: try again in {wait} s", wait
+    )

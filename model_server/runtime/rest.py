@@ -13,7 +13,7 @@ import orjson
 from google.protobuf import json_format
 
 from model_server.http_messages import Answer, Request, Response
-from model_server.runtime.admission import Admission
+from model_server.runtime.admission import Admission, overloaded
 from model_server.runtime.errors import HTTP_STATUS, Code, OverloadedError, ServingError, invalid
 from model_server.runtime.example_predictor import ExamplePredictor
 from model_server.runtime.images import picture_signature, read_pictures
@@ -55,11 +55,17 @@ def error_response(status: int, message: str) -> Response:
     )
 
 
+def _refused(error: OverloadedError, headers: tuple[tuple[str, str], ...]) -> Response:
+    failed = error_response(HTTP_STATUS[error.code], str(error))
+    return Response(
+        failed.status, failed.body, failed.content_type, (*headers, ("Retry-After", str(error.retry_seconds)))
+    )
+
+
 @functools.lru_cache(64)
-def _refused(message: str, seconds: int, headers: tuple[tuple[str, str], ...]) -> Response:
-    """An OverloadedError as an answer; where there is one, many others are the same."""
-    failed = error_response(HTTP_STATUS[Code.RESOURCE_EXHAUSTED], message)
-    return Response(failed.status, failed.body, failed.content_type, (*headers, ("Retry-After", str(seconds))))
+def _refused_at_once(count: int, wait: int, headers: tuple[tuple[str, str], ...]) -> Response:
+    """The answer on top of `count` others; where there is one, many are the same."""
+    return _refused(overloaded(count, wait), headers)
 
 
 class _Prediction(NamedTuple):
@@ -79,6 +85,16 @@ def _prediction(path: str) -> _Prediction | None:
         return None
     label = None if match[3] is None else unquote(match[3])
     return _Prediction(unquote(match[1]), match[2], label, match[4].lower())
+
+
+@functools.lru_cache(64)
+def _refusable(target: bytes) -> tuple[str, str] | None:
+    """Model and API where the target of a POST asks for a prediction, which may be refused."""
+    path = target.partition(b"?")[0].decode("latin-1")
+    if (asked := _prediction(path)) is not None:
+        return asked.model, asked.api
+    route = find_route(path)
+    return (route.model, "infer") if route is not None and route.verb == "infer" else None
 
 
 class RestApi:
@@ -106,19 +122,18 @@ class RestApi:
         self._headers = _CORS if cors else ()
         self._metrics_path = metrics_path
 
-    def refuse(self, request: Request) -> Response | None:
+    def refuse(self, method: bytes, target: bytes) -> Response | None:
         """The refusal of a prediction where too much is under way; nothing of it has been looked at by then."""
-        error = self._admission.refusal() if request.method == "POST" else None
-        if error is None:
+        full = self._admission.full() if method == b"POST" else None
+        if full is None:
             return None
-        if (asked := _prediction(request.path)) is not None:
-            model, api = asked.model, asked.api
-        elif (route := find_route(request.path)) is not None and route.verb == "infer":
-            model, api = route.model, "infer"
-        else:
+        asked = _refusable(target)
+        if asked is None:
             return None
-        self._metrics.request(model if self._manager.knows(model) else "", api, "REST", error.code, 0)
-        return self._failed(error)
+        model, api = asked
+        known = model if self._manager.knows(model) else ""
+        self._metrics.request(known, api, "REST", Code.RESOURCE_EXHAUSTED, 0)
+        return _refused_at_once(*full, self._headers)
 
     def handle(self, request: Request) -> Answer:
         """The answer to one request, or what gives it."""
@@ -194,7 +209,7 @@ class RestApi:
 
     def _failed(self, error: ServingError) -> Response:
         if isinstance(error, OverloadedError):
-            return _refused(str(error), error.retry_seconds, self._headers)
+            return _refused(error, self._headers)
         failed = error_response(HTTP_STATUS[error.code], str(error))
         return Response(failed.status, failed.body, failed.content_type, self._headers)
 

@@ -58,6 +58,13 @@ async def strict():
         yield server
 
 
+def _refuse_posts(method: bytes, target: bytes) -> Response | None:
+    """The same refusal of all that is posted, with a body as large as the target says in its query."""
+    if method != b"POST":
+        return None
+    return Response(429, b"r" * int(target.partition(b"?")[2] or 7), "text/plain", (("Retry-After", "1"),))
+
+
 @pytest.fixture
 async def impatient():
     """Closes idle connections."""
@@ -91,6 +98,53 @@ async def test_pipelined_requests_are_answered_in_order(server):
     server.gate.set()
     received = await exchange
     assert received.index(b"/held") < received.index(b"\r\n\r\n/b") < received.index(b"\r\n\r\n/c")
+
+
+async def test_what_is_refused_is_read_to_its_end_and_the_connection_goes_on(server):
+    server.refuse = _refuse_posts
+    sized = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+    chunked = b"POST /b HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    last = b"GET /c HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n"
+    received = await _exchange(server, sized + b"bo", b"dy" + chunked + b"3\r\nabc\r\n0\r\n\r\n" + last, pause=0.02)
+    refused, again, answered, nothing = (*received.split(b"HTTP/1.1 ")[1:], b"")
+    for one in (refused, again):
+        assert one.startswith(b"429 Too Many Requests\r\n")
+        assert b"\r\nRetry-After: 1\r\nConnection: keep-alive\r\nContent-Length: 7\r\n\r\n" in one
+        assert one.endswith(b"r" * 7)
+    assert answered.startswith(b"200 ")
+    assert not nothing
+
+
+@pytest.mark.parametrize("wish", [CLOSE, b""], ids=["the-clients-wish", "draining"])
+async def test_a_refusal_is_the_last_answer_where_the_connection_is_to_close(server, wish):
+    server.refuse, server.draining = _refuse_posts, not wish
+    received = await _exchange(server, b"POST /a HTTP/1.1\r\nHost: x\r\n" + wish + b"Content-Length: 2\r\n\r\nab")
+    assert received.startswith(b"HTTP/1.1 429 ")
+    assert received.endswith(b"Connection: close\r\nContent-Length: 7\r\n\r\nrrrrrrr")
+
+
+async def test_a_client_that_reads_late_has_its_refusals_and_what_it_asked_next(server):
+    server.refuse = _refuse_posts
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound, limit=2**26)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    large = b"POST /a?20000000 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab"
+    writer.write(large + b"GET /c HTTP/1.1\r\nHost: x\r\n" + CLOSE + b"\r\n")
+    await _until_busy(server, connected=1)
+    reader._transport.resume_reading()  # type: ignore[attr-defined]
+    async with asyncio.timeout(_LONGEST_SECONDS):
+        received = await reader.read()
+    assert received.count(b"r" * 20_000_000 + b"HTTP/1.1 200 ") == 1
+    writer.close()
+
+
+async def test_a_client_that_never_reads_its_refusal_is_cut_off(strict):
+    strict.refuse = _refuse_posts
+    reader, writer = await asyncio.open_connection("127.0.0.1", strict.bound, limit=1)
+    writer.write(b"POST /a?20000000 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nab")
+    assert await reader.readexactly(1)
+    reader._transport.pause_reading()  # type: ignore[attr-defined]
+    await asyncio.wait_for(strict._empty.wait(), _LONGEST_SECONDS)
+    writer.close()
 
 
 async def test_chunked_bodies_and_split_packets(server):

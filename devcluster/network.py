@@ -45,6 +45,7 @@ def connect(slot: Slot, holder: Process, enter: list[str]) -> None:
     for network in (slot.pods, slot.services):
         run(["ip", "route", "replace", str(network), "via", slot.node])
     run([*enter, "sysctl", "-q", "-w", *NODE_SYSCTLS])
+    _drop_lost(slot, enter)
 
 
 def join(slot: Slot, first: Process, second: Process, enter: list[str]) -> None:
@@ -73,6 +74,21 @@ def join(slot: Slot, first: Process, second: Process, enter: list[str]) -> None:
     for network in (slot.second_link, slot.second_pods):
         run(["ip", "route", "replace", str(network), "via", slot.node])
     run([*enter, "sysctl", "-q", "-w", *NODE_SYSCTLS])
+    _drop_lost(slot, enter)
+
+
+def _drop_lost(slot: Slot, enter: list[str]) -> None:
+    """Drop what goes to a Service and has not been led to a pod; kube-proxy's own rules come before this one.
+
+    kube-proxy commits its tables one after the other. What passes between "there is no pod, refuse" and "there is one"
+    would leave the node by its default route; and as the kernel remembers where a connection goes, its client would ask
+    there until it gives up, however soon there is a pod. What is dropped is not remembered: the next try is led to it.
+    """
+    rule = ["FORWARD", "--destination", str(slot.services), "--jump", "DROP"]
+    try:
+        run([*enter, "iptables", "--wait", "--check", *rule])
+    except CommandFailedError:
+        run([*enter, "iptables", "--wait", "--append", *rule])
 
 
 def part(first: Process) -> None:

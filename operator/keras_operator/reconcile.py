@@ -22,7 +22,7 @@ from keras_operator.cluster.failure import AlreadyExists, ApiFailure, Conflict, 
 from keras_operator.cluster.metrics import Metrics
 from keras_operator.cluster.prometheus import Prometheus
 from keras_operator.cluster.reference import Key, Ref
-from keras_operator.kinds import CHILDREN, VERSION
+from keras_operator.kinds import CHILDREN, MODEL, VERSION
 from keras_operator.measurements import Measurements
 from keras_operator.observation import Observer
 from keras_operator.phases import PhaseCounter
@@ -196,7 +196,7 @@ class Reconciler:
             keep = tuple(desired for desired in keep if desired.template not in _AROUND_PODS)
         outcomes += await asyncio.gather(
             *(self._keep(model, observed, desired) for desired in keep),
-            *(self._create(desired) for desired in create),
+            *(self._create(model, desired) for desired in create),
             *(self._remove(model, removal) for removal in todo.remove),
             *(self._mark(model, mark) for mark in todo.marks),
         )
@@ -247,7 +247,7 @@ class Reconciler:
         self._accepted[ref] = (_digest(wanted), child.content)
         return True
 
-    async def _create(self, desired: Desired) -> Outcome:
+    async def _create(self, model: Model, desired: Desired) -> Outcome:
         try:
             manifest = self._renderer.render(desired)
         except TemplateError as error:
@@ -255,9 +255,13 @@ class Reconciler:
         ref = self._client.kinds.ref(manifest)
         owner = str(desired.values["owner_uid"])
         key = (ref.namespace, str(desired.values["model"]))
-        if desired.template is Template.VERSION:
-            self._asked[key] = (owner, int(desired.values["number"]))
         try:
+            if desired.template is Template.VERSION:
+                # That a version is missing may be the first that is heard of its model's end: streams of different
+                # kinds keep no order.
+                if not await self._is_there(model):
+                    return Outcome(again=_IN_THE_WAY_SECONDS)
+                self._asked[key] = (owner, int(desired.values["number"]))
             try:
                 body = await self._client.create(manifest)
             except AlreadyExists:
@@ -266,6 +270,14 @@ class Reconciler:
             return _outcome(f"{ref.kind.kind} {ref.name}", failure)
         remember(self._cache, ref, key, body)
         return Outcome(again=0.0, wrote=f"{ref.kind.kind} {ref.name}")
+
+    async def _is_there(self, model: Model) -> bool:
+        """Whether the API server has this very model, and it is to stay."""
+        body = await self._client.get(Ref(MODEL, model.identity.namespace, model.identity.name))
+        if body is None:
+            return False
+        found = identity(body)
+        return found.uid == model.identity.uid and not found.deleting
 
     async def _made_before(self, ref: Ref, key: Key, owner: str) -> Outcome:
         """An object of this name is there already: by a write whose answer was lost, or it is somebody else's."""

@@ -61,10 +61,14 @@ def test_a_policy_chooses_among_the_versions(reloadable, models, until, policy, 
     server, reload = reloadable
     reload(_models(f'name: "digits" base_path: "{models / "digits"}" model_version_policy {{ {policy} }}'))
 
-    def available() -> set[int]:
-        return {number for number, state in server.states("digits").items() if state == "AVAILABLE"}
+    def settled() -> bool:
+        states = server.states("digits")
+        return (
+            set(states.values()) <= {"AVAILABLE", "END"}
+            and {number for number, state in states.items() if state == "AVAILABLE"} == numbers
+        )
 
-    until(lambda: available() == numbers, f"{numbers} alone")
+    until(settled, f"{numbers} alone")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.unit.reconcile.operator_run import Operator, OperatorDied, live, play
 ONE = trained()
 TWO = trained(epochs=20, autoscaling=Autoscaling(min_replicas=2), serving_resources=Resources(requests={"cpu": "500m"}))
 # One number for every request of a life without faults: reads, writes and Events; then one for every write.
-REQUESTS, WRITES = 46, 36
+REQUESTS, WRITES = 48, 36
 FAULTS = [
     *(("dies before", at) for at in range(REQUESTS)),
     *((way, at) for way in ("dies after", "answer lost") for at in range(WRITES)),

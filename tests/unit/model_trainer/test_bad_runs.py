@@ -1,5 +1,6 @@
 """What goes wrong in a run, seen as the Job sees it: exit code, reason, and a sentence that says what to do."""
 
+import contextlib
 import errno
 import json
 import resource
@@ -120,29 +121,34 @@ def test_a_store_that_vanishes_while_publishing_leaves_no_version_and_the_next_a
     assert (ended.code, (simply_trained.run / "manifest.json").exists()) == (0, True)
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_files() -> Iterator[None]:
-    """No file may grow beyond 20 kB: the operating system answers as a full disk does."""
+    """No file may grow beyond 20 kB: the operating system answers as a full disk does.
+
+    Not for longer than what is tested: pytest's own output may go to a file.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    signal.signal(signal.SIGXFSZ, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_disk_that_is_full_when_the_model_is_saved(few_digits: Path, store: Path, stage: Stage, spec: Spec):
-    ended = stage("train", spec(few_digits, store))
+    with small_files():
+        ended = stage("train", spec(few_digits, store))
     assert (ended.code, ended.reason) == (65, "DiskFull")
 
 
-@pytest.mark.usefixtures("small_files")
 def test_a_disk_that_is_full_when_images_do_not_fit_into_memory(
     few_digits: Path, store: Path, stage: Stage, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(machine, "memory_bytes", lambda: 1000)
-    ended = stage("train", spec(few_digits, store, data={"image_size": (16, 16)}))
+    with small_files():
+        ended = stage("train", spec(few_digits, store, data={"image_size": (16, 16)}))
     assert (ended.code, ended.reason) == (65, "DiskFull")
     assert "spec.training.data.imageSize" in ended.sentence
 

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,8 @@ def test_weights_of_imagenet_are_taken_over_but_for_the_last_layer(tmp_path: Pat
 def test_weights_that_cannot_be_downloaded_are_said_and_tried_again(
     few_digits: Path, tmp_path: Path, stage: Stage, spec: Spec, monkeypatch: pytest.MonkeyPatch
 ):
+    # Who asks first decides by which proxies urllib asks from then on.
+    monkeypatch.setattr(urllib.request, "_opener", None)
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     monkeypatch.delenv("no_proxy", raising=False)

@@ -52,13 +52,15 @@ def exports(shell: str) -> dict[str, str]:
 
 
 def machine() -> str:
-    """This machine in one line: processors, memory, system."""
+    """This machine in one line: processors, memory, system without what its builder added to its version."""
     model = next(
         (line.split(":", 1)[1].strip() for line in _lines("/proc/cpuinfo") if line.startswith("model name")),
         platform.machine(),
     )
     kib = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
-    return f"{os.cpu_count()} × {model}, {kib / 2**20:.0f} GiB, {platform.system()} {platform.release()}"
+    return (
+        f"{os.cpu_count()} × {model}, {kib / 2**20:.0f} GiB, {platform.system()} {platform.release().partition('-')[0]}"
+    )
 
 
 def _lines(path: str) -> list[str]:

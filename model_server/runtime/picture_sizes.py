@@ -6,6 +6,7 @@ TensorFlow decodes a JPEG that is cut short: two kilobytes that say 23,000 x 23,
 
 from __future__ import annotations
 
+import re
 import struct
 from typing import Final
 
@@ -21,14 +22,35 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
 _START_OF_SCAN, _END = 0xDA, 0xD9
 _GIF_FRAME, _GIF_EXTENSION = 0x2C, 0x21
+_NOT_FILL = re.compile(rb"[^\xff]")
+# Segments and blocks that are looked at, in the event loop's thread: so many, and one more for so many bytes.
+# Programs write tens of segments before a JPEG's picture, and blocks of 255 bytes into a GIF.
+_PARTS, _BYTES_OF_A_PART = 10_000, 32
+
+
+class _Parts:
+    """How many segments and blocks of an input's pictures may still be looked at."""
+
+    def __init__(self, name: str, contents: list[bytes]) -> None:
+        self._name = name
+        self._left = _PARTS + sum(map(len, contents)) // _BYTES_OF_A_PART
+
+    def take(self) -> None:
+        """Look at one more. Raises ServingError."""
+        self._left -= 1
+        if self._left < 0:
+            raise invalid(
+                f'input "{self._name}": its pictures have more segments than any program writes: save them anew'
+            )
 
 
 def check_pictures(name: str, array: Array) -> None:
     """Look at the strings of input `name` that are JPEG, PNG or GIF files. Raises ServingError."""
     contents: list[bytes] = array.ravel().tolist()
+    parts = _Parts(name, contents)
     for content in contents:
         if content.startswith(_JPEG):
-            width, height = _jpeg_size(content)
+            width, height = _jpeg_size(content, parts)
             said = f'input "{name}": a JPEG of {len(content)} bytes says that it has {width} x {height} pixels'
             _check(said, width * height)
             if width * height > _MOST_PIXELS_OF_A_BYTE * len(content):
@@ -37,7 +59,7 @@ def check_pictures(name: str, array: Array) -> None:
             width, height = struct.unpack_from(">II", content, 16)
             _check(f'input "{name}": a PNG says that it has {width} x {height} pixels', width * height)
         elif content.startswith(_GIF):
-            pixels = _gif_pixels(content)
+            pixels = _gif_pixels(content, parts)
             _check(f'input "{name}": a GIF says that its frames have {pixels} pixels', pixels)
 
 
@@ -46,15 +68,16 @@ def _check(said: str, pixels: int) -> None:
         raise invalid(f"{said}, and at most {MOST_PIXELS} are decoded: send a smaller picture")
 
 
-def _jpeg_size(content: bytes) -> tuple[int, int]:
+def _jpeg_size(content: bytes, parts: _Parts) -> tuple[int, int]:
     """Width and height, found as libjpeg finds them: what stands between two segments is passed over.
 
     0 where there are none; TensorFlow says what is wrong then.
     """
     at = 2
     while (at := content.find(b"\xff", at)) >= 0:
-        while content[at : at + 1] == b"\xff":
-            at += 1
+        parts.take()
+        after = _NOT_FILL.search(content, at)
+        at = after.start() if after else len(content)
         marker = content[at] if at < len(content) else _END
         at += 1
         if marker in {_START_OF_SCAN, _END}:
@@ -70,10 +93,11 @@ def _jpeg_size(content: bytes) -> tuple[int, int]:
     return 0, 0
 
 
-def _gif_pixels(content: bytes) -> int:
+def _gif_pixels(content: bytes, parts: _Parts) -> int:
     """Those of all frames together."""
     pixels, at = 0, 13 + _colours(content[10]) if len(content) > 13 else len(content)
     while at < len(content):
+        parts.take()
         block = content[at]
         if block == _GIF_FRAME and at + 10 < len(content):
             width, height, packed = struct.unpack_from("<HHB", content, at + 5)
@@ -84,6 +108,7 @@ def _gif_pixels(content: bytes) -> int:
         else:
             break
         while at < len(content) and content[at]:
+            parts.take()
             at += 1 + content[at]
         at += 1
     return pixels

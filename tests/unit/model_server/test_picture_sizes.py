@@ -153,3 +153,18 @@ def test_the_frames_of_a_gif_are_counted_as_pillow_writes_them(monkeypatch, colo
 def test_any_bytes_are_looked_at(begin, rest):
     with contextlib.suppress(ServingError):  # any other exception fails the test
         _check(begin + rest)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [b"\xff\xd8\xff" + b"\x01\xff" * 100_000],
+        [b"\xff\xd8\xff" + b"\x01\xff" * 1000] * 100,
+        [b"GIF89a" + bytes(7) + b"\x21\xfe" + b"\x01a" * 100_000],
+        [b"GIF89a" + bytes(7) + b"\x21\xfe\x00" * 100_000],
+    ],
+    ids=["segments", "in many files", "blocks", "extensions"],
+)
+def test_more_parts_than_any_program_writes_are_not_looked_at(files: list[bytes]):
+    with pytest.raises(ServingError, match='input "image": its pictures have more segments than any program writes'):
+        check_pictures("image", np.array(files, dtype=object))

@@ -124,11 +124,14 @@ def _overload(what: str, server: Server, network: Network, seconds: float, peak_
         stop = threading.Event()
         looking = threading.Thread(target=_look, args=(found.running, memories, stop), daemon=True)
         looking.start()
+        spent, began = found.running.processor_seconds(), time.monotonic()
         try:
             results = load.attack(url, network.folder / server.body, server.content_type, pace, seconds)
         finally:
             stop.set()
             looking.join()
+        # Near 1 it is the server that was measured; far below, its clients or what else ran there.
+        busy = (found.running.processor_seconds() - spent) / (time.monotonic() - began)
     answers = of_results(_lines(results))
     # The first tenth fills the queue and the buffers that stay.
     settled = memories[len(memories) // 10]
@@ -136,6 +139,7 @@ def _overload(what: str, server: Server, network: Network, seconds: float, peak_
         Measured(f"overload, {what}: lasted", seconds, "s", ">= 300"),
         Measured(f"overload, {what}: peak", peak, "1/s"),
         Measured(f"overload, {what}: offered", answers.offered / seconds, "1/s"),
+        Measured(f"overload, {what}: the server's share of its processor", busy, "of 1"),
         Measured(f"overload, {what}: good answers vs peak", len(answers.good) / seconds / peak, "of 1", ">= 0.9"),
         Measured(f"overload, {what}: neither answered nor refused", answers.lost, "requests", "<= 0"),
         Measured(f"overload, {what}: p99 of what is admitted", answers.p99_ms, "ms"),

@@ -66,6 +66,10 @@ class Running:
         own = sum(_kib(member, "RssAnon:") + _kib(member, "RssShmem:") for member in members)
         return (own + files) * 1024 / MB
 
+    def processor_seconds(self) -> float:
+        """What its processes have had of processors since they began, theirs and the kernel's for them."""
+        return sum(_ticks(member) for member in _tree(self.process.pid)) / os.sysconf("SC_CLK_TCK")
+
 
 @contextlib.contextmanager
 def running(command: Sequence[str], environment: Mapping[str, str], folder: Path) -> Iterator[Running]:
@@ -115,4 +119,13 @@ def _kib(pid: int, name: str) -> int:
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name):
                 return int(line.split()[1])
+    return 0
+
+
+def _ticks(pid: int) -> int:
+    """The user and system time of proc(5), fields 14 and 15 of `stat`; 0 of a process that is gone."""
+    with contextlib.suppress(OSError):
+        # The command's name may hold spaces and brackets; what follows its last bracket begins with field 3.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
     return 0

@@ -13,14 +13,16 @@ SECONDS_BETWEEN_UPDATES = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Where training is: epochs done, part of the present epoch that is done, metrics so far, seconds left or None.
+    """Where training is: epochs done, `step` of `steps` done of the next one, metrics so far, seconds left or None.
 
+    `step` is 0 where an epoch has just ended.
     `phase` is what the phase is called, empty where there is only one. `per_second` is how many training examples are
     learned from in a second, of all that an epoch takes, its validation included; None before that is known.
     """
 
     epoch: int
-    part: float
+    step: int
+    steps: int
     metrics: dict[str, float]
     seconds_left: float | None
     phase: str = ""
@@ -61,17 +63,17 @@ class Pace:
             self._first_step = False
             self._started, self._untimed = time.monotonic(), epoch + step / self._steps
         if time.monotonic() - self._told >= SECONDS_BETWEEN_UPDATES and step < self._steps:
-            self._report(epoch, step / self._steps)
+            self._report(epoch, step)
 
     def epoch_ended(self, epoch: int, metrics: Mapping[str, float]) -> None:
         """`epoch` epochs are done."""
         self._metrics = {name: value for name, value in metrics.items() if math.isfinite(value)}
-        self._report(epoch, 0.0)
+        self._report(epoch, 0)
 
-    def _report(self, epoch: int, part: float) -> None:
+    def _report(self, epoch: int, step: int) -> None:
         self._told = time.monotonic()
-        done = epoch + part
+        done = epoch + step / self._steps
         timed, seconds = done - self._untimed, self._told - self._started
         left = seconds / timed * (self._epochs - done) if timed > 0 else None
         rate = timed * self._examples / seconds if timed > 0 and seconds > 0 else None
-        self._tell(Tick(epoch, part, self._metrics, left, self._phase, rate))
+        self._tell(Tick(epoch, step, self._steps, self._metrics, left, self._phase, rate))

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, ClassVar
 
@@ -25,6 +25,8 @@ PATH = "/progress"
 EPOCHS_TIMED = 30
 FIRST_EPOCHS = 3
 
+_BETWEEN_LINES = timedelta(seconds=30)
+
 
 class ProgressBoard:
     """The present state of a run; safe to read and write from several threads."""
@@ -32,7 +34,8 @@ class ProgressBoard:
     def __init__(self, stage: ProgressStage, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         self._clock = clock
         self._lock = threading.Lock()
-        self._progress = Progress(stage=stage, message=stage.value, times={"started": clock()})
+        self._logged = clock()
+        self._progress = Progress(stage=stage, message=stage.value, times={"started": self._logged})
         log.info("started", extra={"stage": stage.value})
 
     @property
@@ -79,38 +82,46 @@ class ProgressBoard:
         *,
         epoch: int,
         epochs: int,
-        part: float,
+        step: int,
+        steps: int,
         metrics: dict[str, float],
         seconds_left: float | None,
         phase: str = "",
         per_second: float | None = None,
     ) -> None:
-        """`epoch` epochs of `epochs` are done, and `part` of the next one; at `part` 0 an epoch has just ended."""
-        if part or not epoch:
-            message = f"epoch {epoch + 1}/{epochs}, {part:.0%} done"
-        else:
-            message = f"epoch {epoch}/{epochs} done"
+        """`epoch` epochs of `epochs` are done, and `step` of `steps` of the next one; at 0 an epoch has just ended.
+
+        The log gets a line at each epoch's end, and in longer epochs one about every half minute.
+        """
+        ended = not step and epoch > 0
+        message = f"epoch {epoch}/{epochs} done" if ended else f"epoch {epoch + 1}/{epochs}, step {step}/{steps}"
         message += f", phase {phase}" if phase else ""
+        now = self._clock()
         with self._lock:
             times = self._progress.times
-            if epoch and not part:
-                times = with_epoch(times, epoch, self._clock())
+            if ended:
+                times = with_epoch(times, epoch, now)
             self._progress = msgspec.structs.replace(
                 self._progress,
                 phase=phase,
                 epoch=epoch,
                 epochs=epochs,
+                step=step,
+                steps=steps,
                 metrics=metrics,
                 seconds_left=seconds_left,
                 examples_per_second=per_second,
                 message=message,
                 times=times,
             )
-        if epoch and not part:
+        if ended or now - self._logged >= _BETWEEN_LINES:
+            self._logged = now
             left, rate = (None if number is None else round(number, 1) for number in (seconds_left, per_second))
             told = {
                 "epoch": epoch,
                 "epochs": epochs,
+                "step": step,
+                "steps": steps,
                 "metrics": metrics,
                 "secondsLeft": left,
                 "examplesPerSecond": rate,

@@ -129,12 +129,13 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
 
 def _teller(context: Context, epochs: int, board_log: TensorBoardLog) -> Callable[[Tick], None]:
     def tell(tick: Tick) -> None:
-        if not tick.part:
+        if not tick.step:
             board_log.write(tick.epoch, tick.metrics)
         context.board.training(
             epoch=tick.epoch,
             epochs=epochs,
-            part=tick.part,
+            step=tick.step,
+            steps=tick.steps,
             metrics=tick.metrics,
             seconds_left=tick.seconds_left,
             phase=tick.phase,

@@ -17,7 +17,7 @@ from benchmarks.training.errors import BenchmarkError
 
 _EVERY_SECONDS = 0.05
 # The message within an epoch; at its end it has no percent.
-WITHIN = re.compile(r"epoch \d+/\d+(, [1-9]\d*% done| done)")
+WITHIN = re.compile(r"epoch \d+/\d+(, step [1-9]\d*/\d+| done)")
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ def follow(
         board.training(
             epoch=tick.epoch,
             epochs=training.epochs,
-            part=tick.part,
+            step=tick.step,
+            steps=tick.steps,
             metrics=tick.metrics,
             seconds_left=tick.seconds_left,
             phase=tick.phase,

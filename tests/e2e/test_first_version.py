@@ -40,7 +40,7 @@ def test_every_phase_is_told_once_and_in_order(digits_model: Served) -> None:
 
 def test_training_tells_its_epochs_and_its_accuracy(digits_model: Served) -> None:
     told = [message for phase, message in digits_model.told if phase == "Training"]
-    assert any(re.search(r"epoch \d+/15 · accuracy [01]\.\d\d", message) for message in told), told
+    assert any(re.search(r"epoch \d+/15( · step \d+/\d+)? · accuracy [01]\.\d\d", message) for message in told), told
 
 
 def test_answers_are_right_for_images_as_floats(digits_model: Served, never_seen: Sequence[Digit]) -> None:

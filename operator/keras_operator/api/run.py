@@ -64,6 +64,10 @@ class Progress(Reported, frozen=True, kw_only=True):
     resumed_from: int | None = None
     """Epochs that an earlier pod had done when this one took over."""
     epochs: int | None = None
+    step: int | None = None
+    """Batches that are done of the epoch after `epoch`; 0 where an epoch has just ended."""
+    steps: int | None = None
+    """Batches in an epoch."""
     metrics: dict[str, float] = msgspec.field(default_factory=dict)
     seconds_left: float | None = None
     examples_per_second: float | None = None

@@ -37,7 +37,12 @@ def _progress_words(progress: Progress, spec: KerasModelSpec, *, exporting: bool
         return "is fetching its source" if spec.source else "is fetching the trained model"
     if progress.stage is not ProgressStage.TRAINING or not progress.epochs:
         return _STAGE_WORDS.get(progress.stage, "is being trained")
-    parts = [f"epoch {progress.epoch or 0}/{progress.epochs}"]
+    done = progress.epoch or 0
+    within = bool(progress.step and progress.steps)
+    # Within an epoch it is named as Keras does: the one under way.
+    parts = [f"epoch {done + within}/{progress.epochs}"]
+    if within:
+        parts.append(f"step {progress.step}/{progress.steps}")
     if progress.phase:
         parts.append(progress.phase)
     accuracy = progress.metrics.get("val_accuracy", progress.metrics.get("accuracy"))

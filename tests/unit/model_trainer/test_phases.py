@@ -58,7 +58,7 @@ def test_the_head_learns_alone_and_then_the_rest_by_its_own_rate(dataset: Datase
     begin = network.get_weights()
 
     def look(tick: Tick) -> None:
-        if not tick.part:
+        if not tick.step:
             weights.append(network.get_weights())
             phases.append(tick.phase)
 
@@ -103,7 +103,7 @@ def test_a_rate_that_is_too_high_is_that_of_its_phase(dataset: Dataset, tmp_path
     )
 
     def spoil(tick: Tick) -> None:
-        if tick.epoch == 1 and not tick.part:
+        if tick.epoch == 1 and not tick.step:
             network.get_layer("body").kernel.assign(np.full((100, 4), np.nan))
 
     with pytest.raises(Diverged, match=r"Lower spec\.training\.fineTuning\.learningRate \(it is 10\), choose"):

@@ -25,7 +25,7 @@ def board() -> ProgressBoard:
 
 def end_epochs(board: ProgressBoard, epochs: int) -> None:
     for epoch in range(1, epochs + 1):
-        board.training(epoch=epoch, epochs=epochs, part=0.0, metrics={"loss": 1 / epoch}, seconds_left=2.5)
+        board.training(epoch=epoch, epochs=epochs, step=0, steps=4, metrics={"loss": 1 / epoch}, seconds_left=2.5)
 
 
 def test_progress_is_answered_over_http_while_it_changes(board: ProgressBoard):
@@ -81,19 +81,26 @@ def test_a_port_that_is_taken_costs_progress_and_nothing_else(board: ProgressBoa
     assert f"port {taken} cannot be used" in caplog.text
 
 
-def test_within_an_epoch_the_part_is_told_and_no_time_is_kept(board: ProgressBoard):
-    board.training(epoch=0, epochs=10, part=0.25, metrics={}, seconds_left=None)
-    assert board.progress.message == "epoch 1/10, 25% done"
-    board.training(epoch=1, epochs=10, part=0.0, metrics={}, seconds_left=9.0)
+def test_within_an_epoch_the_step_is_told_and_no_time_is_kept(board: ProgressBoard):
+    board.training(epoch=0, epochs=10, step=1, steps=4, metrics={}, seconds_left=None)
+    assert board.progress.message == "epoch 1/10, step 1/4"
+    board.training(epoch=1, epochs=10, step=0, steps=4, metrics={}, seconds_left=9.0)
     assert board.progress.message == "epoch 1/10 done"
-    board.training(epoch=1, epochs=10, part=0.5, metrics={}, seconds_left=8.5)
-    assert board.progress.message == "epoch 2/10, 50% done"
+    board.training(epoch=1, epochs=10, step=2, steps=4, metrics={}, seconds_left=8.5)
+    assert board.progress.message == "epoch 2/10, step 2/4"
     assert list(board.progress.times) == ["started", "epoch1"]
+
+
+def test_a_long_epoch_has_a_line_in_the_log_each_half_minute(board: ProgressBoard, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        for step in range(1, 91):
+            board.training(epoch=0, epochs=10, step=step, steps=90, metrics={}, seconds_left=None)
+    assert [record.message for record in caplog.records] == [f"epoch 1/10, step {step}/90" for step in (30, 60, 90)]
 
 
 def test_how_many_examples_a_second_is_told_and_logged(board: ProgressBoard, caplog: pytest.LogCaptureFixture):
     with caplog.at_level(logging.INFO):
-        board.training(epoch=1, epochs=2, part=0.0, metrics={}, seconds_left=3.0, per_second=512.34)
+        board.training(epoch=1, epochs=2, step=0, steps=4, metrics={}, seconds_left=3.0, per_second=512.34)
     assert board.progress.examples_per_second == 512.34
     assert caplog.records[-1].__dict__["examplesPerSecond"] == 512.3
     board.enter(ProgressStage.EVALUATING, "evaluating")
@@ -101,7 +108,7 @@ def test_how_many_examples_a_second_is_told_and_logged(board: ProgressBoard, cap
 
 
 def test_a_phase_is_told(board: ProgressBoard):
-    board.training(epoch=1, epochs=10, part=0.0, metrics={}, seconds_left=9.0, phase="head")
+    board.training(epoch=1, epochs=10, step=0, steps=4, metrics={}, seconds_left=9.0, phase="head")
     assert (board.progress.message, board.progress.phase) == ("epoch 1/10 done, phase head", "head")
 
 

@@ -140,7 +140,7 @@ def test_a_loss_that_is_no_number_ends_it_with_whose_files_and_what_to_change(da
 def test_each_epoch_is_told_with_its_metrics_and_the_seconds_left(dataset: Dataset, tmp_path: Path):
     ticks: list[Tick] = []
     fit(model(), dataset, SPLIT, training(epochs=3), ticks.append, tmp_path)
-    ends = [tick for tick in ticks if tick.part == 0]
+    ends = [tick for tick in ticks if tick.step == 0]
     assert [tick.epoch for tick in ends] == [1, 2, 3]
     assert all(set(tick.metrics) == {"accuracy", "loss", "val_accuracy", "val_loss"} for tick in ends)
     assert ends[0].seconds_left is not None
@@ -162,8 +162,8 @@ def test_the_pace_is_of_all_examples_since_the_first_step(monkeypatch: pytest.Mo
         pace.epoch_ended(epoch + 1, {})
     first, *_, last = ticks[1:]
     assert (ticks[0].per_second, ticks[0].seconds_left) == (None, None)
-    assert (first.epoch, first.part, first.per_second) == (0, 0.5, 5.0)
-    assert (last.epoch, last.part, last.seconds_left) == (3, 0.0, 0.0)
+    assert (first.epoch, first.step, first.steps, first.per_second) == (0, 2, 4, 5.0)
+    assert (last.epoch, last.step, last.seconds_left) == (3, 0, 0.0)
     assert last.per_second == pytest.approx(110 / 24)
 
 
@@ -171,7 +171,7 @@ def test_progress_within_an_epoch_is_told(dataset: Dataset, monkeypatch: pytest.
     monkeypatch.setattr("model_trainer.pace.SECONDS_BETWEEN_UPDATES", 0.0)
     ticks: list[Tick] = []
     fit(model(), dataset, SPLIT, training(epochs=1), ticks.append, tmp_path)
-    assert [tick.part for tick in ticks] == [0.2, 0.4, 0.6, 0.8, 0.0]
+    assert [(tick.step, tick.steps) for tick in ticks] == [(1, 5), (2, 5), (3, 5), (4, 5), (0, 5)]
 
 
 def flat(network: Any) -> list[list[float]]:
@@ -237,7 +237,7 @@ def test_other_images_begin_anew(dataset: Dataset, tmp_path: Path):
     ticks: list[Tick] = []
     other = Split(SPLIT.train[1:], SPLIT.validation, SPLIT.test)
     fit(model(), dataset, other, training(), ticks.append, tmp_path)
-    assert [tick.epoch for tick in ticks if not tick.part] == [1, 2]
+    assert [tick.epoch for tick in ticks if not tick.step] == [1, 2]
 
 
 def test_it_stops_as_soon_as_a_metric_is_good_enough(dataset: Dataset, tmp_path: Path):

@@ -112,6 +112,13 @@ SAYINGS: dict[str, tuple[Any, tuple[Any, ...], dict[str, Any], str, str]] = {
         "Training",
         "version 1: epoch 3/10 · accuracy 0.81 · loss 0.513 · 1,200 images/s · about 4 min left",
     ),
+    "within an epoch": (
+        ONE,
+        (TRAINING,),
+        training_now(epoch=3, epochs=10, step=40, steps=63, metrics={"val_accuracy": 0.814}),
+        "Training",
+        "version 1: epoch 4/10 · step 40/63 · accuracy 0.81",
+    ),
     "training, measured on the training images only": (
         ONE,
         (TRAINING,),

@@ -62,8 +62,8 @@ def test_memory_without_a_file_behind_it_is_counted_with_that_of_children():
     ("message", "done"),
     [
         ("training on 1800 images of 10 classes", False),
-        ("epoch 1/3, 0% done", False),
-        ("epoch 1/3, 4% done", True),
+        ("epoch 1/3, step 0/25", False),
+        ("epoch 1/3, step 1/25", True),
         ("epoch 1/3 done", True),
     ],
 )

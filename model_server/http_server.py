@@ -13,6 +13,9 @@ from model_server.http_connection import Connection
 from model_server.http_messages import ErrorBody, Handler, Limits, Refuse, Request, Response
 from model_server.turns import Turns
 
+# Whoever connects to this very process again and again never leaves a quiet moment.
+_LONGEST_WAIT_SECONDS = 18.0
+
 
 class HttpServer:
     """Serves one handler on one port."""
@@ -47,15 +50,16 @@ class HttpServer:
         bound: int = self._server.sockets[0].getsockname()[1]
         return bound
 
-    async def drain(self, grace: float, quiet: float = 1.0) -> None:
+    async def drain(self, grace: float, quiet: float = 1.0, longest: float = _LONGEST_WAIT_SECONDS) -> None:
         """Keep answering, with `Connection: close`, until nobody has been connected for `quiet` seconds, then stop.
 
-        After `grace` seconds new connections are refused, requests in flight still get their answer within
-        `limits.stall`, and the rest is closed.
+        After `longest` seconds, or three quarters of `grace`, new connections are refused. Requests in flight have
+        until `grace` seconds are over; then the rest is closed.
         """
+        end = asyncio.get_running_loop().time() + grace
         self.draining = True
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(grace):
+            async with asyncio.timeout(min(longest, 0.75 * grace)):
                 await self._until_quiet(quiet)
         if self._server is not None:
             self._server.close()
@@ -63,7 +67,7 @@ class HttpServer:
             if not connection.busy:
                 connection.abort()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self.limits.stall):
+            async with asyncio.timeout_at(end):
                 await self._empty.wait()
         await self.close()
 

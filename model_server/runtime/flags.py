@@ -22,7 +22,8 @@ class Flags:
     for gRPC. `grpc_max_threads` bounds the gRPC calls that are answered at the same time; 0 leaves that to
     `max_queued_requests`. `max_timeout_in_ms` bounds each request, whatever deadline its client sets, and each record
     of warm-up; 0 does not. `max_overtime_in_ms` is how long a graph may run on after its deadline before it counts as
-    stuck; with as many of those as there are workers, the process ends. 0 is never.
+    stuck; with as many of those as there are workers, the process ends. 0 is never. `max_drain_in_ms` is how long what
+    is in flight has when the process is told to end.
     """
 
     port: int = 8500
@@ -47,6 +48,7 @@ class Flags:
     max_request_bytes: int = 0
     max_timeout_in_ms: int = 300_000
     max_overtime_in_ms: int = 30_000
+    max_drain_in_ms: int = 30_000
     saved_model_tags: str = "serve"
     max_num_load_retries: int = 5
     load_retry_interval_micros: int = 60_000_000
@@ -75,7 +77,7 @@ class Flags:
             )
         bounded = (
             *("max_queued_requests", "max_request_bytes", "max_timeout_in_ms", "max_overtime_in_ms"),
-            "grpc_max_threads",
+            *("max_drain_in_ms", "grpc_max_threads"),
         )
         for name in bounded:
             least = 1 if name == "max_queued_requests" else 0

@@ -37,8 +37,6 @@ from model_server.runtime.workers import Workers
 from model_server.turns import Turns
 
 _LOG = logging.getLogger(__name__)
-# Pods get 45 s to end, of which the kubelet's preStop pause takes 5: this leaves time for the last answers.
-_GRACE_SECONDS = 30.0
 # The largest body TensorFlow Serving takes is bounded by memory only; 1 GiB is 1,700 images of 224 x 224 x 3 as JSON.
 _MAX_BODY_BYTES = 1024 * 1024 * 1024
 _LOOK_SECONDS = 0.5
@@ -170,10 +168,11 @@ class ModelServer:
             ) from error
         watching = asyncio.create_task(self._watch_runs(stop))
         await stop.wait()
-        _LOG.info("stopping: answering what is in flight, for at most %g s", _GRACE_SECONDS)
+        grace = flags.max_drain_in_ms / 1000
+        _LOG.info("stopping: answering what is in flight, for at most %g s", grace)
         polling.cancel()
         watching.cancel()
-        await asyncio.gather(self._http.drain(_GRACE_SECONDS), grpc_server.drain(_GRACE_SECONDS))
+        await asyncio.gather(self._http.drain(grace), grpc_server.drain(grace))
         _LOG.info("stopped")
         if self._has_to_end():
             raise StuckError(sorted({str(run) for run in self._stuck}))

@@ -177,6 +177,7 @@ def test_server_writes_what_was_left_out(models):
         "serving": {
             "runtime": "KerasServer",
             "replicas": 1,
+            "maxRequestSeconds": 30,
             "rollout": {"strategy": "Rolling", "signatureChange": "Deny"},
         },
         "suspend": False,

@@ -42,7 +42,7 @@ from .rollout import DEFAULT_MAX_SWAPS, Rollout, SignatureChange, Strategy
 from .run import Comparison, Images, Progress, ProgressStage, RunError, RunResult, RunSpec, RunStage, Servable
 from .schedule import Schedule, ScheduleName
 from .scheduling import GPU, TaintEffect, Toleration, TolerationOperator
-from .serving import Batching, Runtime, Serving
+from .serving import USUAL_TIMEOUT_SECONDS, Batching, Runtime, Serving
 from .source import EvaluationData, EvaluationFormat, Source
 from .status import CanaryStatus, Condition, EpochProgress, KerasModelStatus, Phase
 from .store import Credentials, Store
@@ -80,6 +80,7 @@ __all__ = [
     "QUERY_VARIABLES",
     "RECORD_FILES",
     "SEQUENCE_LENGTH",
+    "USUAL_TIMEOUT_SECONDS",
     "VERSION",
     "Analysis",
     "ApiError",

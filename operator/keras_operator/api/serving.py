@@ -12,6 +12,9 @@ from .rollout import Rollout, Strategy
 from .rules import Rule, fully_matches, ruled
 from .wire import Written
 
+# KerasServer bounds requests by this, whatever their clients' deadlines, where no longer ones are asked for.
+USUAL_TIMEOUT_SECONDS = 300
+
 
 class Runtime(StrEnum):
     """The program that answers predictions; both speak the same protocol and take the same flags."""
@@ -113,6 +116,19 @@ class Serving(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    max_request_seconds: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=3600,
+            description=(
+                "Seconds, from 1 to 3600, that a request may take. Over REST it has failed then; over gRPC clients set "
+                "deadlines of their own. A pod that is to end has this time for what it was asked, and ends as soon as "
+                "that is answered."
+            ),
+            examples=[300],
+        ),
+    ] = 30
     rollout: Annotated[
         Rollout,
         Meta(

@@ -6,6 +6,7 @@ import msgspec
 
 from keras_operator.api import (
     DEFAULT_CPU_UTILIZATION,
+    USUAL_TIMEOUT_SECONDS,
     Autoscaling,
     KerasModelSpec,
     Reason,
@@ -20,6 +21,9 @@ from keras_operator.plan.observed import Model, Observed, Version
 from keras_operator.plan.rollout import Course, canary_name
 from keras_operator.plan.rollout.signatures import changed_input
 from keras_operator.plan.workers import train_together
+
+# Beside the time that requests have: the pause before the runtime is told to end, its last words, and a margin.
+_ENDING_SECONDS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,10 @@ def _deployment_values(spec: KerasModelSpec, way: Course, installation: Installa
         "service_account": name,
         "agent_image": images.server,
         "runtime_image": images.server if keras_server else images.tensorflow_serving,
+        "keras_server": keras_server,
+        "request_ms": serving.max_request_seconds * 1000,
+        "timeout_ms": max(serving.max_request_seconds, USUAL_TIMEOUT_SECONDS) * 1000,
+        "grace_seconds": serving.max_request_seconds + _ENDING_SECONDS,
         "served_name": serving.model_name or name,
         "store_uri": spec.store.uri,
         "store_endpoint": spec.store.endpoint,

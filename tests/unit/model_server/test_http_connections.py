@@ -320,15 +320,25 @@ async def test_drain_answers_with_close_and_ends_when_nobody_is_left(server):
         await asyncio.open_connection("127.0.0.1", server.bound)
 
 
-async def test_grace_bounds_the_drain_and_requests_in_flight_are_finished(server):
+async def test_requests_in_flight_are_finished_when_no_more_connections_are_taken(server):
     stay = [await asyncio.open_connection("127.0.0.1", server.bound) for _ in range(2)]
     stay[0][1].write(GET % b"held")
     await _until_busy(server, connected=2)
-    drained = asyncio.create_task(server.drain(grace=0.05, quiet=600))
-    while len(server.connections) > 1:  # noqa: ASYNC110 - who is idle is sent away when the grace is over
+    drained = asyncio.create_task(server.drain(grace=600, quiet=600, longest=0.05))
+    while len(server.connections) > 1:  # noqa: ASYNC110 - who is idle is sent away
         await asyncio.sleep(0)
     server.gate.set()
     await asyncio.wait_for(drained, _LONGEST_SECONDS)
     assert b"/held" in await stay[0][0].read()
     for _, writer in stay:
         writer.close()
+
+
+async def test_what_is_in_flight_when_the_grace_is_over_is_given_up(server):
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.bound)
+    writer.write(GET % b"held")
+    await _until_busy(server, connected=1)
+    await asyncio.wait_for(server.drain(grace=0.05), _LONGEST_SECONDS)
+    with contextlib.suppress(ConnectionResetError):
+        assert await reader.read() == b""
+    writer.close()

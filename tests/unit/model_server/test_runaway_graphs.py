@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import contextlib
+import http.client
 import os
 import resource
 import shutil
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,6 +76,13 @@ def _request(x: int, signature: str = "serving_default") -> Any:
 
 def _answer(server: Any, x: int, signature: str = "serving_default") -> Any:
     return server.predict("runaway", {"signature_name": signature, "instances": [x]})
+
+
+def _connected(server: Any) -> int:
+    """Clients of the REST port."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()]
+    established, suffix = "01", f":{server.port:04X}"
+    return sum(words[1].endswith(suffix) and words[3] == established for words in lines)
 
 
 def _runnable(server: Any) -> set[str]:
@@ -218,3 +228,27 @@ def test_workers_grow_and_shrink(until):
     until(lambda: workers._started == 1, "it has ended")
     with pytest.raises(ZeroDivisionError):
         workers.submit(lambda: 1 / 0).result(60)
+
+
+DRAINS = {"a request of 20 s has 1 s": (20_000, 1_000), "a request of 5 s has an hour": (5_000, 3_600_000)}
+
+
+@pytest.mark.parametrize(("takes_ms", "has_ms"), DRAINS.values(), ids=DRAINS.keys())
+def test_a_process_that_ends_waits_for_requests_as_long_as_it_was_told(launch, stub_of, until, takes_ms, has_ms):
+    """Their graphs end at their deadline, of which the server tells the client: an answer like any other."""
+    server = launch(
+        f"--max_drain_in_ms={has_ms}", f"--max_timeout_in_ms={takes_ms}", f"--rest_api_timeout_in_ms={takes_ms}"
+    )
+    over_grpc = stub_of(server).Predict.future(_request(_ENDLESS))
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        over_rest = threads.submit(_answer, server, _ENDLESS)
+        until(lambda: _connected(server) == 1 and _burns(server), "both are under way")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(60) == 0
+        if takes_ms < has_ms:
+            assert over_rest.result().status == 504
+            assert over_grpc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        else:
+            with pytest.raises((http.client.HTTPException, OSError)):
+                over_rest.result()
+            assert over_grpc.code() is grpc.StatusCode.UNAVAILABLE

@@ -11,7 +11,6 @@ from keras_operator.plan.desired import Template
 
 from model_server.agent.options import parse_options
 from model_server.agent.runtime_config import METRICS_PATH, MONITORING_CONFIG
-from model_server.runtime import server
 from model_server.runtime.batching import read_batching_options
 from model_server.runtime.flags import Flags, parse_flags
 from model_server.runtime.protobufs import configuration_message
@@ -23,9 +22,12 @@ SPECS = {
     "plain": trained(),
     "batching": trained(batching=BATCHING),
     "hot": trained(rollout=Rollout(strategy=Strategy.HOT), batching=BATCHING),
-    "TensorFlow Serving": trained(runtime=Runtime.TENSORFLOW_SERVING, batching=BATCHING),
+    "long requests": trained(max_request_seconds=900),
+    "TensorFlow Serving": trained(runtime=Runtime.TENSORFLOW_SERVING, batching=BATCHING, max_request_seconds=60),
 }
-OWN_FLAGS = {"max_queued_requests", "max_request_bytes", "max_timeout_in_ms", "max_overtime_in_ms"}
+OWN_FLAGS = {
+    *("max_queued_requests", "max_request_bytes", "max_timeout_in_ms", "max_overtime_in_ms", "max_drain_in_ms"),
+}
 """Those that TensorFlow Serving's image does not know, and would end of."""
 
 each = pytest.mark.parametrize("spec", SPECS.values(), ids=SPECS.keys())
@@ -59,16 +61,19 @@ def ports(container: dict[str, Any]) -> dict[str, int]:
 
 
 @each
-def test_both_runtimes_know_every_flag(spec):
+def test_the_runtime_knows_every_flag(spec):
     names = {one.removeprefix("--").partition("=")[0] for one in containers(spec)[1]["args"]}
-    assert not names & OWN_FLAGS
+    assert spec.serving.runtime is Runtime.KERAS_SERVER or not names & OWN_FLAGS
     assert flags(spec).model_config_file_poll_wait_seconds == flags(spec).file_system_poll_wait_seconds == 1
 
 
-def test_the_pod_is_the_same_but_for_the_image():
+def test_the_pod_is_the_same_but_for_the_image_and_its_own_flags():
     one, other = (template(trained(runtime=runtime)) for runtime in Runtime)
-    images = [made["spec"]["containers"][0].pop("image") for made in (one, other)]
-    assert len(set(images)) == 2
+    (ours,), (theirs,) = (made["spec"]["containers"] for made in (one, other))
+    assert ours.pop("image") != theirs.pop("image")
+    own = [flag for flag in ours["args"] if flag.removeprefix("--").partition("=")[0] in OWN_FLAGS]
+    ours["args"] = [flag for flag in ours["args"] if flag not in own]
+    assert own
     assert one == other
 
 
@@ -132,8 +137,14 @@ def test_a_pod_that_goes_has_the_time_that_its_runtime_takes(spec):
     pod, (_, runtime) = template(spec)["spec"], containers(spec)
     before = runtime["lifecycle"]["preStop"]["sleep"]["seconds"]
     assert before >= 1, "nodes' proxies send new connections here for a moment"
+    seconds = spec.serving.max_request_seconds
     # Beside that: until the process is told, has written its last words and is seen to have ended.
-    assert pod["terminationGracePeriodSeconds"] >= before + server._GRACE_SECONDS + 5
+    assert pod["terminationGracePeriodSeconds"] >= before + seconds + 5
+    read = flags(spec)
+    assert read.rest_api_timeout_in_ms == seconds * 1000
+    if spec.serving.runtime is Runtime.KERAS_SERVER:
+        assert read.max_drain_in_ms == seconds * 1000
+        assert read.max_timeout_in_ms >= seconds * 1000, "what a pod waits for may take that long"
 
 
 @each

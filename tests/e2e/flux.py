@@ -5,13 +5,10 @@ A folder is packed into object storage and named by an ExternalArtifact, Flux's 
 
 from __future__ import annotations
 
-import gzip
 import hashlib
-import io
 import json
 import socket
 import subprocess
-import tarfile
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -24,6 +21,7 @@ from devcluster.build import binary, build_all, find_go
 from devcluster.pins import SOURCES
 from devcluster.places import here
 from devcluster.processes import until
+from tests.e2e import image_sets
 from tests.e2e.api_server import ApiServer, Object
 from tests.e2e.object_store import ObjectStore
 
@@ -88,7 +86,7 @@ class Flux:
 
     def publish(self, namespace: str, name: str, files: Mapping[str, bytes]) -> str:
         """Make these the files of a folder, as a commit would; its revision."""
-        packed = _packed(files)
+        packed = image_sets.tarred(files)
         digest = hashlib.sha256(packed).hexdigest()
         key = f"{namespace}/{name}/{digest}.tar.gz"
         self._s3.put(BUCKET, key, packed)
@@ -170,17 +168,6 @@ def condition(content: Object, kind: str) -> Object:
     """A condition of an object; empty where it has none of that type."""
     conditions: list[Object] = content.get("status", {}).get("conditions", [])
     return next((one for one in conditions if one["type"] == kind), {})
-
-
-def _packed(files: Mapping[str, bytes]) -> bytes:
-    """A tar archive, packed; the same files give the same bytes."""
-    plain = io.BytesIO()
-    with tarfile.open(fileobj=plain, mode="w") as archive:
-        for name, data in sorted(files.items()):
-            entry = tarfile.TarInfo(name)
-            entry.size, entry.mode = len(data), 0o644
-            archive.addfile(entry, io.BytesIO(data))
-    return gzip.compress(plain.getvalue(), mtime=0)
 
 
 def _crds() -> Iterator[Object]:

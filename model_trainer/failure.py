@@ -229,7 +229,8 @@ def failure_of(error: BaseException) -> RunFailure:
         where = f" at {error.filename}" if isinstance(error, OSError) and error.filename else ""
         return DiskFull(
             f"The scratch volume is full{where}; train on fewer or smaller images (spec.training.data.imageSize), "
-            "or on nodes with more ephemeral storage."
+            "or on nodes with more ephemeral storage (spec.training.nodeSelector), where a new version goes on from "
+            "this one's last checkpoint."
         )
     if type(error).__name__ == "ResourceExhaustedError":
         return OutOfMemory(_memory_sentence(_last_line(text)))

@@ -12,6 +12,7 @@ from typing import Any
 
 import keras
 import msgspec
+import numpy as np
 import tensorflow as tf
 from keras_operator.api import Training
 
@@ -20,6 +21,7 @@ from model_trainer.background import CheckpointWriter
 from model_trainer.batching import AnyDataset
 from model_trainer.checkpoints import Checkpoints, Restored, State
 from model_trainer.data.split import Split
+from model_trainer.network import Network
 from model_trainer.patience import Patience
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,15 @@ log = logging.getLogger(__name__)
 LARGEST_SHARE = 0.03
 # The kubelet gives a run 60 s to end; some are needed for saying so.
 SECONDS_TO_END = 45.0
+_OF_ITS_PODS = (
+    "resources",
+    "node_selector",
+    "tolerations",
+    "priority_class_name",
+    "queue_name",
+    "active_deadline_seconds",
+    "checkpoint",
+)
 
 
 class Keeper:
@@ -116,3 +127,27 @@ def fingerprint(training: Training, dataset: AnyDataset, split: Split) -> str:
     used = (split.train, split.validation)
     parts = [[(dataset.examples[i].key, dataset.examples[i].sha256) for i in part] for part in used]
     return hashlib.sha256(msgspec.json.encode((training, parts, keras.__version__, tf.__version__))).hexdigest()
+
+
+def beginning(learned_from: str, network: Network) -> str:
+    """SHA-256 of all that a training begins with, the same for each version that begins so.
+
+    A version is given its source and its weights when its training begins, and files and ConfigMaps change: so the
+    network itself counts, and not only what it was asked for by. Where, when and with how much its pods run does not.
+
+    Args:
+        learned_from: `fingerprint` of the training as it would be anywhere.
+        network: as it was built, before the first step.
+    """
+    digest = hashlib.sha256(msgspec.json.encode((learned_from, network.builder)))
+    for variable in variables.network(network.model)["network"]:
+        values: Any = np.ascontiguousarray(variable)
+        digest.update(f"{values.dtype.str}{values.shape}".encode())
+        digest.update(values.reshape(-1).view(np.uint8))
+    return digest.hexdigest()
+
+
+def anywhere(training: Training) -> Training:
+    """The training without what says where, when and with how much its pods run, and how often it is kept."""
+    plain = Training(data=training.data)
+    return msgspec.structs.replace(training, **{name: getattr(plain, name) for name in _OF_ITS_PODS})

@@ -9,7 +9,7 @@ Tags and folders are those of Keras' own TensorBoard callback. A pod that goes o
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -42,6 +42,12 @@ class TensorBoardLog:
                 tf.summary.write(tag, tf.constant(value, tf.float32), step=epoch, metadata=self._kind)
         for writer in self._writers.values():
             writer.flush()
+
+    def write_history(self, history: Mapping[str, Sequence[float]]) -> None:
+        """Write what was measured in every epoch until now, in a run that goes on from another version's."""
+        epochs = max(map(len, history.values()), default=0)
+        for epoch in range(1, epochs + 1):
+            self.write(epoch, {name: values[epoch - 1] for name, values in history.items() if len(values) >= epoch})
 
     def send(self) -> None:
         """Upload the files that have grown. Raises StoreError."""

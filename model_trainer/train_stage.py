@@ -15,7 +15,7 @@ from model_trainer.conclusion import Learned, conclude, result_of
 from model_trainer.context import Context
 from model_trainer.datasets import read_dataset
 from model_trainer.failure import BadRun
-from model_trainer.keeping import Keeper, fingerprint
+from model_trainer.keeping import Keeper, anywhere, beginning, fingerprint
 from model_trainer.network import network_of, network_of_table
 from model_trainer.own_image.stages import finish
 from model_trainer.pace import Tick
@@ -76,7 +76,8 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     world = meet(place, spec.owner, learned_from, context.interruption.check) if place else None
     if world is not None and not world.place.is_chief:
         return follow(world, model, dataset, split, training, context)
-    checkpoints = Checkpoints(folder.store, spec.number, learned_from, context.scratch)
+    begins_as = beginning(fingerprint(anywhere(training), dataset, split), network)
+    checkpoints = Checkpoints(folder.store, spec.number, learned_from, context.scratch, begins_as)
     # While a checkpoint waits for the store, training goes on: nobody has to be told that the run waits.
     patience = Patience(context.patience.seconds)
     board_log = TensorBoardLog(folder.store, spec.number, context.scratch / "tensorboard")
@@ -85,8 +86,9 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
         start = context.patience("looking for a checkpoint", keeper.restore)
         if start is not None:
             board.resumed(start.state.epoch, start.state.times)
-        else:
+        if start is None or start.version != spec.number:
             context.patience("removing an earlier log", board_log.remove_earlier)
+            board_log.write_history(start.state.history if start else {})
         if world is not None:
             begin_together(world, model, start, context.scratch)
         tell = _teller(context, training.epochs, board_log)

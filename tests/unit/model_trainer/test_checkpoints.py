@@ -31,8 +31,10 @@ def store(tmp_path: Path) -> LocalStore:
     return LocalStore(tmp_path / "store")
 
 
-def checkpoints(store: LocalStore, tmp_path: Path, run: str = "run") -> Checkpoints:
-    return Checkpoints(store, 1, run, tmp_path)
+def checkpoints(
+    store: LocalStore, tmp_path: Path, run: str = "run", number: int = 1, beginning: str = ""
+) -> Checkpoints:
+    return Checkpoints(store, number, run, tmp_path, beginning)
 
 
 def content(restored: Restored | None) -> tuple[int, bytes, bytes | None]:
@@ -88,6 +90,39 @@ def test_that_of_other_inputs_is_not_used(store: LocalStore, tmp_path: Path):
     assert other.restore() is None
     other.save(*made(tmp_path, 1))
     assert content(checkpoints(store, tmp_path, run="other").restore())[0] == 1
+
+
+def test_a_version_that_begins_as_an_earlier_one_goes_on_from_its_last_whole_checkpoint(
+    store: LocalStore, tmp_path: Path
+):
+    first = checkpoints(store, tmp_path, beginning="one")
+    for epoch in (1, 2, 3):
+        first.save(*made(tmp_path, epoch, best=1))
+    checkpoints(store, tmp_path, number=2, beginning="other").save(*made(tmp_path, 9))
+    (newest,) = (tmp_path / "store/.runs/1/checkpoints").glob("variables-00000003-*")
+    newest.write_bytes(b"x")
+    theirs = {path: path.read_bytes() for path in (tmp_path / "store/.runs/1").rglob("*.*")}
+
+    third = checkpoints(store, tmp_path, run="third", number=3, beginning="one")
+    restored = third.restore()
+    assert content(restored) == (2, b"epoch   2", b"best    1")
+    assert restored is not None
+    assert restored.version == 1
+    third.save(*made(tmp_path, 4, best=1))
+    assert {path: path.read_bytes() for path in (tmp_path / "store/.runs/1").rglob("*.*")} == theirs
+    own = checkpoints(store, tmp_path, run="third", number=3, beginning="one").restore()
+    assert content(own) == (4, b"epoch   4", b"best    1")
+    assert own is not None
+    assert own.version == 3
+
+
+def test_a_version_takes_nothing_of_one_that_began_otherwise_or_does_not_say_how(store: LocalStore, tmp_path: Path):
+    checkpoints(store, tmp_path).save(*made(tmp_path, 1))
+    checkpoints(store, tmp_path, number=2, beginning="two").save(*made(tmp_path, 1))
+    assert checkpoints(store, tmp_path, number=3).restore() is None
+    assert checkpoints(store, tmp_path, number=3, beginning="three").restore() is None
+    assert checkpoints(store, tmp_path, number=1, run="run", beginning="two").restore() is not None
+    assert checkpoints(store, tmp_path, number=1, run="other", beginning="two").restore() is None, "no later version's"
 
 
 def test_a_pod_that_was_given_up_does_not_go_on(store: LocalStore, tmp_path: Path):

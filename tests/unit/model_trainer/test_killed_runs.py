@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from keras_operator.api import Augmentation, Checkpoint, EarlyStopping, RunResult, RunSpec
+from keras_operator.api import Augmentation, Checkpoint, EarlyStopping, Resources, RunResult, RunSpec
 
 Line = dict[str, Any]
 
@@ -35,6 +36,12 @@ class Run:
 
     def until(self, ends: Callable[[Line], bool], number: signal.Signals, wait: float = 0.0) -> tuple[int, list[Line]]:
         """Start it, and `wait` seconds after the line that `ends` is about send it a signal; exit code and log."""
+        return self.to_the_end(ends, lambda process: process.send_signal(number), wait)
+
+    def to_the_end(
+        self, meets: Callable[[Line], bool], act: Callable[[subprocess.Popen[str]], None], wait: float = 0.0
+    ) -> tuple[int, list[Line]]:
+        """Start it, and `wait` seconds after the line that `meets` is about do something to it; exit code and log."""
         command = [sys.executable, "-m", "model_trainer.guard", "train"]
         lines: list[Line] = []
         with subprocess.Popen(
@@ -43,10 +50,10 @@ class Run:
             assert process.stdout is not None
             for text in process.stdout:
                 lines.append(json.loads(text))
-                if ends(lines[-1]):
+                if meets(lines[-1]):
                     # Not a wait for something: the moment of the kill is what is tried out.
                     threading.Event().wait(wait)
-                    process.send_signal(number)
+                    act(process)
                     break
             rest, _ = process.communicate(timeout=600)
             return process.returncode, [*lines, *(json.loads(text) for text in rest.splitlines() if text[-1:] == "}")]
@@ -54,6 +61,13 @@ class Run:
     @property
     def result(self) -> RunResult:
         return msgspec.json.decode((self._folder / "termination-log").read_bytes(), type=RunResult)
+
+
+def fill_the_disk(process: subprocess.Popen[str]) -> None:
+    """No file may grow beyond 20 kB from now on: the operating system answers the process as a full disk does."""
+    (work,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    _, hard = resource.prlimit(int(work), resource.RLIMIT_FSIZE)
+    resource.prlimit(int(work), resource.RLIMIT_FSIZE, (20_000, hard))
 
 
 def never(line: Line) -> bool:
@@ -127,3 +141,23 @@ def test_sigterm_saves_at_once_and_nothing_is_repeated(tmp_path: Path, run_spec:
     assert [*before, *epochs(lines)] == list(range(1, 41))
     assert run.result.epochs == 40
     assert {f"epoch{number}" for number in (1, 2, 3, 40)} <= set(run.result.times)
+
+
+@pytest.mark.timeout(900)
+def test_a_version_with_more_room_goes_on_where_the_disk_was_full(tmp_path: Path, run_spec: Callable[[str], RunSpec]):
+    spec = run_spec("store")
+    cramped = Run(spec, tmp_path / "a")
+    code, lines = cramped.to_the_end(after_epoch(10), fill_the_disk)
+    assert (code, cramped.result.error and cramped.result.error.reason) == (65, "DiskFull")
+    before = epochs(lines)
+    assert spec.training is not None
+    more = msgspec.structs.replace(spec.training, resources=Resources(limits={"ephemeral-storage": "2Gi"}))
+    roomy = Run(msgspec.structs.replace(spec, number=2, owner="uid-2", training=more), tmp_path / "b")
+    code, lines = roomy.until(never, signal.SIGKILL)
+    assert code == 0
+    start = resumed_from(lines)
+    assert start is not None, "it began anew"
+    assert start <= max(before)
+    assert epochs(lines) == list(range(start + 1, 41))
+    history = json.loads((tmp_path / "store" / ".runs" / "2" / "history.json").read_bytes())
+    assert {len(values) for values in history.values()} == {40}

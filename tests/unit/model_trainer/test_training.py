@@ -17,6 +17,7 @@ from keras_operator.api import (
     Optimizer,
     OptimizerName,
     ReduceOnPlateau,
+    Resources,
     StopAt,
     Training,
 )
@@ -27,7 +28,8 @@ from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.pipeline import Batches, Shuffling
 from model_trainer.data.split import Split
 from model_trainer.failure import Diverged
-from model_trainer.keeping import Keeper, fingerprint
+from model_trainer.keeping import Keeper, anywhere, beginning, fingerprint
+from model_trainer.network import Network
 from model_trainer.pace import Pace, Tick
 from model_trainer.patience import Patience
 from model_trainer.precision import built_for
@@ -238,6 +240,24 @@ def test_other_images_begin_anew(dataset: Dataset, tmp_path: Path):
     other = Split(SPLIT.train[1:], SPLIT.validation, SPLIT.test)
     fit(model(), dataset, other, training(), ticks.append, tmp_path)
     assert [tick.epoch for tick in ticks if not tick.step] == [1, 2]
+
+
+def test_a_training_begins_alike_wherever_it_runs_and_not_with_another_network_source_or_rate(dataset: Dataset):
+    network = model()
+
+    def begins(asked: Training, builder: str | None = None) -> str:
+        return beginning(fingerprint(anywhere(asked), dataset, SPLIT), Network(network, builder))
+
+    usual = begins(training())
+    roomy = Resources(limits={"memory": "2Gi", "ephemeral-storage": "9Gi"})
+    often = Checkpoint(every_seconds=10)
+    assert begins(training(resources=roomy, node_selector={"disk": "ssd"}, checkpoint=often)) == usual
+    assert begins(training(active_deadline_seconds=60, queue_name="night", priority_class_name="low")) == usual
+    others = [training(seed=7), training(epochs=9), training(batch_size=3)]
+    assert len({usual, begins(training(), "sha256:1"), *map(begins, others)}) == 5
+    (weights, *_) = network.trainable_variables
+    weights.assign(np.asarray(weights) + 1)
+    assert begins(training()) != usual
 
 
 def test_it_stops_as_soon_as_a_metric_is_good_enough(dataset: Dataset, tmp_path: Path):

@@ -66,6 +66,10 @@ e2e: setup cluster images ## Test end to end on the real node
 dogs: setup cluster images ## Train, serve and fine-tune the examples of 120 dog breeds on the real node
 	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_dogs.py
 
+.PHONY: store-away
+store-away: setup cluster images ## Train and publish while the store is away for more than five minutes
+	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_store_away.py -s
+
 .PHONY: request-rate
 request-rate: setup cluster images ## Scale a model by requests a second, as Prometheus and prometheus-adapter count them
 	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_request_rate.py

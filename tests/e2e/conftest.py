@@ -34,8 +34,8 @@ _SECONDS_TO_LEAVE = 60.0
 
 collect_ignore = [
     # Two trainings on photographs of 120 classes take five minutes: `make dogs` has them done. `make request-rate`
-    # builds prometheus-adapter first.
-    *([] if os.environ.get("LONG_TESTS") else ["test_dogs.py", "test_request_rate.py"]),
+    # builds prometheus-adapter first. `make store-away` waits for five minutes without a store.
+    *([] if os.environ.get("LONG_TESTS") else ["test_dogs.py", "test_request_rate.py", "test_store_away.py"]),
     # The cluster has one node: `make two-nodes` starts it with two.
     *([] if os.environ.get("NODES") == "2" else ["test_two_nodes.py"]),
 ]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import selectors
 import socket
 import threading
 from types import TracebackType
+from urllib.parse import urlsplit
 
 _CHUNK = 1 << 16
 
@@ -28,6 +30,19 @@ class TcpProxy:
         self.host, self.port = listen, int(self._listener.getsockname()[1])
         self.was_cut = threading.Event()
         self._listen()
+
+    @classmethod
+    def before(cls, endpoint: str) -> TcpProxy:
+        """A way for pods to a server of the node, by its address from this machine, that leads through this process."""
+        parts = urlsplit(endpoint)
+        node = ipaddress.ip_address(parts.hostname or "")
+        # The machine's end of the node's wire: the address before the node's own.
+        return cls(str(node - 1), (str(node), parts.port or 80))
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"http://{self.host}:{self.port}"
 
     def __enter__(self) -> TcpProxy:
         return self

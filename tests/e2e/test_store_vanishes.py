@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -19,10 +17,7 @@ from tests.e2e.tcp_proxy import TcpProxy
 @pytest.fixture
 def wire(s3: ObjectStore) -> Iterator[TcpProxy]:
     """A way to MinIO for pods that leads through this process."""
-    parts = urlsplit(s3.endpoint)
-    node = ipaddress.ip_address(parts.hostname or "")
-    # The machine's end of the node's wire: the address before the node's own.
-    with TcpProxy(str(node - 1), (str(node), parts.port or 80)) as proxy:
+    with TcpProxy.before(s3.endpoint) as proxy:
         yield proxy
 
 
@@ -30,8 +25,7 @@ def test_an_upload_goes_on_when_the_store_is_back(
     api: ApiServer, s3: ObjectStore, neighbour: Served, victim: str, wire: TcpProxy
 ) -> None:
     namespace = neighbour.namespace
-    endpoint = f"http://{wire.host}:{wire.port}"
-    prefix = store_prefix(namespace, victim)
+    endpoint, prefix = wire.url, store_prefix(namespace, victim)
     wire.cut_at(f"PUT /models/{prefix}/1/".encode())
 
     api.apply(quick_model(namespace, victim, {"store": {"endpoint": endpoint}}))

@@ -173,6 +173,9 @@ def container_exit_cause(pod: Pod, container: Container) -> Cause | None:
         # Its containers were killed too, and their exit code 137 would be taken for a lack of memory.
         return _eviction_cause(pod)
     where = f"container {container.name} of pod {pod.identity.name}"
+    if container.name == "runtime" and (container.exit_code, container.exit_reason) == (137, "Error"):
+        killed = "was killed: it did not answer its liveness probe any more, or its node ran out of memory"
+        return Cause(Reason.CONTAINER_FAILED, f"{where} {killed}")
     if container.exit_reason == "OOMKilled" or container.exit_code == 137:
         limit = f"{_RESOURCES[container.name]}.limits.memory" if container.name in _RESOURCES else "its limits.memory"
         lower = f"lower what it needs{_NEEDED.get(container.name, '')}"

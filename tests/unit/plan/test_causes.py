@@ -444,6 +444,15 @@ CRASHES = {
             "it was restarted once."
         ),
     ),
+    "because it hung": (
+        Container(name="runtime", restarts=1, exit_code=137, exit_reason="Error"),
+        "CrashLooping",
+        (
+            "container runtime of pod dogs-1-pod was killed: it did not answer its liveness probe any more, or its "
+            "node ran out of memory; it was restarted once; see kubectl logs -n vision dogs-1-pod -c runtime "
+            "--previous."
+        ),
+    ),
     "by itself": (
         Container(name="runtime", restarts=3, exit_code=1, exit_message="bad model"),
         "CrashLooping",

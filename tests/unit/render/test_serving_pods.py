@@ -67,10 +67,11 @@ def test_the_runtime_knows_every_flag(spec):
     assert flags(spec).model_config_file_poll_wait_seconds == flags(spec).file_system_poll_wait_seconds == 1
 
 
-def test_the_pod_is_the_same_but_for_the_image_and_its_own_flags():
+def test_the_pod_is_the_same_but_for_what_is_the_runtimes_own():
     one, other = (template(trained(runtime=runtime)) for runtime in Runtime)
     (ours,), (theirs,) = (made["spec"]["containers"] for made in (one, other))
-    assert ours.pop("image") != theirs.pop("image")
+    for what in ("image", "livenessProbe"):
+        assert ours.pop(what) != theirs.pop(what)
     own = [flag for flag in ours["args"] if flag.removeprefix("--").partition("=")[0] in OWN_FLAGS]
     ours["args"] = [flag for flag in ours["args"] if flag not in own]
     assert own
@@ -83,7 +84,8 @@ def test_the_runtime_listens_where_it_is_asked(spec):
     read = flags(spec)
     assert ports(runtime) == {"grpc": read.port, "http": read.rest_api_port}
     assert f"--runtime-url=http://127.0.0.1:{read.rest_api_port}" in agent["args"]
-    assert runtime["livenessProbe"]["tcpSocket"]["port"] == "http"
+    probe = runtime["livenessProbe"]
+    assert probe.get("httpGet", probe.get("tcpSocket"))["port"] == "http"
     service = manifests(spec)[Template.SERVICE]["spec"]
     assert {one["targetPort"] for one in service["ports"]} == set(ports(runtime))
 
@@ -128,7 +130,14 @@ def test_slow_loading_is_waited_for_and_hanging_is_not(spec):
     assert startup["periodSeconds"] * startup["failureThreshold"] >= 3600, "a large servable in a slow store"
     assert liveness["periodSeconds"] * liveness["failureThreshold"] <= 60
     # Whether it has loaded is the agent's readiness; asked for here, it would end a runtime that loads for long.
-    assert "httpGet" not in runtime["livenessProbe"]
+    if spec.serving.runtime is Runtime.KERAS_SERVER:
+        probe = runtime["livenessProbe"]
+        assert probe["httpGet"]["path"] == "/v2/health/live", "see test_liveness.py"
+        assert probe["timeoutSeconds"] >= 30, "a pod with a fifth of a processor answered in 16 s while clients came"
+        assert probe["timeoutSeconds"] * probe["failureThreshold"] <= 300
+        assert probe["terminationGracePeriodSeconds"] <= 15, "one that hangs finishes nothing"
+    else:
+        assert "httpGet" not in runtime["livenessProbe"]
     assert "readinessProbe" not in runtime
 
 

@@ -20,7 +20,7 @@ from benchmarks.demo.install import install_operator
 from benchmarks.demo.kubectl import Kubectl, find_kubectl
 from benchmarks.demo.surroundings import Surroundings, surroundings
 from tests.e2e import image_sets, node_network, predictions
-from tests.e2e.api_server import MODEL, ApiServer
+from tests.e2e.api_server import MODEL, ApiServer, Object
 from tests.e2e.audit_log import AuditLog
 from tests.e2e.models import credentials, example, is_ready, message, model_url, phase
 from tests.e2e.object_store import ObjectStore
@@ -123,6 +123,17 @@ def s3(cluster: Surroundings) -> ObjectStore:
 
 
 @pytest.fixture(scope="session")
+def sources(s3: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Sources:
+    """Makes the change of a spec that names one of `servables.py`'s SavedModels as its source, in place of training."""
+    folder = tmp_path_factory.mktemp("servables")
+    subprocess.run([sys.executable, "-m", "tests.e2e.servables", str(folder)], cwd=ROOT, check=True)
+    for path in folder.rglob("*"):
+        if path.is_file():
+            s3.put("datasets", f"servables/{path.relative_to(folder)}", path.read_bytes())
+    return lambda name: {"training": None, "source": {"uri": f"s3://datasets/servables/{name}"}}
+
+
+@pytest.fixture(scope="session")
 def suite_start(cluster: Surroundings) -> int:
     """Where the audit log ended before this session's operator was started."""
     return AuditLog(cluster.audit_log).end() if cluster.audit_log else 0
@@ -137,6 +148,7 @@ def operator(api: ApiServer, kubectl: Kubectl, s3: ObjectStore, suite_start: int
 
 
 MakeNamespace = Callable[[str], str]
+Sources = Callable[[str], Object]
 
 
 @dataclass

@@ -215,7 +215,7 @@ WORSE: dict[str, tuple[dict[str, Traffic], dict[str, int], str, str]] = {
         GOOD | dict.fromkeys("ab", traffic(500, millis=50)),
         {},
         "CanaryWorse",
-        "its p95 latency is 49 ms, 9.8 ms with version 1",
+        "its p95 latency is 49 ms, 9.8 ms with version 1, and 20 ms is allowed",
     ),
     "a person": ({}, {"abort": 2}, "CanaryAborted", "somebody took it back with keras-operator.dev/abort"),
 }

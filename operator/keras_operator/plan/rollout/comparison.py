@@ -72,7 +72,10 @@ def _answers(analysis: Analysis, ours: Traffic, theirs: Traffic, old_number: int
         and theirs.requests >= min(analysis.min_requests, 100)
         and slow > pace * analysis.max_latency_ratio
     ):
-        worse = f"its {name} latency is {_time(slow)}, {_time(pace)} with version {old_number}"
+        allowed = _time(pace * analysis.max_latency_ratio)
+        worse = (
+            f"its {name} latency is {_time(slow)}, {_time(pace)} with version {old_number}, and {allowed} is allowed"
+        )
     return Comparison("" if enough else f"{analysis.min_requests} requests", worse, words)
 
 

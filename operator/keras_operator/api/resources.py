@@ -113,7 +113,8 @@ _IS_QUANTITY = Rule(
 Quantity = Annotated[int | str, Meta(extra=ruled(_IS_QUANTITY))]
 """A number with a suffix, as `parse_quantity` reads it."""
 PositiveQuantity = (
-    Annotated[int, Meta(ge=1)]
+    # The API server's whole numbers have 64 bits.
+    Annotated[int, Meta(ge=1, le=2**63 - 1)]
     | Annotated[
         str,
         Meta(

@@ -3,7 +3,7 @@
 from decimal import Decimal
 
 import pytest
-from keras_operator.api import parse_quantity
+from keras_operator.api import ApiError, decode_model, parse_quantity
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,23 @@ def test_quantity_is_its_number(written, number):
 def test_what_is_no_quantity_is_refused(written):
     with pytest.raises(ValueError, match="is not a quantity: write a number with a suffix"):
         parse_quantity(written)
+
+
+@pytest.mark.parametrize(("value", "refused"), [(2**63 - 1, False), (2**63, True)])
+def test_a_whole_number_has_the_64_bits_of_the_api_server(value, refused):
+    wanted = {
+        "describedObject": {"apiVersion": "v1", "kind": "Service", "name": "queue"},
+        "metric": {"name": "length"},
+        "target": {"type": "Value", "value": value},
+    }
+    autoscaling = {"metrics": [{"type": "Object", "object": wanted}]}
+    spec = {
+        "source": {"uri": "s3://uploads/dogs"},
+        "store": {"uri": "s3://models/dogs"},
+        "serving": {"autoscaling": autoscaling},
+    }
+    if refused:
+        with pytest.raises(ApiError, match="expected `int` <= 9223372036854775807"):
+            decode_model(spec)
+    else:
+        decode_model(spec)

@@ -8,12 +8,14 @@ from typing import Any
 import keras
 import msgspec
 import tensorflow as tf
-from keras_operator.api import Training
+from keras_operator.api import Loss, Training
 
 from model_trainer.losses import loss_of
 from model_trainer.measures import measures_of
 from model_trainer.optimizer import optimizer_of
 from model_trainer.tables.target import Target
+
+_OF_YES_AND_NO = frozenset({Loss.BINARY_CROSSENTROPY, Loss.BINARY_FOCAL_CROSSENTROPY})
 
 
 def compile_for(
@@ -30,11 +32,30 @@ def compile_for(
     model.compile(
         optimizer=optimizer_of(optimizer, steps),
         loss=loss_of(training, target),
-        metrics=["accuracy", *measures_of(training.metrics)] if target is None else of_number,
+        metrics=[*(["accuracy"] if target is None else of_number), *measures_of(training.metrics, target)],
         # XLA cannot wait for other workers in the middle of what it compiled.
         jit_compile=False if training.workers > 1 else "auto" if training.jit_compile is None else training.jit_compile,
     )
     _add_up_gradients(model.optimizer)
+    if target is None and training.objective in _OF_YES_AND_NO:
+        _lose_by_probabilities(model)
+
+
+def _lose_by_probabilities(model: Any) -> None:
+    """Let the loss see the probabilities that the network answers, and nothing of what they were made from.
+
+    Keras (3.15) finds what softmax was given, and the binary losses take that for what a sigmoid would be given:
+    another network would be trained than the one that is evaluated and served.
+    """
+    own = type(model).compute_loss
+
+    def compute_loss(
+        x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
+        answers = tf.nest.map_structure(tf.identity, y_pred)
+        return own(model, x=x, y=y, y_pred=answers, sample_weight=sample_weight, training=training)
+
+    model.compute_loss = compute_loss
 
 
 def make_metrics(model: Any, labels: Any) -> None:

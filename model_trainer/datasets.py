@@ -12,6 +12,8 @@ from model_trainer.data.reading import Origin, places_of, read_data
 from model_trainer.data.split import Split
 from model_trainer.npz.reading import read_npz
 from model_trainer.tables.reading import read_table
+from model_trainer.tables.table import Table
+from model_trainer.tables.target import check_loss
 from model_trainer.tfrecord.images import read_record_images
 from model_trainer.tfrecord.rows import read_record_rows
 
@@ -32,6 +34,9 @@ def read_dataset(training: Training, endpoint: str | None, context: Context) -> 
         RunFailure, StoreError: there is none, or it cannot be used; see `failure_of`.
     """
     learnable = _read(training, endpoint, context)
+    table = learnable.dataset
+    if isinstance(table, Table) and table.target is not None:
+        check_loss(training, table.target.name, table.values)
     if context.cache is not None:
         context.cache.settle()
     return learnable

@@ -10,6 +10,8 @@ import keras
 import msgspec
 from keras_operator.api import MetricName, TrainingMetric
 
+from model_trainer.tables.target import Target
+
 # Keras' own spelling, where a threshold may be a list of them.
 _SEVERAL_THRESHOLDS = frozenset(
     {
@@ -24,12 +26,17 @@ _SEVERAL_THRESHOLDS = frozenset(
 _F_SCORES = frozenset({MetricName.F1_SCORE, MetricName.F_BETA_SCORE})
 
 
-def measures_of(wanted: Sequence[TrainingMetric]) -> list[Any]:
-    """New metrics of one-hot labels and probabilities [batch, classes] each; every result is one number."""
-    return [_measure(each) for each in wanted]
+def measures_of(wanted: Sequence[TrainingMetric], target: Target | None = None) -> list[Any]:
+    """New metrics of one-hot labels and probabilities [batch, classes] each; every result is one number.
+
+    Where there is a `target`, they are of true numbers and answers, float32 [batch, 1].
+    """
+    return [_measure(each, target) for each in wanted]
 
 
-def _measure(wanted: TrainingMetric) -> Any:
+def _measure(wanted: TrainingMetric, target: Target | None) -> Any:
+    if target is not None and wanted.name is MetricName.R2_SCORE:
+        return _Explained(target)
     arguments = {
         field.name: value
         for field in msgspec.structs.fields(wanted)
@@ -41,6 +48,28 @@ def _measure(wanted: TrainingMetric) -> Any:
         # Keras' own default is a number for each class, which the evaluation has anyway.
         arguments = {"average": "macro", **arguments}
     return class_of(wanted.name)(name=str(wanted.name), **{name: _plain(value) for name, value in arguments.items()})
+
+
+class _Explained(keras.metrics.R2Score):  # type: ignore[misc] # keras has no types
+    """Keras' R2Score of numbers at mean 0 and variance 1, which is the same.
+
+    Keras takes the variance for a difference of sums, of which a float32 has seven digits: nothing is left of the years
+    1990 to 2020. Where all true numbers are the same, it is 0.
+    """
+
+    def __init__(self, target: Target) -> None:
+        super().__init__(name=str(MetricName.R2_SCORE))
+        self._target = target
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        super().update_state(self._standard(y_true), self._standard(y_pred), sample_weight)
+
+    def result(self) -> Any:
+        score = super().result()
+        return keras.ops.where(keras.ops.isfinite(score), score, 0.0)
+
+    def _standard(self, numbers: Any) -> Any:
+        return (keras.ops.convert_to_tensor(numbers, "float32") - self._target.mean) / self._target.deviation
 
 
 def _plain(value: Any) -> Any:

@@ -64,7 +64,7 @@ def network_of(
 def network_of_table(training: Training, table: Table) -> Network:
     """The network for the rows of a table."""
     with built_for(training.mixed_precision):
-        model = build_mlp(training.architecture, table.encoding, len(table.classes), table.target)
+        model = build_mlp(training.architecture, table.encoding, len(table.classes), table.target, training.objective)
     if training.mixed_precision is not None:
         answer_in_full(model)
         log.info("training computes by the policy %s", training.mixed_precision)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from keras_operator.api import Augmentation, Loss
+from keras_operator.api import OF_CLASS_INDICES, Augmentation, Loss
 
 from model_trainer.augmentation import Drawn, augment, draw, is_off
 from model_trainer.data.dataset import Labels
@@ -196,7 +196,7 @@ class Batches(Batched):
 
 
 def encode(labels: Any, classes: int, loss: Loss) -> Any:
-    """Labels as `loss` takes them: class indices for the sparse one, else one-hot float32 [batch, classes]."""
-    if loss is Loss.SPARSE_CATEGORICAL_CROSSENTROPY:
+    """Labels as `loss` takes them: class indices for a sparse one, else one-hot float32 [batch, classes]."""
+    if loss in OF_CLASS_INDICES:
         return labels
     return tf.one_hot(labels, classes, dtype=tf.float32)

@@ -37,7 +37,7 @@ def of_validation(answers: AnyAnswers) -> dict[str, float]:
     """What a version's status tells of the validation part."""
     if isinstance(answers, NumberAnswers):
         told = {"mae": answers.mae, "rmse": answers.rmse, "r2": answers.r2, "loss": answers.loss}
-        measured = {name: value for name, value in told.items() if value is not None}
+        measured = {name: value for name, value in told.items() if value is not None} | dict(answers.measured)
     else:
         measured = {"accuracy": answers.accuracy, "loss": answers.loss, **answers.measured}
     return {f"val_{name}": value for name, value in measured.items()}

@@ -15,7 +15,8 @@ replacement, as many as there are, a thousand times, and the middle 95 % of what
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -27,6 +28,7 @@ from model_trainer.batching import batches_of
 from model_trainer.data.split import Indices
 from model_trainer.evaluation.confidence import LEVEL, RESAMPLES, Interval
 from model_trainer.losses import loss_of_each
+from model_trainer.measures import measures_of
 from model_trainer.tables.table import Table
 
 Floats = npt.NDArray[np.float64]
@@ -34,11 +36,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class NumberAnswers:
-    """One entry for each row of the part, in its order: the true number, the model's, and the loss."""
+    """One entry for each row of the part, in its order: the true number, the model's, and the loss.
+
+    `measured` is what Keras' metrics measured of the whole part, by their names.
+    """
 
     true: Floats
     answered: Floats
     losses: Floats
+    measured: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def mae(self) -> float:
@@ -65,13 +71,17 @@ class NumberAnswers:
 def ask_numbers(model: Any, table: Table, part: Indices, training: Training, *, served: bool = False) -> NumberAnswers:
     """Run the rows of `part` through the model, a batch at a time; `served` says that it takes raw columns."""
     measure = loss_of_each(training, table.target)
+    measures = measures_of(training.metrics, table.target)
     told = []
     batches = batches_of(table, part, batch_size=training.batch_size, raw=served)
     for inputs, numbers in batches.dataset(0, training.objective):
         answers = np.asarray(model.predict_on_batch(inputs))
+        for each in measures:
+            each.update_state(numbers, answers)
         told.append((answers[:, 0].astype(np.float64), np.asarray(measure(numbers, answers), dtype=np.float64)))
     answered, losses = (np.concatenate(column) for column in zip(*told, strict=True))
-    return NumberAnswers(table.values[part], answered, losses)
+    measured = {each.name: float(each.result()) for each in measures}
+    return NumberAnswers(table.values[part], answered, losses, measured)
 
 
 class NumberRecord(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,8 +92,9 @@ class NumberRecord(msgspec.Struct, frozen=True, rename="camel"):
         r2: None where all true numbers of the test part are the same.
         mae_interval, rmse_interval, r2_interval: 95 % bootstrap confidence intervals of them.
         loss: mean loss, of differences in standard deviations of the train part or, of a model that was trained
-            elsewhere, of these rows.
+            elsewhere, of these rows; a loss that is not of a difference alone is in the target's unit.
         rows: how many there are.
+        measured: the metrics of Keras that the training asked for, in the target's unit.
     """
 
     mae: float
@@ -94,6 +105,7 @@ class NumberRecord(msgspec.Struct, frozen=True, rename="camel"):
     r2_interval: Interval | None
     loss: float
     rows: int
+    measured: dict[str, float] = {}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -106,6 +118,7 @@ class NumberRecord(msgspec.Struct, frozen=True, rename="camel"):
             "r2": self.r2,
             "r2_low": self.r2_interval.low if self.r2_interval else None,
             "loss": self.loss,
+            **self.measured,
         }
         return {name: value for name, value in measured.items() if value is not None}
 
@@ -122,6 +135,7 @@ def numbers_record(answers: NumberAnswers, seed: int) -> NumberRecord:
         r2_interval=None if answers.r2 is None else _interval(r2, seed),
         loss=answers.loss,
         rows=len(answers.true),
+        measured=dict(answers.measured),
     )
 
 

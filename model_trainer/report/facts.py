@@ -173,7 +173,7 @@ def _with_numbers(facts: Facts, trained: Trained, evaluation: NumberRecord, answ
     assert facts.table is not None
     assert facts.table.target is not None
     numbers = number_facts(trained.dataset, facts.table.target, trained.split.test, answers)
-    return replace(facts, figures=number_figures(evaluation), numbers=numbers)
+    return replace(facts, figures=number_figures(evaluation, trained.training.objective), numbers=numbers)
 
 
 def document_of(spec: RunSpec, training: Training) -> str:

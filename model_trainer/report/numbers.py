@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from keras_operator.api import IN_OWN_UNIT, Loss
 
 from model_trainer.data.split import Indices
 from model_trainer.evaluation.confidence import Interval
@@ -66,8 +67,9 @@ def number_facts(table: Table, card: TargetCard, part: Indices, answers: NumberA
     )
 
 
-def number_figures(record: NumberRecord) -> tuple[Figure, ...]:
+def number_figures(record: NumberRecord, loss: Loss) -> tuple[Figure, ...]:
     """The headline numbers."""
+    unit = "in the target's unit" if loss in IN_OWN_UNIT else "of differences in standard deviations"
     figures = []
     if record.r2 is not None and record.r2_interval is not None:
         figures.append(
@@ -82,7 +84,11 @@ def number_figures(record: NumberRecord) -> tuple[Figure, ...]:
         Figure(
             "root mean squared error", f"{record.rmse:.4g}", f"in the target's unit; {_between(record.rmse_interval)}"
         ),
-        Figure("loss", f"{record.loss:.4g}", "mean over the test rows, of differences in standard deviations"),
+        Figure("loss", f"{record.loss:.4g}", f"mean over the test rows, {unit}"),
+    ]
+    figures += [
+        Figure(name.replace("_", " "), f"{value:.4g}", "Keras' metric of this name")
+        for name, value in record.measured.items()
     ]
     return tuple(figures)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import keras
-from keras_operator.api import Architecture
+from keras_operator.api import OF_POSITIVE_ANSWERS, Architecture, Loss
 
 from model_trainer.tables.columns import Kind
 from model_trainer.tables.encoding import Encoding
@@ -18,6 +19,8 @@ IDS = "ids"
 _HIDDEN_UNITS = (64, 64)
 # A weight's logarithm where there is no word: e to the power of it is no number but 0 in any float.
 _NO_WORD = -1e9
+# log(1 + e to the power of it) is 1: a unit that says 0 answers the mean.
+_SOFTPLUS_IS_ONE = math.log(math.e - 1)
 
 
 def text_input(place: int) -> str:
@@ -25,7 +28,13 @@ def text_input(place: int) -> str:
     return f"text_{place}"
 
 
-def build_mlp(architecture: Architecture, encoding: Encoding, classes: int, target: Target | None = None) -> Any:
+def build_mlp(
+    architecture: Architecture,
+    encoding: Encoding,
+    classes: int,
+    target: Target | None = None,
+    loss: Loss | None = None,
+) -> Any:
     """What is trained: `numbers` float32 [batch, numbers] and `ids` int32 [batch, categorical] -> probabilities.
 
     Numbers are brought to mean 0 and variance 1. Each word has a vector, as long as the first layer is wide, and those
@@ -34,7 +43,7 @@ def build_mlp(architecture: Architecture, encoding: Encoding, classes: int, targ
     the mean of them.
 
     Where there is a `target`, the answer is that, float32 [batch, 1]: from one linear unit, which learns it at mean 0
-    and variance 1.
+    and variance 1. Where `loss` has a logarithm of the answer, no answer is below 0.
     """
     outputs = classes if target is None else 1
     units = _HIDDEN_UNITS if architecture.hidden_units is None else architecture.hidden_units
@@ -62,7 +71,7 @@ def build_mlp(architecture: Architecture, encoding: Encoding, classes: int, targ
         features = keras.layers.Dense(count, activation="relu", name=f"hidden_{place}")(features)
         if architecture.dropout:
             features = keras.layers.Dropout(architecture.dropout)(features)
-    return keras.Model(inputs, _answers(features, outputs, target), name="MLP")
+    return keras.Model(inputs, _answers(features, outputs, target, loss), name="MLP")
 
 
 def _mean_of_words(numbers: Any, vectors: Any) -> Any:
@@ -80,11 +89,15 @@ def _mean_of_words(numbers: Any, vectors: Any) -> Any:
     return layers.Dot(axes=1, dtype="float32")([weights, vectors(numbers)])
 
 
-def _answers(features: Any, outputs: int, target: Target | None) -> Any:
+def _answers(features: Any, outputs: int, target: Target | None, loss: Loss | None) -> Any:
     if target is None:
         return keras.layers.Dense(outputs, activation="softmax", name="probabilities")(features)
     # Whatever the network computes in, as above: three digits are too few for an answer.
     standard = keras.layers.Dense(outputs, name="standardised", dtype="float32")(features)
+    if loss in OF_POSITIVE_ANSWERS:
+        at_zero = keras.layers.Rescaling(1.0, offset=_SOFTPLUS_IS_ONE, dtype="float32")(standard)
+        positive = keras.layers.Activation("softplus", name="positive", dtype="float32")(at_zero)
+        return keras.layers.Rescaling(target.mean, name="number", dtype="float32")(positive)
     return keras.layers.Rescaling(target.deviation, offset=target.mean, name="number", dtype="float32")(standard)
 
 

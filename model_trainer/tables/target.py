@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import numpy.typing as npt
+from keras_operator.api import OF_POSITIVE_ANSWERS, Loss, Training
 
 from model_trainer.failure import BadData
 
@@ -42,6 +43,29 @@ def learn_target(name: str, values: npt.NDArray[np.float64], train: npt.NDArray[
             "rows with other numbers, or correct spec.training.data.table.target."
         )
     return Target(name, float(train.mean()), float(train.std()))
+
+
+def check_loss(training: Training, column: str, values: npt.NDArray[np.float64]) -> None:
+    """Whether the loss and the metrics of a training have a meaning for all `values` of its target.
+
+    Raises:
+        BadData: Keras would put another number in the place of some of them.
+    """
+    wanted = {str(training.objective): "loss"}
+    for metric in training.metrics:
+        wanted.setdefault(str(metric.name), "metrics")
+    instead = "such as mean_absolute_error, or correct the rows."
+    for name, field in wanted.items():
+        if name in OF_POSITIVE_ANSWERS and (least := float(values.min())) < 0:
+            raise BadData(
+                f"The target {column!r} has {least:g}, and {name} is of numbers that are 0 or more. Choose another in "
+                f"spec.training.{field}, {instead}"
+            )
+        if name == Loss.MEAN_ABSOLUTE_PERCENTAGE_ERROR and (zeros := int((values == 0).sum())):
+            raise BadData(
+                f"The target {column!r} is 0 in {zeros} of {len(values)} rows, of which no error is a percentage, and "
+                f"{name} is one. Choose another in spec.training.{field}, {instead}"
+            )
 
 
 def target_of_test(name: str, values: npt.NDArray[np.float64], address: str) -> Target:

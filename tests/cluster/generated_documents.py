@@ -10,6 +10,10 @@ import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from keras_operator.api.loss_parameters import TAKERS
+from keras_operator.api.losses import OF_NUMBERS, OF_NUMBERS_ALONE, OF_SMOOTH_LABELS
+from keras_operator.api.names import camel
+
 Json = Any
 Schema = dict[str, Any]
 
@@ -111,7 +115,9 @@ _TABLES = ["labels.csv", "a/b c.csv", "ü.csv", "{{x}}.csv"]
 _BROKEN_TABLES = ["labels.tsv", "/labels.csv", "a/../labels.csv", "./labels.csv", "a//b.csv", "t" * 600]
 _COLUMNS = ["id", "breed", "my column", "日本", "'", "a:b"]
 _BROKEN_COLUMNS = ["", "c" * 257]
-_LOSSES_OF_NUMBERS = ["mean_squared_error", "mean_absolute_error", "log_cosh"]
+_LOSSES_OF_BOTH = [str(loss) for loss in OF_NUMBERS if loss not in OF_NUMBERS_ALONE]
+_LOSSES_OF_NUMBERS = [str(loss) for loss in OF_NUMBERS]
+_LOSSES_OF_NUMBERS_ALONE = [str(loss) for loss in OF_NUMBERS_ALONE]
 # What people write into each text of the schema, and what they get wrong there.
 _ADDRESSES = {"uri", "validationUri", "testUri"}
 _TEXTS: dict[str, tuple[list[str], list[str]]] = {
@@ -327,6 +333,7 @@ def _mend(spec: dict[str, Json], rng: random.Random) -> None:
         measured, usual = {"macro_f1", "loss", *(metric["name"] for metric in training.get("metrics", ()))}, "accuracy"
         if data.get("table", {}).get("targetKind") == "numeric":
             measured, usual = {"loss", "mae", "rmse_high", "r2", "r2_low", "size_mb"}, "r2"
+            measured |= {metric["name"] for metric in training.get("metrics", ())}
         _mend_gates(spec, measured, usual, rng)
     spec["store"]["uri"] = f"s3://published/{rng.choice(_NASTY)}/{rng.randint(1, 99)}"
 
@@ -414,7 +421,7 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
             "testUri",
         ):
             data.pop(field, None)
-        if training.get("loss") in _LOSSES_OF_NUMBERS[1:]:
+        if training.get("loss") in _LOSSES_OF_NUMBERS_ALONE:
             training.pop("loss")
         network = training.get("architecture", {})
         network.pop("weights", None)
@@ -444,7 +451,7 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
             network.pop(field, None)
         if network.get("name") == "MLP":
             network["name"] = "SmallCNN"
-        if training.get("loss") in _LOSSES_OF_NUMBERS[1:]:
+        if training.get("loss") in _LOSSES_OF_NUMBERS_ALONE:
             training.pop("loss")
         return
     data |= {"format": "TFRecord" if records else "CSV", "table": data.get("table", {}) | {"target": "income"}}
@@ -457,9 +464,9 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
         data.pop(field, None)
     numeric = data["table"].get("targetKind") == "numeric"
     if numeric:
-        for owner, field in ((data, "classWeights"), (training, "metrics"), (training, "labelSmoothing")):
+        for owner, field in ((data, "classWeights"), (training, "labelSmoothing")):
             owner.pop(field, None)
-    if training.get("loss") not in {None, "mean_squared_error"}:
+    if training.get("loss") not in {None, *_LOSSES_OF_BOTH}:
         training["loss"] = rng.choice(_LOSSES_OF_NUMBERS if numeric else ["kl_divergence", "categorical_crossentropy"])
     for field in ("builder", "augmentation", "initialWeights", "trainableLayers"):
         training.pop(field, None)
@@ -528,6 +535,8 @@ def _mend_network(training: dict[str, Json], rng: random.Random) -> None:
     if "metrics" in training:
         training.pop("loss", None)
         some = [{"name": "auc", "curve": "PR"}, {"name": "f1_score", "average": "micro"}, {"name": "precision"}]
+        if training["data"].get("table", {}).get("targetKind") == "numeric":
+            some = [{"name": "r2_score"}, {"name": "mean_absolute_percentage_error"}, {"name": "log_cosh_error"}]
         training["metrics"] = rng.sample(some, rng.randint(0, 3))
     if "builder" in training:
         training.pop("architecture", None)
@@ -535,10 +544,11 @@ def _mend_network(training: dict[str, Json], rng: random.Random) -> None:
         where = {"configMapKeyRef": {"name": "my-net", "key": "net.py"}, "uri": "s3://models/nets/net.py"}
         others = {name: value for name, value in training["builder"].items() if name not in where}
         training["builder"] = {**others, place: where[place]}
-    if training.get("loss") not in {None, "categorical_crossentropy", "categorical_focal_crossentropy"}:
+    if training.get("loss") not in {None, *OF_SMOOTH_LABELS}:
         training.pop("labelSmoothing", None)
-    if training.get("loss") != "categorical_focal_crossentropy":
-        training.pop("lossParameters", None)
+    for parameter, losses in TAKERS.items():
+        if training.get("loss") not in losses:
+            training.get("lossParameters", {}).pop(camel(parameter), None)
     if "initialWeights" in training:
         training.get("architecture", {}).pop("weights", None)
         training["initialWeights"] = rng.choice([{"version": 3}, {"uri": _address(rng)}])

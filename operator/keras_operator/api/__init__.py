@@ -31,6 +31,7 @@ from .kerasmodel import KerasModelSpec
 from .kinds import API_VERSION, GROUP, KERAS_MODEL, KERAS_MODEL_VERSION, KINDS, VERSION, Kind
 from .labels import Labels
 from .loss_parameters import LossParameters
+from .losses import IN_OWN_UNIT, OF_CLASS_INDICES, OF_POSITIVE_ANSWERS, OF_SMOOTH_LABELS, Loss
 from .metrics import Average, Curve, MetricName, TrainingMetric
 from .optimizer import Optimizer, OptimizerName
 from .own_container import OwnContainer
@@ -51,7 +52,6 @@ from .target import TargetKind
 from .tensorboard import TensorBoard
 from .training import (
     Architecture,
-    Loss,
     Training,
 )
 from .version import (
@@ -71,12 +71,16 @@ __all__ = [
     "DEFAULT_MAX_SWAPS",
     "GPU",
     "GROUP",
+    "IN_OWN_UNIT",
     "KERAS_MODEL",
     "KERAS_MODEL_VERSION",
     "KINDS",
     "MAX_TOKENS",
     "OF_ANYTHING",
+    "OF_CLASS_INDICES",
     "OF_NUMBER",
+    "OF_POSITIVE_ANSWERS",
+    "OF_SMOOTH_LABELS",
     "QUERY_VARIABLES",
     "RECORD_FILES",
     "SEQUENCE_LENGTH",

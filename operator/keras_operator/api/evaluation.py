@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from .course import LARGEST_ERROR
-from .metrics import FRACTIONS, MORE_IS_BETTER, MetricName
+from .metrics import ANSWERS_OF_NUMBERS, FRACTIONS, MORE_IS_BETTER, MetricName
 from .rules import Rule, ruled
 from .wire import Written
 
@@ -47,10 +47,14 @@ class Metric(StrEnum):
     FALSE_NEGATIVES = "false_negatives"
     FALSE_POSITIVES = "false_positives"
     KL_DIVERGENCE = "kl_divergence"
+    LOG_COSH_ERROR = "log_cosh_error"
     MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
+    MEAN_ABSOLUTE_PERCENTAGE_ERROR = "mean_absolute_percentage_error"
     MEAN_SQUARED_ERROR = "mean_squared_error"
+    MEAN_SQUARED_LOGARITHMIC_ERROR = "mean_squared_logarithmic_error"
     POISSON = "poisson"
     PRECISION_AT_RECALL = "precision_at_recall"
+    R2_SCORE = "r2_score"
     RECALL_AT_PRECISION = "recall_at_precision"
     ROOT_MEAN_SQUARED_ERROR = "root_mean_squared_error"
     SENSITIVITY_AT_SPECIFICITY = "sensitivity_at_specificity"
@@ -71,6 +75,8 @@ OF_ANYTHING = (Metric.LOSS, Metric.VAL_LOSS, *sorted(OF_SERVABLE))
 """Metrics that are of no kind of target."""
 OF_KERAS = tuple(Metric(name) for name in MetricName if Metric(name) not in OF_CLASS)
 """Metrics that are measured where training.metrics asks for them."""
+OF_KERAS_AND_NUMBER = tuple(Metric(name) for name in ANSWERS_OF_NUMBERS)
+"""Those of them that a target that is a number can be measured by."""
 _NO_FRACTIONS = (
     Metric.LOSS,
     Metric.VAL_LOSS,

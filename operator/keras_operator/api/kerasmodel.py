@@ -4,7 +4,15 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
-from .evaluation import OF_ANYTHING, OF_KERAS, OF_NUMBER, OF_SERVABLE, Evaluation, Metric
+from .evaluation import (
+    OF_ANYTHING,
+    OF_KERAS,
+    OF_KERAS_AND_NUMBER,
+    OF_NUMBER,
+    OF_SERVABLE,
+    Evaluation,
+    Metric,
+)
 from .names import snake
 from .own_container import NO_TENSORBOARD
 from .rules import Rule
@@ -29,7 +37,7 @@ def _gates_are_of_the_target(spec: "KerasModelSpec", *, numeric: bool) -> bool:
     if spec.training is None or spec.training.learns_number is not numeric:
         return True
     metrics = {gate.metric for gate in spec.evaluation.gates}
-    return metrics <= {*OF_NUMBER, *OF_ANYTHING} if numeric else not metrics & {*OF_NUMBER}
+    return metrics <= {*OF_NUMBER, *OF_KERAS_AND_NUMBER, *OF_ANYTHING} if numeric else not metrics & {*OF_NUMBER}
 
 
 def _compares_classes(spec: "KerasModelSpec") -> bool:
@@ -277,7 +285,7 @@ class KerasModelSpec(Written, frozen=True, kw_only=True):
         Rule(
             cel=(
                 f"{_GATES} || !({_NUMERIC}) || self.evaluation.gates.all(gate, gate.metric in "
-                f"{[str(metric) for metric in (*OF_NUMBER, *OF_ANYTHING)]})"
+                f"{[str(metric) for metric in (*OF_NUMBER, *OF_KERAS_AND_NUMBER, *OF_ANYTHING)]})"
             ),
             message=(
                 "a gate asks for a metric of classes, and training.data.table.targetKind is numeric: write one of a "

@@ -4,12 +4,20 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from .names import camel
+from .losses import Loss, named
+from .names import camel, listed
 from .rules import Rule
 from .wire import Written
 
-TAKERS = {"alpha": "categorical_focal_crossentropy", "gamma": "categorical_focal_crossentropy"}
-"""Which loss takes a parameter."""
+TAKERS = {
+    "alpha": (Loss.BINARY_FOCAL_CROSSENTROPY, Loss.CATEGORICAL_FOCAL_CROSSENTROPY, Loss.TVERSKY),
+    "gamma": (Loss.BINARY_FOCAL_CROSSENTROPY, Loss.CATEGORICAL_FOCAL_CROSSENTROPY),
+    "apply_class_balancing": (Loss.BINARY_FOCAL_CROSSENTROPY,),
+    "beta": (Loss.TVERSKY,),
+    "q": (Loss.CATEGORICAL_GENERALIZED_CROSS_ENTROPY,),
+    "delta": (Loss.HUBER,),
+}
+"""Which losses take a parameter."""
 
 
 class LossParameters(Written, frozen=True, kw_only=True):
@@ -19,7 +27,13 @@ class LossParameters(Written, frozen=True, kw_only=True):
         Annotated[
             float,
             Meta(
-                gt=0, le=1, description="Factor of a focal loss, above 0 and at most 1. Left out: 0.25.", examples=[0.5]
+                gt=0,
+                le=1,
+                description=(
+                    "Factor of a focal loss, or alpha of tversky, above 0 and at most 1. Left out: 0.25; of tversky "
+                    "0.5."
+                ),
+                examples=[0.5],
             ),
         ]
         | None
@@ -39,22 +53,77 @@ class LossParameters(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
+    apply_class_balancing: (
+        Annotated[
+            bool,
+            Meta(
+                description="Whether alpha weighs the labels of binary_focal_crossentropy. Left out: false.",
+                examples=[True],
+            ),
+        ]
+        | None
+    ) = None
+    beta: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1,
+                description="Beta of tversky, a number above 0 and at most 1. Left out: 0.5.",
+                examples=[0.3],
+            ),
+        ]
+        | None
+    ) = None
+    q: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                lt=1,
+                description=(
+                    "Number between 0 and 1 by which categorical_generalized_cross_entropy goes from cross-entropy to "
+                    "absolute error, which wrong labels harm less. Left out: 0.5."
+                ),
+                examples=[0.7],
+            ),
+        ]
+        | None
+    ) = None
+    delta: (
+        Annotated[
+            float,
+            Meta(
+                gt=0,
+                le=1000,
+                description=(
+                    "Error in standard deviations of the training rows from which on huber counts it by itself and no "
+                    "longer by its square. Left out: 1."
+                ),
+                examples=[1.5],
+            ),
+        ]
+        | None
+    ) = None
 
 
-def _only_for(parameter: str, loss: str) -> Rule:
+def _only_for(parameter: str, losses: tuple[Loss, ...]) -> Rule:
     field = camel(parameter)
     return Rule(
         cel=f"!has(self.lossParameters) || !has(self.lossParameters.{field}) || "
-        f"has(self.loss) && self.loss == '{loss}'",
-        message=f"is a parameter of {loss}: remove it, or write that in loss",
+        f"has(self.loss) && self.loss in {named(losses)}",
+        message=(
+            f"is a parameter of {listed(losses)}: remove it, or write "
+            f"{'that' if len(losses) == 1 else 'one of those'} in loss"
+        ),
         holds=lambda training: (
             training.loss_parameters is None
             or getattr(training.loss_parameters, parameter) is None
-            or str(training.loss) == loss
+            or training.loss in losses
         ),
         field=f".lossParameters.{field}",
     )
 
 
-RULES_OF_LOSS = tuple(_only_for(parameter, loss) for parameter, loss in TAKERS.items())
+RULES_OF_LOSS = tuple(_only_for(parameter, losses) for parameter, losses in TAKERS.items())
 """Of a training."""

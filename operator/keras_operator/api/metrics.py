@@ -5,13 +5,14 @@ from typing import Annotated, ClassVar
 
 from msgspec import Meta
 
+from .losses import OF_CLASS_INDICES, named
 from .names import camel, listed
 from .rules import Rule
 from .wire import Written
 
 
 class MetricName(StrEnum):
-    """Metrics of Keras that are one number of one-hot labels and probabilities."""
+    """Metrics of Keras that are one number of one-hot labels and probabilities, or of true and answered numbers."""
 
     AUC = "auc"
     CATEGORICAL_CROSSENTROPY = "categorical_crossentropy"
@@ -22,11 +23,15 @@ class MetricName(StrEnum):
     FALSE_NEGATIVES = "false_negatives"
     FALSE_POSITIVES = "false_positives"
     KL_DIVERGENCE = "kl_divergence"
+    LOG_COSH_ERROR = "log_cosh_error"
     MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
+    MEAN_ABSOLUTE_PERCENTAGE_ERROR = "mean_absolute_percentage_error"
     MEAN_SQUARED_ERROR = "mean_squared_error"
+    MEAN_SQUARED_LOGARITHMIC_ERROR = "mean_squared_logarithmic_error"
     POISSON = "poisson"
     PRECISION = "precision"
     PRECISION_AT_RECALL = "precision_at_recall"
+    R2_SCORE = "r2_score"
     RECALL = "recall"
     RECALL_AT_PRECISION = "recall_at_precision"
     ROOT_MEAN_SQUARED_ERROR = "root_mean_squared_error"
@@ -74,10 +79,38 @@ TAKERS: dict[str, tuple[MetricName, ...]] = {
 }
 """Which metrics take a parameter."""
 
-FRACTIONS = frozenset(
-    {_M.AUC, *_F_SCORES, _M.PRECISION, _M.RECALL, *_AT, _M.TOP_K_CATEGORICAL_ACCURACY, _M.COSINE_SIMILARITY}
+ANSWERS_OF_NUMBERS_ALONE = (
+    _M.LOG_COSH_ERROR,
+    _M.MEAN_ABSOLUTE_PERCENTAGE_ERROR,
+    _M.MEAN_SQUARED_LOGARITHMIC_ERROR,
+    _M.R2_SCORE,
 )
-"""Metrics from 0 to 1, of which more is better."""
+ANSWERS_OF_NUMBERS = (
+    _M.COSINE_SIMILARITY,
+    _M.MEAN_ABSOLUTE_ERROR,
+    _M.MEAN_SQUARED_ERROR,
+    _M.ROOT_MEAN_SQUARED_ERROR,
+    *ANSWERS_OF_NUMBERS_ALONE,
+)
+"""Metrics of a target that is a number.
+
+Keras' `poisson` is not among them: most networks may answer below 0, of which there is no logarithm. Its correlations
+are of several numbers a row, or of one batch.
+"""
+
+FRACTIONS = frozenset(
+    {
+        _M.AUC,
+        *_F_SCORES,
+        _M.PRECISION,
+        _M.RECALL,
+        *_AT,
+        _M.TOP_K_CATEGORICAL_ACCURACY,
+        _M.COSINE_SIMILARITY,
+        _M.R2_SCORE,
+    }
+)
+"""Metrics up to 1, of which more is better."""
 MORE_IS_BETTER = FRACTIONS | {_M.TRUE_NEGATIVES, _M.TRUE_POSITIVES}
 """All metrics of which more is better."""
 
@@ -230,12 +263,12 @@ EACH_ONCE = Rule(
 
 OF_ONE_HOT = Rule(
     cel="!has(self.metrics) || size(self.metrics) == 0 || !has(self.loss) || "
-    "self.loss != 'sparse_categorical_crossentropy'",
+    f"!(self.loss in {named(OF_CLASS_INDICES)})",
     message=(
-        "are of labels with one number for each class, which sparse_categorical_crossentropy does not take: write "
-        "loss: categorical_crossentropy, which is the same, or leave metrics out"
+        f"are of labels with one number for each class, which {listed(OF_CLASS_INDICES)} do not take: write loss: "
+        "categorical_crossentropy, or leave metrics out"
     ),
-    holds=lambda training: not training.metrics or str(training.loss) != "sparse_categorical_crossentropy",
+    holds=lambda training: not training.metrics or training.loss not in OF_CLASS_INDICES,
     field=".metrics",
 )
 """Of a training."""

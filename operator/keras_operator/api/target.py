@@ -1,9 +1,13 @@
 """What the target of a table is, one of several classes or a number, and what goes with which."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
 from .course import Monitor
+from .losses import OF_NUMBERS, OF_NUMBERS_ALONE, named
+from .metrics import ANSWERS_OF_NUMBERS, ANSWERS_OF_NUMBERS_ALONE
+from .names import listed
 from .rules import Rule
 
 if TYPE_CHECKING:
@@ -18,11 +22,6 @@ class TargetKind(StrEnum):
     NUMERIC = "numeric"
 
 
-DEFAULT_LOSS = "mean_squared_error"
-"""Of a number."""
-_LOSSES = (DEFAULT_LOSS, "mean_absolute_error", "log_cosh")
-# Mean squared error is learned of one-hot classes too: it is Brier's score there.
-_LOSSES_OF_NUMBERS_ALONE = _LOSSES[1:]
 _OF_CLASSES = (Monitor.ACCURACY, Monitor.VAL_ACCURACY)
 _OF_NUMBERS = (Monitor.MAE, Monitor.VAL_MAE, Monitor.RMSE, Monitor.VAL_RMSE)
 
@@ -35,7 +34,7 @@ def learns_number(training: "Training") -> bool:
     return table is not None and table.target_kind is TargetKind.NUMERIC
 
 
-def _names(words: tuple[str, ...]) -> list[str]:
+def _names(words: Sequence[str]) -> list[str]:
     return [str(word) for word in words]
 
 
@@ -72,32 +71,51 @@ RULE_OF_DATA = Rule(
 
 RULES_OF_TRAINING = (
     Rule(
-        cel=f"!has(self.loss) || !({_NUMERIC}) || self.loss in {list(_LOSSES)}",
+        cel=f"!has(self.loss) || !({_NUMERIC}) || self.loss in {named(OF_NUMBERS)}",
         message=(
-            "is of classes, and data.table.targetKind is numeric: write mean_squared_error, mean_absolute_error or "
-            "log_cosh, or leave it out, which is mean_squared_error"
+            "is of classes, and data.table.targetKind is numeric: write one of a number, such as huber, or leave it "
+            "out, which is mean_squared_error"
         ),
-        holds=lambda training: training.loss is None or not learns_number(training) or str(training.loss) in _LOSSES,
+        holds=lambda training: training.loss is None or not learns_number(training) or training.loss in OF_NUMBERS,
         field=".loss",
     ),
     Rule(
-        cel=f"!has(self.loss) || ({_NUMERIC}) || !(self.loss in {list(_LOSSES_OF_NUMBERS_ALONE)})",
+        cel=f"!has(self.loss) || ({_NUMERIC}) || !(self.loss in {named(OF_NUMBERS_ALONE)})",
         message=(
             "is of a target that is a number: write data.table.targetKind: numeric, or a loss of classes such as "
             "categorical_crossentropy"
         ),
         holds=lambda training: (
-            training.loss is None or learns_number(training) or str(training.loss) not in _LOSSES_OF_NUMBERS_ALONE
+            training.loss is None or learns_number(training) or training.loss not in OF_NUMBERS_ALONE
         ),
         field=".loss",
     ),
     Rule(
-        cel=f"!has(self.metrics) || size(self.metrics) == 0 || !({_NUMERIC})",
-        message=(
-            "are of classes, and data.table.targetKind is numeric, of which mae, rmse and r2 are measured anyway: "
-            "remove metrics"
+        cel=(
+            f"!has(self.metrics) || !({_NUMERIC}) || "
+            f"self.metrics.all(metric, metric.name in {_names(ANSWERS_OF_NUMBERS)})"
         ),
-        holds=lambda training: not training.metrics or not learns_number(training),
+        message=(
+            "one is of classes, and data.table.targetKind is numeric: write those of a number, which are "
+            f"{listed(ANSWERS_OF_NUMBERS)}; mae, rmse and r2 are measured anyway"
+        ),
+        holds=lambda training: (
+            not learns_number(training) or all(metric.name in ANSWERS_OF_NUMBERS for metric in training.metrics)
+        ),
+        field=".metrics",
+    ),
+    Rule(
+        cel=(
+            f"!has(self.metrics) || ({_NUMERIC}) || "
+            f"self.metrics.all(metric, !(metric.name in {_names(ANSWERS_OF_NUMBERS_ALONE)}))"
+        ),
+        message=(
+            f"{listed(ANSWERS_OF_NUMBERS_ALONE)} are of a target that is a number: write "
+            "data.table.targetKind: numeric, or metrics of classes such as auc"
+        ),
+        holds=lambda training: (
+            learns_number(training) or all(metric.name not in ANSWERS_OF_NUMBERS_ALONE for metric in training.metrics)
+        ),
         field=".metrics",
     ),
     _watches_what_is_measured("early_stopping", "earlyStopping"),

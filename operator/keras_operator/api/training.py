@@ -1,6 +1,5 @@
 """How a version is trained: data, network, optimizer, and when to stop."""
 
-from enum import StrEnum
 from typing import Annotated, ClassVar
 
 import msgspec
@@ -14,7 +13,9 @@ from .data import Data
 from .fine_tuning import RULES_OF_FINE_TUNING, FineTuning
 from .initial_weights import InitialWeights
 from .loss_parameters import RULES_OF_LOSS, LossParameters
+from .losses import DEFAULT_OF_NUMBERS, OF_SMOOTH_LABELS, OF_WHOLE_LABELS, Loss, named
 from .metrics import EACH_ONCE, OF_ONE_HOT, TrainingMetric
+from .names import listed
 from .optimizer import Optimizer
 from .own_container import OwnContainer, rules_of_container
 from .precision import MixedPrecision
@@ -32,21 +33,9 @@ from .scheduling import (
     Workers,
 )
 from .table import RULES_OF_TRAINING
-from .target import DEFAULT_LOSS, learns_number
 from .target import RULES_OF_TRAINING as RULES_OF_TARGET
+from .target import learns_number
 from .wire import Written
-
-
-class Loss(StrEnum):
-    """Losses of Keras that suit one class per image, or a number per row."""
-
-    CATEGORICAL_CROSSENTROPY = "categorical_crossentropy"
-    CATEGORICAL_FOCAL_CROSSENTROPY = "categorical_focal_crossentropy"
-    KL_DIVERGENCE = "kl_divergence"
-    LOG_COSH = "log_cosh"
-    MEAN_ABSOLUTE_ERROR = "mean_absolute_error"
-    MEAN_SQUARED_ERROR = "mean_squared_error"
-    SPARSE_CATEGORICAL_CROSSENTROPY = "sparse_categorical_crossentropy"
 
 
 def _images_are_large_enough() -> tuple[Rule, ...]:
@@ -78,19 +67,17 @@ def _large_enough(size: int, names: list[ArchitectureName]) -> Rule:
 
 
 def _mixes_labels(field: str) -> Rule:
-    """A class index has no half: what mixes two images needs a loss whose labels are one number for each class."""
+    """A class index has no half: what mixes two images needs a loss whose labels may be any part of each class."""
     return Rule(
         cel=(
             f"!has(self.augmentation.{field}) || self.augmentation.{field} == 0.0 || !has(self.loss) || "
-            "self.loss != 'sparse_categorical_crossentropy'"
+            f"!(self.loss in {named(OF_WHOLE_LABELS)})"
         ),
         message=(
-            "gives each image a part of two labels, which sparse_categorical_crossentropy cannot take: write loss: "
+            f"gives each image a part of two labels, which {listed(OF_WHOLE_LABELS)} cannot take: write loss: "
             f"categorical_crossentropy, or leave {field} out"
         ),
-        holds=lambda training: (
-            not getattr(training.augmentation, field) or training.loss is not Loss.SPARSE_CATEGORICAL_CROSSENTROPY
-        ),
+        holds=lambda training: not getattr(training.augmentation, field) or training.loss not in OF_WHOLE_LABELS,
         field=f".augmentation.{field}",
     )
 
@@ -264,8 +251,9 @@ class Training(Written, frozen=True, kw_only=True):
             Loss,
             Meta(
                 description=(
-                    "Name of a Keras loss; those of a number are of its distance in standard deviations of the "
-                    "training rows. Left out: categorical_crossentropy, or mean_squared_error if the target is a "
+                    "Name of a Keras loss. Those of a number are of its distance in standard deviations of the "
+                    "training rows, but mean_absolute_percentage_error, mean_squared_logarithmic_error and poisson of "
+                    "the number itself. Left out: categorical_crossentropy, or mean_squared_error if the target is a "
                     "number."
                 ),
                 examples=["categorical_focal_crossentropy"],
@@ -290,7 +278,7 @@ class Training(Written, frozen=True, kw_only=True):
             lt=1,
             description=(
                 "Fraction of each label that is spread over all classes, from 0 to below 1; for a categorical "
-                "crossentropy."
+                "crossentropy, or a binary one, which spreads it over yes and no."
             ),
             examples=[0.1],
         ),
@@ -465,7 +453,7 @@ class Training(Written, frozen=True, kw_only=True):
     @property
     def default_loss(self) -> Loss:
         """The loss where none is written."""
-        return Loss(DEFAULT_LOSS) if self.learns_number else Loss.CATEGORICAL_CROSSENTROPY
+        return DEFAULT_OF_NUMBERS if self.learns_number else Loss.CATEGORICAL_CROSSENTROPY
 
     RULES: ClassVar[tuple[Rule, ...]] = (
         *_images_are_large_enough(),
@@ -488,16 +476,10 @@ class Training(Written, frozen=True, kw_only=True):
         ),
         Rule(
             cel="!has(self.labelSmoothing) || self.labelSmoothing == 0.0 || (has(self.loss) ? "
-            "self.loss in ['categorical_crossentropy', 'categorical_focal_crossentropy'] : "
+            f"self.loss in {named(OF_SMOOTH_LABELS)} : "
             "!has(self.data.table) || self.data.table.targetKind != 'numeric')",
-            message=(
-                "is for the losses categorical_crossentropy and categorical_focal_crossentropy: remove it, or choose "
-                "one of those in loss"
-            ),
-            holds=lambda training: (
-                training.label_smoothing == 0
-                or training.objective in {Loss.CATEGORICAL_CROSSENTROPY, Loss.CATEGORICAL_FOCAL_CROSSENTROPY}
-            ),
+            message=(f"is for the losses {listed(OF_SMOOTH_LABELS)}: remove it, or choose one of those in loss"),
+            holds=lambda training: training.label_smoothing == 0 or training.objective in OF_SMOOTH_LABELS,
             field=".labelSmoothing",
         ),
         Rule(

@@ -18,6 +18,7 @@ from keras_operator.api import (
     smallest_image,
 )
 from keras_operator.api import loss_parameters as of_loss
+from keras_operator.api import losses as of_losses
 from keras_operator.api import metrics as of_metrics
 from keras_operator.api.optimizer import TAKERS
 from keras_operator.api.schedule import SHAPES
@@ -74,9 +75,15 @@ def test_every_schedule_of_keras_is_offered_with_its_parameters(keras):
         assert parameters == SHAPES[ScheduleName(name)].keys(), name
 
 
-def test_every_loss_is_one_of_keras(keras):
-    for loss in Loss:
-        assert callable(keras.losses.get(str(loss)))
+def test_every_loss_of_keras_is_offered_or_named_with_why_not(keras):
+    there = {snake_case(name) for name in classes_of(keras.losses).keys() - of_losses.LEFT_OUT.keys()}
+
+    assert {str(loss) for loss in Loss} == there
+    assert of_losses.LEFT_OUT.keys() <= classes_of(keras.losses).keys()
+
+
+def snake_case(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
 
 
 def test_every_parameter_of_a_loss_is_offered_where_keras_takes_it(keras):
@@ -84,15 +91,18 @@ def test_every_parameter_of_a_loss_is_offered_where_keras_takes_it(keras):
     # Probabilities over classes are what every network here answers, and smoothing is a field of its own.
     left_out = {"from_logits", "label_smoothing", "ignore_class", "axis", "reduction", "name", "dtype"}
     there = {
-        (parameter, str(loss))
+        (parameter, loss)
         for loss in Loss
         for parameter in inspect.signature(by_name[loss.replace("_", "")]).parameters.keys() - left_out
     }
-    assert there == set(of_loss.TAKERS.items())
+    assert there == {(parameter, loss) for parameter, losses in of_loss.TAKERS.items() for loss in losses}
     assert {field.name for field in msgspec.structs.fields(LossParameters)} == of_loss.TAKERS.keys()
+    taken = {loss: inspect.signature(by_name[loss.replace("_", "")]).parameters for loss in Loss}
+    smooth = {loss for loss in Loss if "label_smoothing" in taken[loss]}
+    assert smooth == set(of_losses.OF_SMOOTH_LABELS)
 
 
-# Metrics that tell nothing more of one class an image: what they are of, or what has the same number.
+# Metrics that tell nothing more of one class or number a row: what they are of, or what has the same number.
 NO_METRICS = {
     "Mean Sum Metric MeanMetricWrapper": "parts of metrics",
     "Accuracy CategoricalAccuracy SparseCategoricalAccuracy": "accuracy, which is always measured",
@@ -100,16 +110,14 @@ NO_METRICS = {
     "SparseCategoricalCrossentropy": "categorical_crossentropy",
     "BinaryAccuracy BinaryCrossentropy Hinge SquaredHinge": "answers of yes and no",
     "IoU BinaryIoU MeanIoU OneHotIoU OneHotMeanIoU": "pixels",
-    "ConcordanceCorrelation LogCoshError MeanAbsolutePercentageError MeanSquaredLogarithmicError PearsonCorrelation "
-    "R2Score": "numbers that are no classes",
+    "ConcordanceCorrelation PearsonCorrelation": "several numbers a row, or one batch",
 }
 
 
-def test_every_metric_of_keras_for_classes_is_offered(keras):
+def test_every_metric_of_keras_for_classes_or_numbers_is_offered(keras):
     there = classes_of(keras.metrics).keys() - {name for names in NO_METRICS for name in names.split()}
-    snake_case = {re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower() for name in there}
 
-    assert {str(name) for name in MetricName} == snake_case
+    assert {str(name) for name in MetricName} == {snake_case(name) for name in there}
     by_name = vars(inspect.getmodule(keras.metrics.get))["ALL_OBJECTS_DICT"]
     assert {str(name) for name in MetricName} <= by_name.keys(), "what keras.metrics.get takes"
 

@@ -6,10 +6,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras_operator.api import Data, Loss, LossParameters, Training
+from keras_operator.api import Data, Loss, LossParameters, MixedPrecision, Training
+from keras_operator.api.losses import OF_CLASS_INDICES, OF_NUMBERS_ALONE, OF_WHOLE_LABELS
 
 from model_trainer.compiling import compile_for, make_metrics
+from model_trainer.data.pipeline import encode
 from model_trainer.losses import loss_of_each
+from model_trainer.precision import answer_in_full, built_for
 
 
 def compiled(**fields: Any) -> Any:
@@ -25,6 +28,46 @@ def test_labels_are_smoothed_before_the_loss(loss: Loss):
     model = compiled(loss=loss, label_smoothing=0.3)
     plain = keras.losses.get(str(loss))(smooth, model.predict(inputs, verbose=0))
     assert model.evaluate(inputs, labels, verbose=0)[0] == pytest.approx(float(np.asarray(plain)[0]), rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [Loss.BINARY_CROSSENTROPY, Loss.BINARY_FOCAL_CROSSENTROPY])
+def test_labels_of_yes_and_no_are_smoothed_to_a_half(loss: Loss):
+    labels, inputs = np.array([[0.0, 1.0, 0.0]], np.float32), np.ones((1, 4), np.float32)
+    model = compiled(loss=loss, label_smoothing=0.3)
+    plain = keras.losses.get(str(loss))(labels * 0.7 + 0.3 / 2, model.predict(inputs, verbose=0))
+    assert model.evaluate(inputs, labels, verbose=0)[0] == pytest.approx(float(np.asarray(plain)[0]), rel=1e-5)
+
+
+OF_CLASSES = [loss for loss in Loss if loss not in OF_NUMBERS_ALONE]
+
+
+@pytest.mark.parametrize("policy", [None, MixedPrecision.MIXED_BFLOAT16])
+@pytest.mark.parametrize("loss", OF_CLASSES)
+def test_each_image_counts_by_the_weight_of_its_class(loss: Loss, policy: MixedPrecision | None):
+    inputs, indices = np.random.default_rng(5).normal(size=(7, 4)).astype(np.float32), [0, 1, 2, 0, 1, 2, 0]
+    with built_for(policy):
+        model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, activation="softmax")])
+    if policy is not None:
+        answer_in_full(model)
+    asked = Training(data=Data(uri="s3://datasets/dogs"), loss=loss, mixed_precision=policy)
+    compile_for(asked, model, 1)
+    labels = np.asarray(encode(indices, 3, loss))
+    each = np.asarray(loss_of_each(asked)(labels, model.predict(inputs, verbose=0)))
+    assert each.shape == (7,)
+    weights = {0: 0.5, 1: 2.0, 2: 4.0}
+    batches = tf.data.Dataset.from_tensor_slices((inputs, labels)).batch(7)
+    told = model.fit(batches, class_weight=weights, verbose=0).history["loss"]
+    assert told == [pytest.approx(float(np.mean(each * [weights[index] for index in indices])), rel=1e-2)]
+
+
+@pytest.mark.parametrize("loss", [loss for loss in OF_CLASSES if loss not in OF_CLASS_INDICES])
+def test_an_image_of_two_classes_has_its_own_loss_whatever_else_is_in_its_batch(loss: Loss):
+    labels = np.array([[1, 0, 0], [0.4, 0.6, 0], [0, 0, 1]], np.float32)
+    answers = np.array([[0.5, 0.3, 0.2], [0.1, 0.2, 0.7], [0.2, 0.2, 0.6]], np.float32)
+    measure = loss_of_each(Training(data=Data(uri="s3://datasets/dogs"), loss=loss))
+    together = np.asarray(measure(labels, answers))
+    alone = np.concatenate([np.asarray(measure(labels[i : i + 1], answers[i : i + 1])) for i in range(3)])
+    assert np.allclose(together, alone, atol=1e-6) == (loss not in OF_WHOLE_LABELS)
 
 
 def test_parameters_of_a_loss_count_in_training_and_evaluation():

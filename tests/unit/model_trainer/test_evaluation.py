@@ -4,9 +4,11 @@ from dataclasses import replace
 from typing import Any
 
 import keras
+import msgspec
 import numpy as np
 import pytest
-from keras_operator.api import Average, Data, Loss, MetricName, Training, TrainingMetric
+from keras_operator.api import Average, Data, Loss, LossParameters, MetricName, Training, TrainingMetric
+from keras_operator.api.losses import OF_NUMBERS_ALONE
 from scipy.stats import bootstrap
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import (
@@ -180,12 +182,32 @@ def test_the_interval_follows_from_its_seed():
     assert (accuracy_interval(9, 9, seed=1).low, accuracy_interval(0, 9, seed=1).high) == (1.0, 0.0)
 
 
-@pytest.mark.parametrize("loss", Loss)
-def test_every_loss_is_keras_own_mean(true: Any, probabilities: Any, loss: Loss):
-    sparse = loss is Loss.SPARSE_CATEGORICAL_CROSSENTROPY
+OF_CLASSES = [loss for loss in Loss if loss not in OF_NUMBERS_ALONE]
+PARAMETERS = {
+    Loss.BINARY_FOCAL_CROSSENTROPY: LossParameters(alpha=0.4, gamma=1.5, apply_class_balancing=True),
+    Loss.CATEGORICAL_FOCAL_CROSSENTROPY: LossParameters(alpha=0.4, gamma=1.5),
+    Loss.CATEGORICAL_GENERALIZED_CROSS_ENTROPY: LossParameters(q=0.7),
+    Loss.TVERSKY: LossParameters(alpha=0.3, beta=0.6),
+}
+
+
+@pytest.mark.parametrize(("loss", "parameters"), [*((loss, None) for loss in OF_CLASSES), *PARAMETERS.items()], ids=str)
+def test_every_loss_is_keras_own_mean(true: Any, probabilities: Any, loss: Loss, parameters: LossParameters | None):
+    sparse = loss in {Loss.SPARSE_CATEGORICAL_CROSSENTROPY, Loss.CATEGORICAL_GENERALIZED_CROSS_ENTROPY}
     labels = true if sparse else np.eye(len(CLASSES), dtype=np.float32)[true]
-    expected = np.mean(keras.losses.get(str(loss))(labels, probabilities))
-    assert asked(true, probabilities, loss).loss == pytest.approx(float(expected), rel=1e-5)
+    by_name = {name.lower(): each for name, each in vars(keras.losses).items() if isinstance(each, type)}
+    # Keras can take the overlap of a whole batch for one; here it is that of each image.
+    arguments: dict[str, Any] = {"axis": -1} if loss in {Loss.DICE, Loss.TVERSKY} else {}
+    given = msgspec.structs.asdict(parameters or LossParameters())
+    arguments |= {name: value for name, value in given.items() if value is not None}
+    expected = float(by_name[loss.replace("_", "")](**arguments)(labels, probabilities))
+    measured = asked(true, probabilities, loss, loss_parameters=parameters).loss
+    assert measured == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_overlap_is_of_each_image(true: Any, probabilities: Any):
+    chances = probabilities[np.arange(IMAGES), true]
+    assert asked(true, probabilities, Loss.DICE).losses == pytest.approx(1 - chances, abs=1e-5)
 
 
 def test_among_equal_probabilities_the_first_class_wins(true: Any):

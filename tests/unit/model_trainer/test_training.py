@@ -76,7 +76,16 @@ def silent(tick: Tick) -> None:
     del tick
 
 
-@pytest.mark.parametrize("loss", [Loss.KL_DIVERGENCE, Loss.SPARSE_CATEGORICAL_CROSSENTROPY])
+@pytest.mark.parametrize(
+    "loss",
+    [
+        Loss.KL_DIVERGENCE,
+        Loss.SPARSE_CATEGORICAL_CROSSENTROPY,
+        Loss.CATEGORICAL_GENERALIZED_CROSS_ENTROPY,
+        Loss.HINGE,
+        Loss.TVERSKY,
+    ],
+)
 def test_losses_of_both_kinds_of_labels_learn(dataset: Dataset, loss: Loss, tmp_path: Path):
     history = fit(model(), dataset, SPLIT, training(loss=loss, epochs=4), silent, tmp_path).history
     assert set(history) == {"accuracy", "loss", "val_accuracy", "val_loss"}

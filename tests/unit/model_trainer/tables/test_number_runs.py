@@ -14,12 +14,16 @@ from keras_operator.api import (
     Architecture,
     ArchitectureName,
     Loss,
+    LossParameters,
+    MetricName,
     MixedPrecision,
     Optimizer,
     OptimizerName,
     Table,
     TargetKind,
+    TrainingMetric,
 )
+from keras_operator.api.losses import OF_NUMBERS
 from sklearn.metrics import mean_absolute_error, r2_score
 from tensorflow.core.protobuf import saved_model_pb2
 
@@ -27,7 +31,8 @@ from model_store import open_store, read_manifest
 from model_trainer import warmup
 from model_trainer.batching import batches_of
 from model_trainer.compiling import compile_for
-from model_trainer.failure import ParityFailed
+from model_trainer.datasets import read_dataset
+from model_trainer.failure import BadData, ParityFailed
 from model_trainer.losses import loss_of_each
 from model_trainer.tables.card import table_card
 from model_trainer.tables.columns import Column, Kind
@@ -245,24 +250,121 @@ def test_the_network_ends_in_one_linear_unit_and_what_brings_it_into_the_unit():
     assert model.predict_on_batch({"numbers": np.zeros((1, 1))}).tolist() == [[1100.0]]
 
 
-@pytest.mark.parametrize("loss", [None, Loss.MEAN_ABSOLUTE_ERROR, Loss.LOG_COSH])
-def test_every_loss_is_keras_own_of_the_standardised_number(
+@pytest.mark.parametrize("loss", [Loss.POISSON, Loss.MEAN_SQUARED_LOGARITHMIC_ERROR])
+def test_no_answer_is_below_0_where_the_loss_has_its_logarithm(loss: Loss):
+    target = Target("visits", 12.0, 40.0)
+    model = build_mlp(Architecture(name=ArchitectureName.MLP), Encoding((0.0,), (1.0,), ()), 0, target, loss)
+    unit, inputs = model.get_layer("standardised"), {"numbers": np.zeros((1, 1))}
+    answers = []
+    for standard in (0.0, -3.0, -200.0):
+        unit.set_weights([np.zeros_like(unit.get_weights()[0]), np.array([standard])])
+        answers.append(float(model.predict_on_batch(inputs)[0, 0]))
+    assert answers == [pytest.approx(12), pytest.approx(12 * np.log1p(np.exp(-3) * (np.e - 1)), rel=1e-5), 0]
+
+
+def test_counts_are_learned_by_poisson_and_measured_as_scikit_learn_would(
+    tmp_path: Path, stage: Any, table_spec: Any, write_table: Any
+):
+    random = np.random.default_rng(2)
+    hours = random.uniform(0, 4, 600).round(3)
+    rows = [[hour, int(random.poisson(np.exp(hour)))] for hour in hours]
+    data = write_table(tmp_path / "visits.csv", [["hours", "visits"], *rows])
+    metrics = (MetricName.R2_SCORE, MetricName.MEAN_SQUARED_LOGARITHMIC_ERROR, MetricName.LOG_COSH_ERROR)
+    run = table_spec(
+        data,
+        tmp_path / "store",
+        Table(target="visits", target_kind=NUMERIC),
+        epochs=40,
+        loss=Loss.POISSON,
+        optimizer=Optimizer(learning_rate=0.03),
+        metrics=tuple(TrainingMetric(name=name) for name in metrics),
+    )
+    trained = stage("train", run)
+    assert trained.code == 0, trained.message
+    told = trained.result.metrics
+    assert told["r2"] >= 0.8
+    assert told["r2_score"] == pytest.approx(told["r2"], abs=1e-5)
+    assert {"mean_squared_logarithmic_error", "log_cosh_error", "val_r2_score"} <= told.keys()
+    history = load(tmp_path / "store/.runs/1/history.json")
+    assert {"r2_score", "val_r2_score", "val_log_cosh_error"} <= history.keys()
+    exported = stage("export", run)
+    assert exported.code == 0, exported.message
+    served = tf.saved_model.load(str(tmp_path / "store/1")).signatures["serving_default"]
+    answers = served(hours=tf.constant(hours, tf.float32))["prediction"].numpy()
+    assert answers.min() > 0
+    assert np.abs(answers - np.exp(hours)).mean() < 4
+    page = (tmp_path / "store/1/assets.extra/report.html").read_text()
+    assert "mean over the test rows, in the target&#39;s unit" in page
+    assert "mean squared logarithmic error" in page
+
+
+@pytest.mark.parametrize(
+    ("least", "asked", "says"),
+    [
+        (
+            -2.5,
+            {"loss": Loss.POISSON},
+            (
+                "The target 'gain' has -2.5, and poisson is of numbers that are 0 or more. Choose another in "
+                "spec.training.loss, such as mean_absolute_error, or correct the rows."
+            ),
+        ),
+        (
+            0,
+            {"loss": Loss.MEAN_ABSOLUTE_PERCENTAGE_ERROR},
+            (
+                "The target 'gain' is 0 in 1 of 60 rows, of which no error is a percentage, and "
+                "mean_absolute_percentage_error is one. Choose another in spec.training.loss, such as "
+                "mean_absolute_error, or correct the rows."
+            ),
+        ),
+        (
+            -1,
+            {"metrics": (TrainingMetric(name=MetricName.MEAN_SQUARED_LOGARITHMIC_ERROR),)},
+            (
+                "The target 'gain' has -1, and mean_squared_logarithmic_error is of numbers that are 0 or more. Choose "
+                "another in spec.training.metrics, such as mean_absolute_error, or correct the rows."
+            ),
+        ),
+        (0, {"loss": Loss.POISSON}, ""),
+        (-2.5, {"loss": Loss.HUBER}, ""),
+    ],
+    ids=["below 0", "0", "below 0 in a metric", "0 is a count", "a difference"],
+)
+def test_numbers_that_a_loss_or_a_metric_is_not_of_are_refused(
+    least: float, asked: Any, says: str, tmp_path: Path, context: Any, table_spec: Any, write_table: Any
+):
+    rows = [[place, least if place == 7 else place + 1] for place in range(60)]
+    data = write_table(tmp_path / "gains.csv", [["place", "gain"], *rows])
+    training = table_spec(data, tmp_path, Table(target="gain", target_kind=NUMERIC), **asked).training
+    if says:
+        with pytest.raises(BadData, match=f"^{re.escape(says)}$"):
+            read_dataset(training, None, context)
+    else:
+        assert len(read_dataset(training, None, context).dataset.examples) == 60
+
+
+@pytest.mark.parametrize("loss", [None, *OF_NUMBERS])
+def test_every_loss_is_keras_own_of_the_standardised_number_or_of_the_number_itself(
     loss: Loss | None, diabetes: Path, read: Any, table_spec: Any
 ):
     wanted = Table(target="progression", target_kind=NUMERIC)
     table, split = read(diabetes, wanted)
-    training = table_spec(diabetes, Path("/nowhere"), wanted, loss=loss).training
-    model = build_mlp(training.architecture, table.encoding, 0, table.target)
+    parameters = LossParameters(delta=0.3) if loss is Loss.HUBER else None
+    training = table_spec(diabetes, Path("/nowhere"), wanted, loss=loss, loss_parameters=parameters).training
+    model = build_mlp(training.architecture, table.encoding, 0, table.target, loss)
     compile_for(training, model, 1, target=table.target)
     batches = batches_of(table, split.test, batch_size=100).dataset(0, training.objective)
     measured = model.evaluate(batches, return_dict=True, verbose=0)
 
     def standard(values: Any) -> Any:
+        if loss in {Loss.MEAN_ABSOLUTE_PERCENTAGE_ERROR, Loss.MEAN_SQUARED_LOGARITHMIC_ERROR, Loss.POISSON}:
+            return values
         return (values - table.target.mean) / table.target.deviation
 
     true = table.values[split.test]
     answers = np.concatenate([model.predict_on_batch(inputs)[:, 0] for inputs, _ in batches])
-    by_keras = keras.losses.get(str(loss or Loss.MEAN_SQUARED_ERROR))
+    by_keras = keras.losses.Huber(delta=0.3) if parameters else keras.losses.get(str(loss or Loss.MEAN_SQUARED_ERROR))
     expected = float(by_keras(standard(true), standard(answers)))
     assert measured["loss"] == pytest.approx(expected, rel=1e-3)
     each = loss_of_each(training, table.target)(true[:, None].astype(np.float32), answers[:, None])

@@ -18,7 +18,7 @@ import msgspec
 
 from model_server.agent.local_copies import LocalCopies
 from model_server.agent.options import Options
-from model_server.agent.runtime_client import RuntimeVersion, ask_metrics, ask_runtime
+from model_server.agent.runtime_client import RuntimeVersion, ask_metrics, ask_runtime, resident_memory
 from model_server.agent.runtime_config import MONITORING_CONFIG, models_config, write_atomically
 from model_server.agent.status import AgentStatus, Phase, Trouble, VersionState, VersionStatus
 from model_server.agent.traffic import SAMPLE_SECONDS, Traffic, TrafficLog
@@ -84,6 +84,7 @@ class Agent:
         self._given_up: int | None = None
         self._available = False
         self._swaps = 0
+        self._memory: int | None = None
         self._found: Mapping[int, RuntimeVersion] | None = None
         self._looked = asyncio.Event()
         self._configured_at = 0.0
@@ -110,6 +111,7 @@ class Agent:
             self._wanted,
             self._serving,
             self._swaps,
+            self._memory,
             self._phase,
             [self._versions[number] for number in sorted(self._versions)],
             self._error,
@@ -168,10 +170,16 @@ class Agent:
     async def _count_traffic(self) -> None:
         """For whoever compares versions, be they swapped in place or each in pods of its own."""
         while True:
-            page = await asyncio.to_thread(ask_metrics, self._options.runtime_url) if self._available else None
+            page = await self._metrics() if self._available else None
             if page is not None:
                 self._traffic.sample(page, self._serving)
             await asyncio.sleep(SAMPLE_SECONDS)
+
+    async def _metrics(self) -> str | None:
+        page = await asyncio.to_thread(ask_metrics, self._options.runtime_url)
+        if page is not None:
+            self._memory = resident_memory(page)
+        return page
 
     # From one version to the next.
 
@@ -200,6 +208,8 @@ class Agent:
         await self._settle_on(number)
         if kept is not None:
             await self._retired(kept)
+            # Whoever learns of the swap learns what is left in memory without the old version.
+            await self._metrics()
             self._swaps += 1
             _LOG.info("version %d took the place of version %d", number, kept)
         self._retiring = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 from collections.abc import Mapping
 from urllib.parse import quote, urlsplit
 
@@ -11,6 +12,7 @@ import msgspec
 from model_server.agent.runtime_config import METRICS_PATH
 
 _TIMEOUT_SECONDS = 2.0
+_RESIDENT = re.compile(r"^process_resident_memory_bytes (\d+)$", re.MULTILINE)
 
 
 class _Status(msgspec.Struct):
@@ -42,6 +44,12 @@ def ask_metrics(url: str) -> str | None:
         return None
     finally:
         connection.close()
+
+
+def resident_memory(page: str) -> int | None:
+    """The bytes that the runtime has in memory, from its Prometheus page; None where it does not say."""
+    found = _RESIDENT.search(page)
+    return int(found[1]) if found else None
 
 
 def ask_runtime(url: str, model: str) -> Mapping[int, RuntimeVersion] | None:

@@ -48,14 +48,16 @@ class VersionStatus(msgspec.Struct, frozen=True, rename="camel"):
 class AgentStatus(msgspec.Struct, frozen=True):
     """The body of `/status`.
 
-    `serving` is the version that answers every request; None while none does. `swaps` counts how often another took its
-    place in this pod. `times` has RFC 3339 times of: started, fetched, configured, available.
+    `serving` is the version that answers every request; None while none does. `swaps` counts how often another took
+    its place in this pod. `memory` is what the runtime has in memory, in bytes; None where it does not say. `times`
+    has RFC 3339 times of: started, fetched, configured, available.
     """
 
     model: str
     wanted: int | None
     serving: int | None
     swaps: int
+    memory: int | None
     phase: Phase
     versions: list[VersionStatus]
     error: Trouble | None

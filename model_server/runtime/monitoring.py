@@ -5,8 +5,10 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
+import os
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from model_server.runtime.errors import Code
 
@@ -153,4 +155,12 @@ class Metrics:
             self._request_latency,
             self._runtime_latency,
         ]
-        return ("\n".join(line for metric in metrics for line in metric.lines()) + "\n").encode()
+        lines = [*(line for metric in metrics for line in metric.lines()), *_process_lines()]
+        return ("\n".join(lines) + "\n").encode()
+
+
+def _process_lines() -> list[str]:
+    """What Prometheus' own clients say of their process, under their name; TensorFlow Serving does not."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    name = "process_resident_memory_bytes"
+    return [f"# TYPE {name} gauge", f"{name} {pages * os.sysconf('SC_PAGE_SIZE')}"]

@@ -127,11 +127,12 @@ def _answers(pod: Pod) -> bool:
 def _read(pod: Pod, answer: dict[str, object]) -> Answer:
     if pod.component != "serving":
         return msgspec.convert(answer, Progress)
-    wanted, serving, swaps = (answer.get(name) for name in ("wanted", "serving", "swaps"))
+    wanted, serving, swaps, memory = (answer.get(name) for name in ("wanted", "serving", "swaps", "memory"))
     report = AgentReport(
         wanted=wanted if isinstance(wanted, int) else None,
         serving=serving if isinstance(serving, int) else None,
         swaps=swaps if isinstance(swaps, int) else 0,
+        memory=memory if isinstance(memory, int) else 0,
         fetching=answer.get("phase") == "Fetching",
         fetched=_fetched(answer.get("times")),
     )

@@ -42,6 +42,7 @@ PROMOTE_ANNOTATION = "keras-operator.dev/promote"
 ABORT_ANNOTATION = "keras-operator.dev/abort"
 WISH_ANNOTATION = "keras-operator.dev/version"
 SWAPS_ANNOTATION = "keras-operator.dev/swaps"
+MEMORY_ANNOTATION = "keras-operator.dev/memory"
 STORE_ANNOTATION = "keras-operator.dev/store"
 RENEWAL_ANNOTATION = "keras-operator.dev/renewal"
 COMPONENT_LABEL = "app.kubernetes.io/component"
@@ -155,6 +156,7 @@ def _pod(body: Body) -> Pod:
         index=_number(labels, INDEX_LABEL),
         wish=_number(annotations, WISH_ANNOTATION),
         swaps=_number(annotations, SWAPS_ANNOTATION),
+        memory=_number(annotations, MEMORY_ANNOTATION),
         renewal=_number(annotations, RENEWAL_ANNOTATION) if RENEWAL_ANNOTATION in annotations else None,
         canary=CANARY_LABEL in labels,
     )

@@ -35,7 +35,14 @@ from keras_operator.plan.observed import AppliedChild, Model, Observed
 from keras_operator.plan.rollout import canary_name
 from keras_operator.plan.tensorboard import board_name
 from keras_operator.plan.workers import workers_name
-from keras_operator.projection import SWAPS_ANNOTATION, VERSION_LABEL, WISH_ANNOTATION, identity, project
+from keras_operator.projection import (
+    MEMORY_ANNOTATION,
+    SWAPS_ANNOTATION,
+    VERSION_LABEL,
+    WISH_ANNOTATION,
+    identity,
+    project,
+)
 from keras_operator.render import Renderer, TemplateError
 from keras_operator.settings import Settings
 from keras_operator.statuses import StatusWriter, remember
@@ -312,7 +319,11 @@ class Reconciler:
             "uid": mark.uid,
             "resourceVersion": entry.resource_version,
             "labels": {VERSION_LABEL: str(mark.serves)} if mark.serves else {},
-            "annotations": {WISH_ANNOTATION: str(mark.wanted), SWAPS_ANNOTATION: str(mark.swaps)},
+            "annotations": {
+                WISH_ANNOTATION: str(mark.wanted),
+                SWAPS_ANNOTATION: str(mark.swaps),
+                MEMORY_ANNOTATION: str(mark.memory),
+            },
         }
         try:
             body = await self._client.apply({"apiVersion": "v1", "kind": "Pod", "metadata": metadata})

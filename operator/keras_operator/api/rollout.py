@@ -59,7 +59,22 @@ class Rollout(Written, frozen=True, kw_only=True):
         ]
         | None
     ) = None
-
+    max_memory_percent: (
+        Annotated[
+            int,
+            Meta(
+                ge=1,
+                le=100,
+                description=(
+                    "With Hot, and Canary using Hot: pods whose runtime has, after a change of the version, this much "
+                    "of resources.limits.memory or more, from 1 to 100 percent, are replaced by new ones, before "
+                    "maxSwaps is reached. KerasServer says how much it has. Left out: maxSwaps alone counts."
+                ),
+                examples=[80],
+            ),
+        ]
+        | None
+    ) = None
     signature_change: Annotated[
         SignatureChange,
         Meta(

@@ -56,7 +56,8 @@ class Seed:
 class Mark:
     """What is to be written on a pod whose versions are swapped in place.
 
-    `serves` becomes its label and 0 leaves it without; `wanted` is read by its agent; `swaps` is how many it has had.
+    `serves` becomes its label and 0 leaves it without; `wanted` is read by its agent; `swaps` is how many it has had,
+    and `memory` the bytes that its runtime had after the last one.
     """
 
     pod: str
@@ -64,6 +65,7 @@ class Mark:
     serves: int
     wanted: int
     swaps: int
+    memory: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,8 +125,9 @@ class Pod:
     `gates` are the scheduling gates that hold it back; `unready` is what Kubernetes says of a pod that is not ready.
     Of a pod whose versions are swapped in place, `number` is the version that it was last seen to serve (0: none yet),
     `wish` the one that it was told to serve (0: it was told nothing yet), `swaps` how often its version was changed,
-    and `renewal` that of the template it was made from; of all others `renewal` is None. Of a Job with several workers
-    `index` is which one it is; of all others 0. `canary` is whether it is one that a canary has for its own.
+    `memory` the bytes that its runtime had after the last change, and `renewal` that of the template it was made from;
+    of all others `renewal` is None. Of a Job with several workers `index` is which one it is; of all others 0.
+    `canary` is whether it is one that a canary has for its own.
     """
 
     identity: Identity
@@ -145,6 +146,7 @@ class Pod:
     index: int = 0
     wish: int = 0
     swaps: int = 0
+    memory: int = 0
     renewal: int | None = None
     canary: bool = False
 
@@ -184,7 +186,7 @@ class Deployment:
     """The Deployment that serves.
 
     `number` is the version that its pod template names. One whose pods swap versions names none (0), and `renewal`
-    counts how often all its pods were replaced for their many swaps; None where pods do not swap.
+    counts how often all its pods were replaced because one was worn by its swaps; None where pods do not swap.
     """
 
     identity: Identity
@@ -235,12 +237,14 @@ class Start:
 class AgentReport:
     """What the agent of one serving pod says of itself; None and 0 where it says nothing of it.
 
-    `fetching`: it is bringing a servable now. `fetched`: since when the last one that it brought is there.
+    `memory`: bytes that the runtime has. `fetching`: it is bringing a servable now. `fetched`: since when the last one
+    that it brought is there.
     """
 
     wanted: int | None
     serving: int | None
     swaps: int
+    memory: int = 0
     fetching: bool = False
     fetched: datetime | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import threading
@@ -107,6 +108,9 @@ def test_versions_change_places_under_a_client_and_the_way_back_needs_no_store(
     try:
         _wish(rollout, 2)
         until(lambda: _served(agent) == (2, 1), "version 2 in the place of version 1")
+        pages = int(Path(f"/proc/{server.process.pid}/statm").read_text(encoding="ascii").split()[0])
+        memory = agent.get("/status").json["memory"]
+        assert 50 * 2**20 < memory < pages * os.sysconf("SC_PAGE_SIZE"), "what the runtime has, not what it may address"
         assert _configured(tmp_path) == [2]
         assert server.states("digits") == {1: "END", 2: "AVAILABLE"}
 

@@ -274,6 +274,35 @@ def test_pods_with_many_swaps_make_way_for_new_ones(pods, begins, live, renewal)
 
 
 MIB = 1024 * 1024
+HEAVY = {
+    "below the mark": (1, 799 * MIB, "1000Mi", 80, 0),
+    "at the mark": (1, 800 * MIB, "1000Mi", 80, 1),
+    "a runtime that does not say": (1, 0, "1000Mi", 1, 0),
+    "without a limit": (1, 800 * MIB, None, 1, 0),
+    "without a mark": (1, 1000 * MIB, "1000Mi", None, 0),
+    # Or new pods would make way for new pods for ever.
+    "from the beginning": (0, 900 * MIB, "1000Mi", 80, 0),
+}
+
+
+@pytest.mark.parametrize(("swaps", "memory", "limit", "percent", "renewal"), HEAVY.values(), ids=HEAVY.keys())
+def test_pods_that_have_grown_to_a_share_of_their_memory_make_way_for_new_ones(swaps, memory, limit, percent, renewal):
+    rollout = Rollout(strategy=Strategy.HOT, max_memory_percent=percent)
+    spec = trained(rollout=rollout, serving_resources=Resources(limits={"memory": limit} if limit else {}))
+    looks = seen(pod("a", 1, swaps=swaps, memory=memory), pod("b", 1))
+    todo = decide(spec, published(1, spec), published(2, TWO), **looks)
+    assert kept(todo, Template.DEPLOYMENT).values["renewal"] == renewal  # type: ignore[union-attr]
+
+
+def test_what_a_runtime_has_in_memory_stays_with_its_pod():
+    """As its agent says after a swap, and when the pod is told the next version."""
+    said = {"a": AgentReport(2, 2, 1, memory=700 * MIB)}
+    todo = decide(TWO, *VERSIONS, **seen(pod("a", 1, wish=2), pod("b", 1)), agent_reports=said)
+    assert [one.memory for one in todo.marks if one.pod == "a"] == [700 * MIB]
+    todo = decide(TWO, *VERSIONS, **seen(pod("a", 1, memory=600 * MIB)))
+    assert [(one.wanted, one.memory) for one in todo.marks] == [(2, 600 * MIB)]
+
+
 ROOM = {
     "no limit": ({}, 300, 300, ""),
     "room for two": ({"memory": "1600Mi"}, 300, 300, ""),

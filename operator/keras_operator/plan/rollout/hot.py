@@ -8,7 +8,7 @@ one, and stops the rollout at the first.
 
 from collections.abc import Mapping
 
-from keras_operator.api import DEFAULT_MAX_SWAPS, KerasModelSpec, VersionPhase
+from keras_operator.api import DEFAULT_MAX_SWAPS, KerasModelSpec, VersionPhase, parse_quantity
 from keras_operator.plan.causes import Cause
 from keras_operator.plan.desired import Mark
 from keras_operator.plan.observed import Observed, Pod
@@ -104,8 +104,8 @@ def swaps(
 def _told(pod: Pod, wanted: int, seen: Mapping[str, Mark]) -> Mark:
     """The mark that tells a pod a version, with the label for what it was `seen` to serve."""
     known = seen.get(pod.identity.name)
-    serves, count = (known.serves, known.swaps) if known else (pod.number, pod.swaps)
-    return Mark(pod.identity.name, pod.identity.uid, serves, wanted, count)
+    serves, count, memory = (known.serves, known.swaps, known.memory) if known else (pod.number, pod.swaps, pod.memory)
+    return Mark(pod.identity.name, pod.identity.uid, serves, wanted, count, memory)
 
 
 def _seen(observed: Observed, pod: Pod) -> Mark | None:
@@ -116,7 +116,7 @@ def _seen(observed: Observed, pod: Pod) -> Mark | None:
     wish = pod.wish or report.serving
     if (pod.number, pod.wish) == (report.serving, wish):
         return None
-    return Mark(pod.identity.name, pod.identity.uid, report.serving, wish, report.swaps)
+    return Mark(pod.identity.name, pod.identity.uid, report.serving, wish, report.swaps, report.memory)
 
 
 def _serves(observed: Observed, pod: Pod) -> int | None:
@@ -143,13 +143,22 @@ def _trouble(observed: Observed, pod: Pod, number: int) -> Cause | None:
 
 
 def renewal(observed: Observed, spec: KerasModelSpec, pods: tuple[Pod, ...], *, at_rest: bool) -> int:
-    """How often all pods were replaced by new ones, this time included: due when one of them has had its swaps.
+    """How often all pods were replaced by new ones, this time included: due when one of them is worn.
 
     The Deployment does it, with a new pod ready before an old one goes; the new ones start with what serves.
     """
     live = observed.deployment
     times = (live.renewal if live else None) or 0
-    most = spec.serving.rollout.max_swaps or DEFAULT_MAX_SWAPS
     # Pods of the template before are on their way out already, be it that their watch is late.
-    worn = any(pod.swaps >= most and pod.renewal == times for pod in pods)
+    worn = any(_worn(pod, spec) and pod.renewal == times for pod in pods)
     return times + 1 if worn and at_rest and live is not None and live.rolled_out else times
+
+
+def _worn(pod: Pod, spec: KerasModelSpec) -> bool:
+    rollout, limit = spec.serving.rollout, spec.serving.resources.limits.get("memory")
+    if pod.swaps >= (rollout.max_swaps or DEFAULT_MAX_SWAPS):
+        return True
+    # One that has never swapped has what its version needs: a new pod would have no less.
+    if rollout.max_memory_percent is None or limit is None or not pod.swaps:
+        return False
+    return 100 * pod.memory >= rollout.max_memory_percent * parse_quantity(limit)

@@ -80,7 +80,8 @@ def resumed_from(lines: list[Line]) -> int | None:
 
 
 def epochs(lines: list[Line]) -> list[int]:
-    return [line["epoch"] for line in lines if "epoch" in line]
+    # In the middle of a slow epoch the number is that of those that are done.
+    return [line["epoch"] for line in lines if "epoch" in line and not line["step"]]
 
 
 def after_epoch(number: int) -> Callable[[Line], bool]:

@@ -29,6 +29,7 @@ NAME = "prometheus-adapter"
 NAMESPACE = "kube-system"
 GROUP_VERSION = "custom.metrics.k8s.io/v1beta1"
 READY_SECONDS = 60.0
+_DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "autoscaling.md"
 _LOOK_SECONDS = 2.0
 
 
@@ -46,12 +47,9 @@ def metrics_of_pods(
         rules: the adapter's configuration.
     """
     build_all(here(), [NAME])
-    address = _machine_address(kubeconfig)
-    assert scraped["kubernetes_sd_configs"] == [{"role": "pod"}]
-    scraped = {name: value for name, value in scraped.items() if name != "kubernetes_sd_configs"}
+    address = machine_address(kubeconfig)
     with (
-        _discovered(api, folder / "pods.json"),
-        prometheus(folder, {**scraped, "file_sd_configs": [{"files": [str(folder / "pods.json")]}]}) as url,
+        prometheus_of_pods(api, folder, scraped) as url,
         _adapter(kubeconfig, folder, rules, url, address) as port,
     ):
         objects = _service(address, port)
@@ -65,6 +63,26 @@ def metrics_of_pods(
             for content in reversed(objects):
                 metadata = content["metadata"]
                 api.delete(content["kind"], metadata.get("namespace"), metadata["name"])
+
+
+def documented(word: str) -> Any:
+    """The YAML in docs/autoscaling.md that begins with this key."""
+    (text,) = re.findall(rf"```yaml\n({word}:\n?.*?)```", _DOCUMENT.read_text(), re.DOTALL)
+    return yaml.safe_load(text)
+
+
+@contextlib.contextmanager
+def prometheus_of_pods(
+    api: ApiServer, folder: Path, scraped: Mapping[str, Any], address: str = "127.0.0.1"
+) -> Iterator[str]:
+    """The URL, at an address of this machine, of a Prometheus that reads pods as an entry of `scrape_configs` says."""
+    assert scraped["kubernetes_sd_configs"] == [{"role": "pod"}]
+    scraped = {name: value for name, value in scraped.items() if name != "kubernetes_sd_configs"}
+    with (
+        _discovered(api, folder / "pods.json"),
+        prometheus(folder, {**scraped, "file_sd_configs": [{"files": [str(folder / "pods.json")]}]}, address) as url,
+    ):
+        yield url
 
 
 @contextlib.contextmanager
@@ -182,7 +200,7 @@ def _available(service: Object) -> bool:
     return any(one["type"] == "Available" and one["status"] == "True" for one in conditions)
 
 
-def _machine_address(kubeconfig: Path) -> str:
+def machine_address(kubeconfig: Path) -> str:
     """The address of this machine that the cluster's node reaches."""
     (cluster,) = yaml.safe_load(kubeconfig.read_text())["clusters"]
     server = urllib.parse.urlsplit(cluster["cluster"]["server"])

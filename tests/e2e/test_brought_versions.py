@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from benchmarks.demo.kubectl import Kubectl
+from benchmarks.demo.surroundings import Surroundings
 from tests.e2e.api_server import MODEL, ApiServer, Object
 from tests.e2e.canaries import asks_about_digits, canary_serving, taken_back
 from tests.e2e.conftest import MakeNamespace, Sources
 from tests.e2e.models import conditions, is_ready, is_stalled, message, model_url, quick_model, serves
+from tests.e2e.operator_process import Operator
+from tests.e2e.prometheus_adapter import documented, machine_address, prometheus_of_pods
 from tests.e2e.steady_client import SteadyClient
 
 NAME = "brought"
@@ -19,6 +24,21 @@ RATIO = 4
 BY_LATENCY = canary_serving(
     {"pods": "50%", "hold": "10m"},
     analysis={"minRequests": 30, "maxErrorIncrease": 0.05, "latencyPercentile": 50, "maxLatencyRatio": RATIO},
+)
+# How many times the old version's median the new one's is.
+RATIO_QUERY = "/".join(
+    f'histogram_quantile(0.5, sum by (le) (rate({{__name__=":tensorflow:serving:request_latency_bucket",'
+    f'namespace="{{{{namespace}}}}",pod=~"{{{{{pods}}}}}"}}[{{{{interval}}}}])))'
+    for pods in ("pods", "stablePods")
+)
+BY_PROMETHEUS = canary_serving(
+    {"pods": "50%", "hold": "10m"},
+    analysis={
+        "minRequests": 30,
+        "maxErrorIncrease": 0.05,
+        "maxLatencyRatio": 100,
+        "queries": [{"name": "times-as-slow", "query": RATIO_QUERY, "max": RATIO}],
+    },
 )
 DENIES = {"serving": {"replicas": 2, "rollout": {"strategy": "Hot", "signatureChange": "Deny"}}}
 ALLOWS = {"serving": {"replicas": 2, "rollout": {"strategy": "Hot", "signatureChange": "Allow"}}}
@@ -68,9 +88,41 @@ def test_a_version_that_answers_slowly_is_taken_back_and_no_request_fails(
     assert said, message(stalled)
     slow, usual, allowed = map(float, said.groups())
     assert slow > allowed > usual
-    back = "version 1 serves on 2/2 pods"
-    api.wait_for(MODEL, namespace, NAME, lambda seen: back in message(seen), "the old version")
-    assert _versions(api, namespace) == [1, 1]
+    _wait_back(api, namespace)
+    steady_client.check()
+
+
+@pytest.fixture
+def asks_prometheus(
+    api: ApiServer, cluster: Surroundings, kubectl: Kubectl, operator: Operator, tmp_path: Path
+) -> Iterator[None]:
+    """The operator is told of a Prometheus that reads all models' pods, until the test has ended."""
+
+    def told(word: str) -> None:
+        kubectl.run("set", "env", "deployment/keras-operator", "-n", "keras-operator-system", word)
+        operator.wait_ready()
+
+    address = machine_address(Path(cluster.kubeconfig))
+    with prometheus_of_pods(api, tmp_path, documented("job_name"), address) as url:
+        told(f"KERAS_OPERATOR_PROMETHEUS_URL={url}")
+        yield
+        told("KERAS_OPERATOR_PROMETHEUS_URL-")
+
+
+@pytest.mark.usefixtures("asks_prometheus")
+def test_a_version_of_which_prometheus_says_no_good_is_taken_back_and_no_request_fails(
+    api: ApiServer, namespace: str, model: Object, sources: Sources, steady_client: SteadyClient
+) -> None:
+    """Errors, latencies as the agents have them, and classes are within bounds."""
+    api.apply(quick_model(namespace, NAME, BY_PROMETHEUS, sources("slow")))
+    stalled = api.wait_for(MODEL, namespace, NAME, is_stalled, "a canary that was taken back")
+    assert conditions(stalled)["Stalled"]["reason"] == "CanaryWorse"
+    said = re.search(
+        rf"because query times-as-slow gave ([\d.]+) for it, and at most {RATIO} is wanted", message(stalled)
+    )
+    assert said, message(stalled)
+    assert float(said[1]) > RATIO
+    _wait_back(api, namespace)
     steady_client.check()
 
 
@@ -97,6 +149,12 @@ def test_a_version_whose_input_is_called_otherwise_serves_once_that_is_allowed(
     api.wait_for(MODEL, namespace, NAME, serves(number), "the version whose input is called otherwise")
     assert _versions(api, namespace) == [number, number]
     steady_client.check()
+
+
+def _wait_back(api: ApiServer, namespace: str) -> None:
+    words = "version 1 serves on 2/2 pods"
+    api.wait_for(MODEL, namespace, NAME, lambda seen: words in message(seen), words)
+    assert _versions(api, namespace) == [1, 1]
 
 
 def _wait_refused(api: ApiServer, namespace: str, number: int, how: str) -> None:

@@ -2,39 +2,29 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from benchmarks.demo.surroundings import Surroundings
 from tests.e2e import image_sets
 from tests.e2e.api_server import MODEL, ApiServer, Object
 from tests.e2e.conftest import MakeNamespace
 from tests.e2e.models import conditions, is_ready, message, model_url, quick_model
-from tests.e2e.prometheus_adapter import metrics_of_pods
+from tests.e2e.prometheus_adapter import documented, metrics_of_pods
 from tests.e2e.steady_client import PER_SECOND, Question, SteadyClient
 
 NAME = "asked"
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "autoscaling.md"
 METRIC = "requests_per_second"
 # One pod is too few for the steady client's 50 a second, and two are enough.
 EACH = 30
 
 
-def _block(word: str) -> Any:
-    """The document's YAML that begins with a key."""
-    (text,) = re.findall(rf"```yaml\n({word}:\n?.*?)```", DOCUMENT.read_text(), re.DOTALL)
-    return yaml.safe_load(text)
-
-
 @pytest.fixture(scope="module", autouse=True)
 def adapter(api: ApiServer, cluster: Surroundings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     folder = tmp_path_factory.mktemp("prometheus")
-    with metrics_of_pods(api, Path(cluster.kubeconfig), folder, _block("job_name"), _block("rules")):
+    with metrics_of_pods(api, Path(cluster.kubeconfig), folder, documented("job_name"), documented("rules")):
         yield
 
 

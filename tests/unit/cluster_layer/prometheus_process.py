@@ -1,4 +1,4 @@
-"""A real Prometheus on a loopback port, and what it may read: the runtime's own page of metrics."""
+"""A real Prometheus, on a loopback port by default, and what it may read: the runtime's own page of metrics."""
 
 from __future__ import annotations
 
@@ -65,20 +65,20 @@ def of_exporters(exporters: Mapping[str, int]) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def prometheus(folder: Path, scraped: Mapping[str, Any]) -> Iterator[str]:
-    """The address of one that reads what an entry of its `scrape_configs` names."""
+def prometheus(folder: Path, scraped: Mapping[str, Any], address: str = "127.0.0.1") -> Iterator[str]:
+    """The URL, at an address of this machine, of one that reads what an entry of its `scrape_configs` names."""
     config = {"global": {"scrape_interval": "3s", "scrape_timeout": "3s"}, "scrape_configs": [scraped]}
     # JSON is YAML.
     (folder / "prometheus.yml").write_text(json.dumps(config))
-    port = _free_port()
+    port = _free_port(address)
     command = [
         str(debian_program("prometheus")),
         f"--config.file={folder / 'prometheus.yml'}",
         f"--storage.tsdb.path={folder / 'data'}",
-        f"--web.listen-address=127.0.0.1:{port}",
+        f"--web.listen-address={address}:{port}",
         "--query.max-samples=20000",
     ]
-    url = f"http://127.0.0.1:{port}"
+    url = f"http://{address}:{port}"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
     try:
@@ -98,8 +98,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _free_port() -> int:
+def _free_port(address: str) -> int:
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
+        probe.bind((address, 0))
         port: int = probe.getsockname()[1]
         return port

@@ -1,4 +1,4 @@
-# Images of keras-operator: targets `operator`, `trainer` and `server`.
+# Images of keras-operator: targets `operator`, `trainer` and `server`, and `trainer-gpu`, which is 6 GB and trains on NVIDIA's.
 #
 #   docker buildx build --target server --tag keras-operator/server .
 #   buildah bud --isolation chroot --layers --target server --tag keras-operator/server .
@@ -64,6 +64,20 @@ RUN --mount=type=cache,target=/root/.cache --mount=type=secret,id=ca \
     && strip --strip-unneeded tensorflow/libtensorflow_*.so.2 \
     && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash .
 
+FROM build AS trainer-gpu-dependencies
+COPY --from=locked /lock/trainer.txt /lock/
+COPY gpu-requirements.txt /lock/
+# Two wheels that hold the same modules: the CPU build stays away, so that none of its files is left among the other's.
+RUN --mount=type=cache,target=/root/.cache --mount=type=secret,id=ca \
+    awk '/^[^ ]/ { wanted = !/^tensorflow-cpu==/ } wanted' /lock/trainer.txt > /lock/others.txt \
+    && trusting uv pip install --quiet --python /opt/venv/bin/python --no-deps --require-hashes -r /lock/others.txt \
+    && trusting uv pip install --quiet --python /opt/venv/bin/python --no-deps --require-hashes \
+        -r /lock/gpu-requirements.txt \
+    && cd /opt/venv/lib/python3*/site-packages \
+    && rm -rf tensorflow/include tensorflow/xla_aot_runtime_src tensorflow/THIRD_PARTY_NOTICES.txt clang \
+    && find . -type d -name tests -prune -exec rm -rf {} + \
+    && python3 -m compileall -q -j 0 --invalidation-mode unchecked-hash .
+
 FROM build AS server-dependencies
 COPY --from=locked /lock/server.txt /lock/tensorflow.txt /lock/
 # Without tensorflow/__init__.py the folder is a namespace package: its messages load and TensorFlow's Python does not.
@@ -98,6 +112,11 @@ ENTRYPOINT ["keras-operator"]
 
 FROM runtime AS trainer
 COPY --from=trainer-dependencies /opt/venv /opt/venv
+COPY --from=code /opt/venv /opt/venv
+ENTRYPOINT ["keras-trainer"]
+
+FROM runtime AS trainer-gpu
+COPY --from=trainer-gpu-dependencies /opt/venv /opt/venv
 COPY --from=code /opt/venv /opt/venv
 ENTRYPOINT ["keras-trainer"]
 

@@ -121,6 +121,12 @@ class OutOfMemory(RunFailure):
     reason: str = RunReason.OUT_OF_MEMORY
 
 
+class NoGpu(RunFailure):
+    """GPUs were asked for, and TensorFlow has not so many."""
+
+    reason: str = RunReason.NO_GPU
+
+
 class NumberTaken(RunFailure):
     """Another model has this version number in this store."""
 

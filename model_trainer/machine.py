@@ -6,6 +6,8 @@ import math
 import os
 from pathlib import Path
 
+from model_trainer.failure import NoGpu
+
 CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -39,6 +41,31 @@ def configure_tensorflow() -> None:
     for gpu in tf.config.list_physical_devices("GPU"):
         # TensorFlow takes the whole memory of a GPU otherwise, which others may share.
         tf.config.experimental.set_memory_growth(gpu, True)
+
+
+def check_gpus(wanted: int) -> None:
+    """See that TensorFlow has the GPUs that a training was given.
+
+    Without them it would hold them for hours, and learn on the processor.
+
+    Raises:
+        NoGpu: it has fewer; the message says whether the image or the node is why.
+    """
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    found = len(tf.config.list_physical_devices("GPU"))
+    if found >= wanted:
+        return
+    why = (
+        f"the container has {wanted}, and the driver of its node does not fit: the log of this pod says more"
+        if tf.test.is_built_with_cuda()
+        else "the trainer's image is the one for processors: have the operator run with --trainer-gpu-image "
+        "(docs/gpus.md), or train in a container of your own"
+    )
+    raise NoGpu(
+        f"spec.training asks for {wanted} GPU{'s' * (wanted > 1)} and TensorFlow finds {found}; {why}; or remove "
+        "gpusPerWorker to learn on processors."
+    )
 
 
 def _quota(cgroup: Path) -> float | None:

@@ -16,6 +16,7 @@ from model_trainer.context import Context
 from model_trainer.datasets import read_dataset
 from model_trainer.failure import BadRun
 from model_trainer.keeping import Keeper, anywhere, beginning, fingerprint
+from model_trainer.machine import check_gpus
 from model_trainer.network import network_of, network_of_table
 from model_trainer.own_image.stages import finish
 from model_trainer.pace import Tick
@@ -57,6 +58,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
 
     if training.container is not None:
         return finish(spec, training, folder, context)
+    check_gpus(training.gpus)
     data = read_dataset(training, spec.store.endpoint, context)
     dataset, split = data.dataset, data.split
     things = "rows" if isinstance(dataset, Table) else "images"

@@ -90,7 +90,12 @@ class Reconciler:
         self._cache = cache
         self._client = client
         self._installation = Installation(
-            Images(settings.trainer_image, settings.server_image, settings.tensorflow_serving_image),
+            Images(
+                settings.trainer_image,
+                settings.server_image,
+                settings.tensorflow_serving_image,
+                settings.trainer_gpu_image,
+            ),
             settings.lease_namespace,
             prometheus=settings.prometheus_url is not None,
         )

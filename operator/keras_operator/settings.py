@@ -24,6 +24,7 @@ class Settings:
         kubeconfig: path of a kubeconfig, or None to find the cluster as kubectl and pods do.
         context: of that kubeconfig, or None for its current one.
         trainer_image: image of training and export Jobs.
+        trainer_gpu_image: image of trainings that ask for GPUs; `trainer_image` where it is empty.
         server_image: image of the serving agent, and of the runtime `KerasServer`.
         tensorflow_serving_image: image of the runtime `TensorFlowServing`.
         templates: folder of templates that take the place of built-in ones of the same name, or None.
@@ -49,6 +50,7 @@ class Settings:
     trainer_image: str
     server_image: str
     tensorflow_serving_image: str
+    trainer_gpu_image: str = ""
     namespaces: tuple[str, ...] = ()
     kubeconfig: str | None = None
     context: str | None = None
@@ -110,6 +112,13 @@ def _parser(environment: Mapping[str, str]) -> argparse.ArgumentParser:
         )
 
     add("trainer_image", str, "", "image of training and export Jobs", "IMAGE")
+    add(
+        "trainer_gpu_image",
+        str,
+        "",
+        "image of trainings with GPUs (docs/gpus.md); that of all others by default",
+        "IMAGE",
+    )
     add("server_image", str, "", "image of the agent and of the runtime KerasServer", "IMAGE")
     add("tensorflow_serving_image", str, "tensorflow/serving:2.20.0", "image of TensorFlowServing", "IMAGE")
     add("namespaces", _namespaces, (), "namespaces to serve, separated by commas; all by default", "NAMES")

@@ -493,6 +493,8 @@ def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
         training["maxDurationSeconds"] = rng.randint(1, 59)
     if "nvidia.com/gpu" in training.get("resources", {}).get("limits", {}):
         training.pop("gpusPerWorker", None)
+    elif training.get("gpusPerWorker", 0) > 1 and "container" not in training:
+        training["gpusPerWorker"] = 1
     if training.get("workers", 1) > 1:
         training.pop("jitCompile", None)
         training["batchSize"] = rng.randint(training["workers"], 64)

@@ -43,6 +43,7 @@ class RunReason(StrEnum):
     NUMBER_TAKEN = "NumberTaken"
     DISK_FULL = "DiskFull"
     OUT_OF_MEMORY = "OutOfMemory"
+    NO_GPU = "NoGpu"
     BAD_SAVED_MODEL = "BadSavedModel"
     BAD_MODEL_FILE = "BadModelFile"
     WEIGHTS_UNREACHABLE = "WeightsUnreachable"

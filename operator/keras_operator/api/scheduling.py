@@ -120,7 +120,10 @@ GpusPerWorker = Annotated[
     Meta(
         ge=0,
         le=16,
-        description="Number of GPUs (nvidia.com/gpu) that the training is given, with a toleration of their taint.",
+        description=(
+            "Number of GPUs (nvidia.com/gpu) that the training is given, with a toleration of their taint. More than "
+            "one only with a container of your own: a network by name learns on one GPU, and on several with workers."
+        ),
         examples=[1],
     ),
 ]
@@ -148,6 +151,13 @@ GPUS_ARE_WRITTEN_ONCE = Rule(
     ),
     message=f"resources.limits has {GPU} already: write the number of GPUs in one of the two places",
     holds=lambda training: not training.gpus_per_worker or GPU not in training.resources.limits,
+    field=".gpusPerWorker",
+)
+GPUS_ARE_USED = Rule(
+    cel="!has(self.gpusPerWorker) || self.gpusPerWorker < 2 || has(self.container)",
+    message="a worker learns on one GPU, and the others would be idle: write gpusPerWorker: 1 and workers for the "
+    "number of GPUs, or train in a container of your own",
+    holds=lambda training: training.gpus_per_worker < 2 or training.container is not None,
     field=".gpusPerWorker",
 )
 EVERY_WORKER_HAS_WORK = Rule(

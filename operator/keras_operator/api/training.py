@@ -23,6 +23,8 @@ from .resources import Resources
 from .rules import Rule, ruled
 from .scheduling import (
     EVERY_WORKER_HAS_WORK,
+    GPU,
+    GPUS_ARE_USED,
     GPUS_ARE_WRITTEN_ONCE,
     WORKERS_ARE_NOT_COMPILED,
     GpusPerWorker,
@@ -446,6 +448,11 @@ class Training(Written, frozen=True, kw_only=True):
         return learns_number(self)
 
     @property
+    def gpus(self) -> int:
+        """The number of GPUs that each worker is given, wherever it is written."""
+        return self.gpus_per_worker or int(self.resources.limits.get(GPU, 0))
+
+    @property
     def objective(self) -> Loss:
         """The loss that is made smaller, also where none is written."""
         return self.loss or self.default_loss
@@ -459,6 +466,7 @@ class Training(Written, frozen=True, kw_only=True):
         *_images_are_large_enough(),
         *RULES_OF_COURSE,
         GPUS_ARE_WRITTEN_ONCE,
+        GPUS_ARE_USED,
         EVERY_WORKER_HAS_WORK,
         WORKERS_ARE_NOT_COMPILED,
         *RULES_OF_TRAINING,

@@ -10,6 +10,8 @@ class Images:
     trainer: str
     server: str
     tensorflow_serving: str
+    trainer_gpu: str = ""
+    """What trains where GPUs were asked for; `trainer` where it is empty."""
 
 
 @dataclass(frozen=True, slots=True)

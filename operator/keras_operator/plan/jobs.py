@@ -6,7 +6,7 @@ import msgspec
 
 from keras_operator.api import GPU, Cache, KerasModelSpec, RunSpec, RunStage, Training, store_digest
 from keras_operator.plan.desired import Desired, Template
-from keras_operator.plan.images import Installation
+from keras_operator.plan.images import Images, Installation
 from keras_operator.plan.observed import Model, Version
 from keras_operator.plan.own_container import own_container, without_devices
 from keras_operator.plan.workers import PORT, workers_name
@@ -54,6 +54,7 @@ def desired_job(
     """
     identity = model.identity
     name = f"{version.identity.name}-{stage.value}"
+    image = _image(version.spec.training, stage, installation.images)
     run = RunSpec(
         model=f"{identity.namespace}/{identity.name}",
         model_name=spec.serving.model_name or identity.name,
@@ -63,7 +64,7 @@ def desired_job(
         source=version.spec.source,
         store=spec.store,
         inputs_hash=version.spec.inputs_hash,
-        image=installation.images.trainer,
+        image=image,
         serving=serving if stage is evaluating_stage(version) else None,
         gates=spec.evaluation.gates if stage is RunStage.EXPORT else (),
     )
@@ -79,7 +80,7 @@ def desired_job(
         "owner_uid": version.identity.uid,
         "number": version.number,
         "service_account": identity.name,
-        "image": installation.images.trainer,
+        "image": image,
         "run": msgspec.json.encode(run, order="deterministic").decode(),
         **where,
         "own": own_container(training, stage, run.model, version.number, where["resources"]),
@@ -94,6 +95,13 @@ def desired_job(
     if values["own"]:
         values["resources"] = without_devices(where["resources"])
     return Desired(_TEMPLATES[stage], name, values)
+
+
+def _image(training: Training | None, stage: RunStage, images: Images) -> str:
+    """The trainer's; where a training is to use GPUs, the one that can. A container of one's own uses them itself."""
+    if training is None or training.container is not None or stage is not RunStage.TRAIN or not training.gpus:
+        return images.trainer
+    return images.trainer_gpu or images.trainer
 
 
 def _world(model: str, job: str, training: Training | None, stage: RunStage) -> dict[str, Any]:

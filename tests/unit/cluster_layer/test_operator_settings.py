@@ -12,7 +12,7 @@ IMAGES = ["--trainer-image=trainer:1", "--server-image=server:1"]
 
 def test_images_are_enough():
     settings = parse(IMAGES, {})
-    assert settings.trainer_image == "trainer:1"
+    assert (settings.trainer_image, settings.trainer_gpu_image) == ("trainer:1", "")
     assert (settings.workers, settings.probe_port, settings.leader_elect, settings.log_format) == (
         20,
         8081,

@@ -1,9 +1,12 @@
 import os
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from model_trainer import machine
+from model_trainer.failure import NoGpu
 
 
 def tree(folder: Path, **files: str) -> Path:
@@ -54,3 +57,16 @@ def test_memory_is_the_limit_or_what_is_available(tmp_path: Path, files: dict[st
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 16000 kB\nMemAvailable: 8000 kB\n")
     assert machine.memory_bytes(tree(tmp_path / "cgroup", **files), meminfo) == expected
+
+
+def test_gpus_that_are_not_there_are_said_with_what_to_do():
+    machine.check_gpus(0)
+    with pytest.raises(NoGpu, match=r"asks for 2 GPUs and TensorFlow finds 0; .* --trainer-gpu-image .*gpusPerWorker"):
+        machine.check_gpus(2)
+
+
+def test_the_build_for_gpus_is_of_the_lock_s_version():
+    root = Path(__file__).resolve().parents[3]
+    (gpu,) = re.findall(r"^tensorflow==(\S+)", (root / "gpu-requirements.txt").read_text(), re.MULTILINE)
+    packages = tomllib.loads((root / "uv.lock").read_text())["package"]
+    assert [one["version"] for one in packages if one["name"] == "tensorflow-cpu"] == [gpu]

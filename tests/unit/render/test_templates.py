@@ -1,5 +1,7 @@
 """The children as their templates print them: complete, safe, and the same for the same values."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,7 @@ from keras_operator.api import (
     ResourceTargetType,
     Rollout,
     RunSpec,
+    RunStage,
     Runtime,
     ScalingRules,
     Store,
@@ -42,9 +45,11 @@ from keras_operator.api import (
     VersionPhase,
 )
 from keras_operator.plan.desired import Desired, Template
+from keras_operator.plan.images import Images, Installation
+from keras_operator.plan.jobs import desired_job
 from keras_operator.render import HASH_ANNOTATION, Renderer, TemplateError
 
-from tests.unit.plan.observations import brought, decide, deployment, published, serving_pod, trained, version
+from tests.unit.plan.observations import brought, decide, deployment, model, published, serving_pod, trained, version
 
 RENDERER = Renderer()
 PRINTER = Renderer(Path(keras_operator.__file__).parent / "templates")
@@ -204,7 +209,7 @@ def test_resources_are_passed_on_as_they_are_written():
 
 
 SCHEDULED = trained(
-    gpus_per_worker=2,
+    gpus_per_worker=1,
     training_resources=Resources(limits={"memory": "4Gi"}),
     node_selector={"disktype": "ssd"},
     tolerations=(Toleration(key="dedicated", value="training", effect=TaintEffect.NO_SCHEDULE),),
@@ -218,7 +223,7 @@ def test_a_training_runs_where_and_when_it_is_asked_to():
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-vision"
     assert job["spec"]["suspend"] is True
     pod = job["spec"]["template"]["spec"]
-    assert pod["containers"][0]["resources"] == {"limits": {"memory": "4Gi", "nvidia.com/gpu": 2}}
+    assert pod["containers"][0]["resources"] == {"limits": {"memory": "4Gi", "nvidia.com/gpu": 1}}
     assert (pod["nodeSelector"], pod["priorityClassName"]) == ({"disktype": "ssd"}, "batch-low")
     assert pod["tolerations"] == [
         {"key": "dedicated", "value": "training", "effect": "NoSchedule"},
@@ -235,6 +240,27 @@ def test_an_export_needs_no_gpu_and_no_turn():
     pod = job["spec"]["template"]["spec"]
     assert pod["containers"][0]["resources"] == {"limits": {"memory": "4Gi"}}
     assert [one["key"] for one in pod["tolerations"]] == ["dedicated"]
+
+
+def test_a_training_with_gpus_runs_the_image_that_can_use_them():
+    images = Images("trainer:1", "server:1", "tensorflow/serving:1", "trainer-gpu:1")
+
+    def of(spec: KerasModelSpec, stage: RunStage, images: Images = images) -> str:
+        at = version(7, spec, VersionPhase.TRAINING)
+        values = desired_job(model(spec), spec, at, stage, Installation(images, "system"), None).values
+        assert json.loads(values["run"])["image"] == values["image"]
+        return str(values["image"])
+
+    assert of(SCHEDULED, RunStage.TRAIN) == "trainer-gpu:1"
+    assert of(SCHEDULED, RunStage.EXPORT) == "trainer:1"
+    assert of(SCHEDULED, RunStage.TRAIN, replace(images, trainer_gpu="")) == "trainer:1"
+    assert of(PLAIN, RunStage.TRAIN) == "trainer:1"
+    by_limits = trained(training_resources=Resources(limits={"nvidia.com/gpu": 1}))
+    assert of(by_limits, RunStage.TRAIN) == "trainer-gpu:1"
+    of_ones_own = trained(
+        container=OwnContainer(image="registry.example.com/team@sha256:" + "0" * 64), gpus_per_worker=2
+    )
+    assert of(of_ones_own, RunStage.TRAIN) == "trainer:1"
 
 
 def test_what_is_not_asked_for_is_not_in_the_job():

@@ -26,9 +26,10 @@ def test_a_training_is_given_a_gpu_and_does_not_hold_it_where_it_cannot_use_it(
         (pod,) = api.objects("Pod", namespace, f"batch.kubernetes.io/job-name={victim}-1-train")
         assert given == [["GPU-0"]]
     assert message(ended) == (
-        "version 1 was not trained: spec.training asks for 1 GPU and TensorFlow finds 0; the trainer's image is the "
+        "version 1 failed: spec.training asks for 1 GPU and TensorFlow finds 0; the trainer's image is the "
         "one for processors: have the operator run with --trainer-gpu-image (docs/gpus.md), or train in a container "
-        "of your own; or remove gpusPerWorker to learn on processors."
+        "of your own; or remove gpusPerWorker to learn on processors. To try again, delete kerasmodelversion "
+        f"{victim}-1, or change spec.training"
     )
     assert conditions(ended)["Ready"]["reason"] == "NoGpu"
     assert pod["spec"]["containers"][0]["resources"]["limits"][GPU] == "1"

@@ -11,10 +11,14 @@ from keras_operator.api import PretrainedWeights, RunSpec, Training
 from model_trainer.architectures import build
 from model_trainer.builder import build_by, load, source_of
 from model_trainer.context import Context
+from model_trainer.data.dataset import Dataset
+from model_trainer.data.moments import moments_of
+from model_trainer.data.split import Indices
 from model_trainer.normalisation import normalise_at_once
 from model_trainer.precision import answer_in_full, built_for
 from model_trainer.pretrained import freeze_all_but, start_from_imagenet
 from model_trainer.run_folder import RunFolder
+from model_trainer.standardization import standardized
 from model_trainer.tables.mlp import build_mlp
 from model_trainer.tables.table import Table
 from model_trainer.weights import start_from
@@ -31,18 +35,20 @@ class Network:
 
 
 def network_of(
-    spec: RunSpec, training: Training, shape: tuple[int, int, int], classes: int, folder: RunFolder, context: Context
+    spec: RunSpec, training: Training, dataset: Dataset, part: Indices, folder: RunFolder, context: Context
 ) -> Network:
-    """The network for images of `shape` (height, width, channels) and so many classes.
+    """The network for the images of `dataset`, of which `part` is learned from.
 
     Raises:
         InvalidArchitecture, InvalidBuilder: it cannot be built, or not for this data.
         BadModelFile, BadSavedModel: the weights that it should start from are not its own.
     """
+    shape, classes = dataset.pixels.shape[1:], len(dataset.classes)
     digest = None
     with built_for(training.mixed_precision):
         if training.builder is None:
-            model = build(training.architecture.name, shape, classes)
+            rescaled = training.normalization is None or training.normalization.is_off
+            model = build(training.architecture.name, shape, classes, rescaled=rescaled)
         else:
             source = source_of(training.builder, spec.store.endpoint, folder, context)
             digest = source.digest
@@ -58,6 +64,9 @@ def network_of(
     if training.trainable_layers is not None:
         log.info("%s", freeze_all_but(training.trainable_layers, model))
     normalise_at_once(model)
+    if training.normalization is not None:
+        # Last of all: weights to start from are those of the network alone.
+        model = standardized(model, training.normalization, lambda: moments_of(dataset.pixels, dataset.rows(part)))
     return Network(model, digest)
 
 

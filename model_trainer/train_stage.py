@@ -72,7 +72,7 @@ def run_train(spec: RunSpec, context: Context) -> RunResult:
     if isinstance(dataset, Table):
         network = network_of_table(training, dataset)
     else:
-        network = network_of(spec, training, dataset.pixels.shape[1:], len(dataset.classes), folder, context)
+        network = network_of(spec, training, dataset, split.train, folder, context)
     model = network.model
     learned_from = fingerprint(training, dataset, split)
     world = meet(place, spec.owner, learned_from, context.interruption.check) if place else None

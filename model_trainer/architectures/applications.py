@@ -52,7 +52,7 @@ def takes_bgr(name: ArchitectureName) -> bool:
     return rescaling(name) is _CAFFE
 
 
-def build_application(name: ArchitectureName, shape: tuple[int, int, int], classes: int) -> Any:
+def build_application(name: ArchitectureName, shape: tuple[int, int, int], classes: int, *, rescaled: bool) -> Any:
     """See `build`. Grey images are repeated to three channels, because several families normalise three.
 
     Raises:
@@ -64,5 +64,5 @@ def build_application(name: ArchitectureName, shape: tuple[int, int, int], class
     network = getattr(keras.applications, name)(
         weights=None, input_shape=(height, width, _RED_GREEN_BLUE), classes=classes, classifier_activation="softmax"
     )
-    outputs = network(keras.layers.Rescaling(**rescaling(name))(colours))
+    outputs = network(keras.layers.Rescaling(**rescaling(name))(colours) if rescaled else colours)
     return keras.Model(inputs, outputs, name=str(name))

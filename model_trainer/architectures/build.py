@@ -12,13 +12,14 @@ from model_trainer.architectures.small_cnn import build_small_cnn
 from model_trainer.failure import InvalidArchitecture
 
 
-def build(name: ArchitectureName, shape: tuple[int, int, int], classes: int) -> Any:
+def build(name: ArchitectureName, shape: tuple[int, int, int], classes: int, *, rescaled: bool = True) -> Any:
     """A keras.Model from float32 images [batch, *shape] in [0, 1] to probabilities float32 [batch, classes].
 
     Args:
         name: which network.
         shape: height, width and channels of an image.
         classes: number of classes, at least 2.
+        rescaled: whether a network of keras.applications brings [0, 1] to what it was designed for.
 
     Raises:
         InvalidArchitecture: the network cannot be built for this shape.
@@ -37,7 +38,7 @@ def build(name: ArchitectureName, shape: tuple[int, int, int], classes: int) -> 
             case ArchitectureName.SMALL_CNN:
                 return build_small_cnn(shape, classes)
             case _:
-                return build_application(name, shape, classes)
+                return build_application(name, shape, classes, rescaled=rescaled)
     except ValueError as error:
         raise InvalidArchitecture(
             f"{name} cannot be built for images of {height} x {width} pixels and {classes} classes: {error}. Change "

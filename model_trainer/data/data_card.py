@@ -11,15 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from model_trainer.data.dataset import Dataset, Labelled
-from model_trainer.data.decoding import Pixels
 from model_trainer.data.listing import BadFile
-from model_trainer.data.split import Indices, Split
+from model_trainer.data.moments import moments_of
+from model_trainer.data.split import Split
 
 # Of bad files and of copies: enough to find the cause, few enough to be read.
 _NAMED = 100
-
-# Rows that are summed at a time, so that a set on the scratch volume is never in memory as a whole.
-_ROWS = 256
 
 
 class ClassCount(msgspec.Struct, frozen=True, rename="camel"):
@@ -87,7 +84,7 @@ def data_card(dataset: Dataset, split: Split) -> DataCard:
     for index, example in enumerate(examples):
         files_of.setdefault(example.sha256, []).append(index)
     copies = [group for group in files_of.values() if len(group) > 1]
-    mean, means, deviations = _moments(dataset.pixels, dataset.rows(split.train if len(split.train) else split.test))
+    moments = moments_of(dataset.pixels, dataset.rows(split.train if len(split.train) else split.test))
     counts = [Counter(dataset.labels(part).tolist()) for part in (split.train, split.validation, split.test)]
     return DataCard(
         sha256=set_hash(dataset),
@@ -104,9 +101,9 @@ def data_card(dataset: Dataset, split: Split) -> DataCard:
         ),
         file_sizes=FileSizes(int(sizes.min()), int(np.median(sizes)), int(sizes.max()), int(sizes.sum())),
         image_shape=dataset.pixels.shape[1:],
-        channel_means=means,
-        channel_deviations=deviations,
-        mean_image=base64.b64encode(tf.io.encode_png(mean).numpy()).decode(),
+        channel_means=moments.means,
+        channel_deviations=moments.deviations,
+        mean_image=base64.b64encode(tf.io.encode_png(moments.mean_image).numpy()).decode(),
     )
 
 
@@ -114,22 +111,3 @@ def set_hash(dataset: Labelled) -> str:
     """See DataCard.sha256."""
     lines = sorted(f"{example.sha256} {dataset.classes[example.label]}\n" for example in dataset.examples)
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _moments(pixels: Pixels, rows: Indices) -> tuple[Pixels, tuple[float, ...], tuple[float, ...]]:
-    """Mean image, and each channel's mean and standard deviation (0 to 1), over `rows`."""
-    total = np.zeros(pixels.shape[1:], dtype=np.uint64)
-    squares = np.zeros(pixels.shape[-1], dtype=np.float64)
-    for start in range(0, len(rows), _ROWS):
-        block = pixels[rows[start : start + _ROWS]]
-        total += block.sum(axis=0, dtype=np.uint64)
-        squares += np.einsum("nhwc,nhwc->c", block, block, dtype=np.float64)
-    mean = total / len(rows)
-    means = mean.mean(axis=(0, 1))
-    of_squares = squares / (len(rows) * mean.shape[0] * mean.shape[1])
-    deviations = np.sqrt(np.maximum(0.0, of_squares - means**2))
-    return (
-        np.round(mean).astype(np.uint8),
-        tuple((means / 255.0).tolist()),
-        tuple((deviations / 255.0).tolist()),
-    )

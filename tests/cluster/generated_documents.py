@@ -426,7 +426,7 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
         network = training.get("architecture", {})
         network.pop("weights", None)
         if network.get("name") == "MLP":
-            for field in ("builder", "augmentation", "initialWeights", "trainableLayers"):
+            for field in ("builder", "augmentation", "normalization", "initialWeights", "trainableLayers"):
                 training.pop(field, None)
             return
         for field in ("hiddenUnits", "dropout"):
@@ -468,7 +468,7 @@ def _mend_table(training: dict[str, Json], rng: random.Random) -> None:
             owner.pop(field, None)
     if training.get("loss") not in {None, *_LOSSES_OF_BOTH}:
         training["loss"] = rng.choice(_LOSSES_OF_NUMBERS if numeric else ["kl_divergence", "categorical_crossentropy"])
-    for field in ("builder", "augmentation", "initialWeights", "trainableLayers"):
+    for field in ("builder", "augmentation", "normalization", "initialWeights", "trainableLayers"):
         training.pop(field, None)
     network = training.get("architecture", {})
     network.pop("weights", None)
@@ -505,7 +505,7 @@ def _mend_course(training: dict[str, Json], rng: random.Random) -> None:
 
 _NOT_BESIDE_A_CONTAINER = (
     *("architecture", "builder", "initialWeights", "trainableLayers", "fineTuning", "optimizer", "labelSmoothing"),
-    *("jitCompile", "mixedPrecision", "augmentation", "earlyStopping", "reduceOnPlateau", "stopAt"),
+    *("jitCompile", "mixedPrecision", "augmentation", "normalization", "earlyStopping", "reduceOnPlateau", "stopAt"),
     *("maxDurationSeconds", "checkpoint", "deterministic", "workers"),
 )
 

@@ -33,6 +33,7 @@ from .labels import Labels
 from .loss_parameters import LossParameters
 from .losses import IN_OWN_UNIT, OF_CLASS_INDICES, OF_POSITIVE_ANSWERS, OF_SMOOTH_LABELS, Loss
 from .metrics import Average, Curve, MetricName, TrainingMetric
+from .normalization import Normalization
 from .optimizer import Optimizer, OptimizerName
 from .own_container import OwnContainer
 from .precision import MixedPrecision
@@ -143,6 +144,7 @@ __all__ = [
     "MetricType",
     "MixedPrecision",
     "Monitor",
+    "Normalization",
     "Optimizer",
     "OptimizerName",
     "OwnContainer",

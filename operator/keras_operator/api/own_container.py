@@ -71,6 +71,7 @@ _LEFT_OUT = (
     ("fine_tuning", "fineTuning"),
     ("jit_compile", "jitCompile"),
     ("mixed_precision", "mixedPrecision"),
+    ("normalization", "normalization"),
     ("early_stopping", "earlyStopping"),
     ("reduce_on_plateau", "reduceOnPlateau"),
     ("stop_at", "stopAt"),
@@ -125,8 +126,9 @@ def rules_of_container(*structs: tuple[str, type[msgspec.Struct]]) -> tuple[Rule
             message=(
                 "trains by a program of its own, to which some of what is written beside it says nothing: remove "
                 "architecture, builder, initialWeights, trainableLayers, fineTuning, optimizer, labelSmoothing, "
-                "jitCompile, mixedPrecision, augmentation, earlyStopping, reduceOnPlateau, stopAt, maxDurationSeconds, "
-                "checkpoint, deterministic, workers and data.classWeights, or put what it needs of them into params"
+                "jitCompile, mixedPrecision, augmentation, normalization, earlyStopping, reduceOnPlateau, stopAt, "
+                "maxDurationSeconds, checkpoint, deterministic, workers and data.classWeights, or put what it needs "
+                "into params"
             ),
             holds=lambda training: training.container is None or _trains_by_itself(training),
             field=".container",

@@ -363,5 +363,11 @@ RULES_OF_TRAINING = (
         holds=lambda training: training.architecture.name != "MLP" or _changes_nothing(training),
         field=".augmentation",
     ),
+    Rule(
+        cel="self.architecture.name != 'MLP' || !has(self.normalization)",
+        message="changes images, and MLP brings the numbers of rows to mean 0 and variance 1 by itself: remove it",
+        holds=lambda training: training.architecture.name != "MLP" or training.normalization is None,
+        field=".normalization",
+    ),
 )
 """What must hold of `training` for a table to be learned from, and for each field to make a difference."""

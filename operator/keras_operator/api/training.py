@@ -16,6 +16,7 @@ from .loss_parameters import RULES_OF_LOSS, LossParameters
 from .losses import DEFAULT_OF_NUMBERS, OF_SMOOTH_LABELS, OF_WHOLE_LABELS, Loss, named
 from .metrics import EACH_ONCE, OF_ONE_HOT, TrainingMetric
 from .names import listed
+from .normalization import Normalization
 from .optimizer import Optimizer
 from .own_container import OwnContainer, rules_of_container
 from .precision import MixedPrecision
@@ -357,6 +358,20 @@ class Training(Written, frozen=True, kw_only=True):
             examples=[{"rotation": 20, "horizontalFlip": True}],
         ),
     ] = Augmentation()
+    normalization: (
+        Annotated[
+            Normalization,
+            Meta(
+                description=(
+                    "What the network does to every image first, as Keras' ImageDataGenerator does; it takes the place "
+                    "of the scaling that a network of keras.applications gets here. Left out: levels from 0 to 1, and "
+                    "that scaling."
+                ),
+                examples=[{"featurewiseCenter": True, "featurewiseStdNormalization": True}],
+            ),
+        ]
+        | None
+    ) = None
     early_stopping: (
         Annotated[
             EarlyStopping,

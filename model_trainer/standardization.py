@@ -1,0 +1,78 @@
+"""What `ImageDataGenerator` calls standardizing, as the first layers of a network.
+
+Whatever the network is asked by, in training, tests, either signature or its files, goes through them. They are Keras'
+own, so every Keras reads the files, and have no weights: those of the same network fit with them and without. Their
+numbers come from the training part alone, so each worker and each pod that goes on with a run makes the same ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import keras
+from keras_operator.api import Normalization
+
+from model_trainer.data.moments import Moments
+
+# ImageDataGenerator adds it to each deviation that it divides by.
+EPSILON = 1e-6
+_LEVELS = 255.0
+
+# Whatever the network computes in: sums over an image are too large for 16 bits.
+_layer = {"dtype": "float32"}
+
+
+def standardized(model: Any, wanted: Normalization, moments: Callable[[], Moments]) -> Any:
+    """A network that standardizes its images, float32 in [0, 1], and gives them to `model`.
+
+    `moments` are those of the training part; they are asked for only where they are needed.
+    """
+    steps = _steps(wanted, tuple(model.input_shape[1:]), moments)
+    if not steps:
+        return model
+    inputs = images = keras.Input(model.input_shape[1:], name="images")
+    for step in steps:
+        images = step(images)
+    return keras.Model(inputs, model(images), name=model.name)
+
+
+def _steps(wanted: Normalization, shape: tuple[int, ...], moments: Callable[[], Moments]) -> list[Callable[[Any], Any]]:
+    """One after the other, in `ImageDataGenerator`'s order; it, too, takes the mean away wherever it divides."""
+    steps: list[Callable[[Any], Any]] = []
+    # The statistics are those of what a rescaling makes of the images, as in its `fit`.
+    factor = 1.0 if wanted.rescale is None else wanted.rescale * _LEVELS
+    if wanted.rescale is not None:
+        steps.append(keras.layers.Rescaling(factor, **_layer))
+    if wanted.samplewise_center or wanted.samplewise_std_normalization:
+        steps.append(partial(_by_itself, shape=shape, divides=wanted.samplewise_std_normalization))
+    if wanted.featurewise_center or wanted.featurewise_std_normalization:
+        found = moments()
+        divisors = [1.0] * len(found.means)
+        if wanted.featurewise_std_normalization:
+            divisors = [one * factor + EPSILON for one in found.deviations]
+        steps.append(
+            keras.layers.Normalization(
+                mean=[one * factor for one in found.means], variance=[one**2 for one in divisors], **_layer
+            )
+        )
+    return steps
+
+
+def _by_itself(images: Any, shape: tuple[int, ...], *, divides: bool) -> Any:
+    """Each image less its mean and, where asked for, divided by its deviation + EPSILON."""
+    layers = keras.layers
+    count = math.prod(shape)
+    mean = layers.GlobalAveragePooling1D(**_layer)(layers.Reshape((count, 1), **_layer)(images))
+    centred = layers.Subtract(**_layer)([layers.Reshape((count,), **_layer)(images), mean])
+    if divides:
+        # Keras has no layer that divides. What UnitNormalization makes has the length 1, and its product with what it
+        # was made of is the length of that: √count times the deviation. softsign(d / ε) is d / (d + ε).
+        unit = layers.UnitNormalization(axis=-1, **_layer)(centred)
+        length = layers.Dot(axes=1, **_layer)([centred, unit])
+        deviation = layers.Rescaling(1 / (math.sqrt(count) * EPSILON), **_layer)(length)
+        part = layers.Activation("softsign", **_layer)(deviation)
+        centred = layers.Rescaling(math.sqrt(count), **_layer)(layers.Multiply(**_layer)([unit, part]))
+    return layers.Reshape(shape, **_layer)(centred)

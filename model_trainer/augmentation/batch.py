@@ -47,7 +47,7 @@ def is_off(augmentation: Augmentation) -> bool:
 def draw(augmentation: Augmentation, batch: int, height: int, width: int, random: np.random.Generator) -> Drawn:
     """Draw what happens to each of `batch` images of height x width."""
     return Drawn(
-        matrices=geometry.transforms(geometry.draw_geometry(augmentation, batch, random), height, width),
+        matrices=geometry.transforms(geometry.draw_geometry(augmentation, batch, height, width, random), height, width),
         levels=levels.draw_levels(augmentation, batch, random),
         operations=rand_augment.draw_operations(augmentation.rand_augment, batch, height, width, random),
         holes=draw_holes(augmentation, batch, height, width, random),

@@ -56,11 +56,22 @@ def is_still(augmentation: Augmentation) -> bool:
     return not (flips or any(within) or augmentation.zoom or augmentation.zoom_range)
 
 
-def draw_geometry(augmentation: Augmentation, batch: int, random: np.random.Generator) -> Geometry:
-    """Draw what happens to each of `batch` images."""
+def draw_geometry(
+    augmentation: Augmentation, batch: int, height: int, width: int, random: np.random.Generator
+) -> Geometry:
+    """Draw what happens to each of `batch` images of height x width."""
 
     def within(limit: float) -> Floats:
         return random.uniform(-limit, limit, batch)
+
+    def shift(limit: float, side: int) -> Floats:
+        if limit < 1:
+            return within(limit)
+        # ImageDataGenerator tells integers from floats, which JSON does not; a single whole pixel would be none at all.
+        if limit >= 2 and limit.is_integer():
+            whole: Floats = random.integers(int(limit), size=batch) * random.choice([-1.0, 1.0], batch) / side
+            return whole
+        return within(limit) / side
 
     def sign(flip: bool) -> Floats:
         return random.choice([1.0, -1.0], batch) if flip else np.ones(batch)
@@ -71,8 +82,8 @@ def draw_geometry(augmentation: Augmentation, batch: int, random: np.random.Gene
         shear=np.radians(within(augmentation.shear)),
         zoom_x=random.uniform(low, high, batch),
         zoom_y=random.uniform(low, high, batch),
-        shift_x=within(augmentation.width_shift),
-        shift_y=within(augmentation.height_shift),
+        shift_x=shift(augmentation.width_shift, width),
+        shift_y=shift(augmentation.height_shift, height),
         flip_x=sign(augmentation.horizontal_flip),
         flip_y=sign(augmentation.vertical_flip),
     )

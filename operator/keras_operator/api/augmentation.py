@@ -41,6 +41,20 @@ def _pair(least: float, most: float, description: str, example: list[float]) -> 
     )
 
 
+def _shift(way: str, side: str) -> Any:
+    """The Meta of a shift, in the units of `ImageDataGenerator`."""
+    return Meta(
+        ge=0,
+        # The largest imageSize.
+        le=1024,
+        description=(
+            f"Shift {way}: below 1 by up to this fraction of the {side}; from 1 on by up to so many pixels, and from 2 "
+            "on, where it is a whole number, by fewer whole ones."
+        ),
+        examples=[0.2],
+    )
+
+
 class RandAugment(Written, frozen=True, kw_only=True):
     """RandAugment (Cubuk et al. 2019): so many of 14 operations for each image, drawn anew each time."""
 
@@ -74,12 +88,8 @@ class Augmentation(Written, frozen=True, kw_only=True):
         float,
         Meta(ge=0, le=180, description="Turn by up to so many degrees, from 0 to 180, either way.", examples=[20]),
     ] = 0.0
-    width_shift: Annotated[
-        float, Meta(ge=0, lt=1, description="Shift sideways by up to this fraction of the width.", examples=[0.2])
-    ] = 0.0
-    height_shift: Annotated[
-        float, Meta(ge=0, lt=1, description="Shift up or down by up to this fraction of the height.", examples=[0.2])
-    ] = 0.0
+    width_shift: Annotated[float, _shift("sideways", "width")] = 0.0
+    height_shift: Annotated[float, _shift("up or down", "height")] = 0.0
     shear: Annotated[float, Meta(ge=0, lt=90, description="Shear by up to so many degrees.", examples=[10])] = 0.0
     zoom: Annotated[
         float,

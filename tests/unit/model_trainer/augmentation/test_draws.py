@@ -52,7 +52,7 @@ def of_keras() -> dict[str, Any]:
 def geometry() -> Any:
     from model_trainer.augmentation.geometry import draw_geometry
 
-    return draw_geometry(ASKED, DRAWS, np.random.default_rng(5))
+    return draw_geometry(ASKED, DRAWS, HEIGHT, WIDTH, np.random.default_rng(5))
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +76,27 @@ def test_geometry_is_drawn_as_image_data_generator_draws_it(geometry: Any, of_ke
     assert alike(geometry.flip_y < 0, of_keras["flip_vertical"])
 
 
+# ImageDataGenerator's integers are whole pixels, its floats are not: what is written here, and there.
+PIXELS = {"whole pixels": (9, 9), "one whole pixel either way": (2, 2), "pixels": (7.5, 7.5), "one pixel": (1, 1.0)}
+
+
+@pytest.mark.parametrize(("written", "meant"), PIXELS.values(), ids=PIXELS)
+def test_shifts_in_pixels_are_drawn_as_image_data_generator_draws_them(written: float, meant: float):
+    from model_trainer.augmentation.geometry import draw_geometry
+
+    np.random.seed(3)
+    generator = ImageDataGenerator(width_shift_range=meant, height_shift_range=meant)
+    of_keras = [generator.get_random_transform((HEIGHT, WIDTH, 3)) for _ in range(DRAWS)]
+    asked = Augmentation(width_shift=float(written), height_shift=float(written))
+    found = draw_geometry(asked, DRAWS, HEIGHT, WIDTH, np.random.default_rng(5))
+    across, down = np.round(found.shift_x * WIDTH, 9), np.round(found.shift_y * HEIGHT, 9)
+    assert alike(across, [one["ty"] for one in of_keras])
+    assert alike(down, [one["tx"] for one in of_keras])
+    assert abs(np.corrcoef(across, down)[0, 1]) < 0.05
+    if isinstance(meant, int):
+        assert set(across) == set(down) == {float(one["tx"]) for one in of_keras} == set(range(1 - meant, meant))
+
+
 def test_levels_are_drawn_as_image_data_generator_draws_them(drawn: Any, of_keras: dict[str, Any]):
     assert alike(drawn.levels.channel_shift, of_keras["channel_shift_intensity"])
     assert alike(drawn.levels.brightness, of_keras["brightness"])
@@ -90,7 +111,7 @@ def test_the_test_tells_a_distribution_from_its_neighbour(geometry: Any, of_kera
 def test_zoom_range_is_drawn_from_low_to_high():
     from model_trainer.augmentation.geometry import draw_geometry
 
-    zoomed = draw_geometry(Augmentation(zoom_range=(0.5, 2.0)), DRAWS, np.random.default_rng(1))
+    zoomed = draw_geometry(Augmentation(zoom_range=(0.5, 2.0)), DRAWS, HEIGHT, WIDTH, np.random.default_rng(1))
     assert stats.kstest(zoomed.zoom_x, stats.uniform(0.5, 1.5).cdf).pvalue > UNLIKELY
     assert abs(np.corrcoef(zoomed.zoom_x, zoomed.zoom_y)[0, 1]) < 0.05
 

@@ -97,7 +97,7 @@ def test_the_centre_stays_where_it_is_unless_shifted(
 def test_a_batch_is_what_tensorflow_s_own_operation_makes_of_it(photos: Any, mode: FillMode):
     random = np.random.default_rng(1)
     asked = Augmentation(rotation=40, width_shift=0.2, height_shift=0.3, shear=15, zoom=0.4, vertical_flip=True)
-    matrices = transforms(draw_geometry(asked, len(photos), random), 64, 64)
+    matrices = transforms(draw_geometry(asked, len(photos), 64, 64, random), 64, 64)
     wanted = tf.raw_ops.ImageProjectiveTransformV3(
         images=photos.astype(np.float32),
         transforms=np.pad(matrices, [(0, 0), (0, 2)]),

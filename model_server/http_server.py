@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 from model_server.http_connection import Connection
 from model_server.http_messages import ErrorBody, Handler, Limits, Refuse, Request, Response
@@ -15,6 +16,7 @@ from model_server.turns import Turns
 
 # Whoever connects to this very process again and again never leaves a quiet moment.
 _LONGEST_WAIT_SECONDS = 18.0
+_AT_ONCE = 64
 
 
 class HttpServer:
@@ -36,6 +38,8 @@ class HttpServer:
         self.draining = False
         self.connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
+        self._listener: socket.socket
+        self._connecting: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.Task[None] | None = None
         self._empty = asyncio.Event()
         self._empty.set()
@@ -43,12 +47,44 @@ class HttpServer:
 
     async def start(self, host: str, port: int) -> int:
         """Listen; port 0 picks a free one. Returns the port. Raises OSError when it is taken."""
-        loop = asyncio.get_running_loop()
         # Linux bounds it by net.core.somaxconn, 4096 by default. Whom it has no room for tries again after seconds.
-        self._server = await loop.create_server(lambda: Connection(self, loop), host, port, backlog=4096)
+        backlog = 4096
+        self._listener = socket.create_server((host, port), backlog=backlog)
+        self._listener.setblocking(False)
+        self._server = await asyncio.get_running_loop().create_server(
+            self._connection, sock=self._listener.dup(), backlog=backlog
+        )
         self._sweeper = asyncio.create_task(self._sweep())
-        bound: int = self._server.sockets[0].getsockname()[1]
+        bound: int = self._listener.getsockname()[1]
         return bound
+
+    def _connection(self) -> Connection:
+        return Connection(self, asyncio.get_running_loop())
+
+    def _take_more(self) -> None:
+        """Take others that wait to be connected, when one has been.
+
+        uvloop takes one in each round of the event loop. With thousands of clients at work a round takes a part of a
+        second, and who comes new, such as a health probe, would wait for as many rounds as others came before.
+        """
+        loop = asyncio.get_running_loop()
+        for _ in range(_AT_ONCE):
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return  # nobody waits, or nobody is listened to any more
+            task = loop.create_task(self._connect(client))
+            self._connecting.add(task)
+            task.add_done_callback(self._connecting.discard)
+
+    async def _connect(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):  # it has gone already
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, client)
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._listener.close()
 
     async def drain(self, grace: float, quiet: float = 1.0, longest: float = _LONGEST_WAIT_SECONDS) -> None:
         """Keep answering, with `Connection: close`, until nobody has been connected for `quiet` seconds, then stop.
@@ -61,8 +97,7 @@ class HttpServer:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(min(longest, 0.75 * grace)):
                 await self._until_quiet(quiet)
-        if self._server is not None:
-            self._server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             if not connection.busy:
                 connection.abort()
@@ -85,8 +120,7 @@ class HttpServer:
         """Stop at once."""
         if self._sweeper is not None:
             self._sweeper.cancel()
-        if self._server is not None:
-            self._server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             connection.abort()
 
@@ -95,6 +129,7 @@ class HttpServer:
         self.connections.add(connection)
         self._empty.clear()
         self._arrival.set()
+        self._take_more()
 
     def closed(self, connection: Connection) -> None:
         """A client has gone."""

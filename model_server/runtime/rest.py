@@ -30,6 +30,7 @@ from model_server.runtime.predictor import Predictor
 from model_server.runtime.status_proto import metadata_response, signature_def_map, status_response
 from model_server.turns import begin
 
+_LIVE = b"/v2/health/live"
 _PREDICTION = re.compile(
     r"/v1/models/([^/:]+)(?:(?:/versions/([0-9]+))|(?:/labels/([^/:]+)))?:(classify|regress|predict)", re.IGNORECASE
 )
@@ -120,9 +121,19 @@ class RestApi:
         self._metrics = metrics
         self._timeout_ms = timeout_ms
         self._headers = _CORS if cors else ()
+        self._live = Response(200, b'{"live":true}', headers=self._headers)
         self._metrics_path = metrics_path
 
-    def refuse(self, method: bytes, target: bytes) -> Response | None:
+    def at_once(self, method: bytes, target: bytes) -> Response | None:
+        """What is answered before its turn: that this process lives, and refusals.
+
+        Behind all predictions that were taken, who asks whether it lives would find it slow, and end it.
+        """
+        if method == b"GET" and target == _LIVE:
+            return self._live
+        return self._refuse(method, target)
+
+    def _refuse(self, method: bytes, target: bytes) -> Response | None:
         """The refusal of a prediction where too much is under way; nothing of it has been looked at by then."""
         full = self._admission.full() if method == b"POST" else None
         if full is None:
@@ -182,7 +193,7 @@ class RestApi:
                 case "GET", "/v2":
                     body = dump(server_metadata(VERSION), finite=True)
                 case "GET", "/v2/health/live":
-                    body = b'{"live":true}'
+                    return self._live
                 case "GET", "/v2/health/ready":
                     ready = self._manager.all_available()
                     return Response(200 if ready else 503, b'{"ready":true}' if ready else b'{"ready":false}')

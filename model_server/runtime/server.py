@@ -79,7 +79,7 @@ class ModelServer:
         )
         limits = Limits(body=flags.max_request_bytes or _MAX_BODY_BYTES)
         rest = self._rest(predictor, examples, admission)
-        self._http = HttpServer(rest.handle, error_response, limits, turns, rest.refuse)
+        self._http = HttpServer(rest.handle, error_response, limits, turns, rest.at_once)
         prediction = PredictionService(
             self._manager, predictor, examples, self._metrics, as_content=flags.enable_serialization_as_tensor_content
         )

@@ -7,10 +7,12 @@ import contextlib
 import dataclasses
 import gzip
 import random
+import socket
 import zlib
 from collections.abc import AsyncIterator
 
 import pytest
+import uvloop
 
 from model_server.http_server import HttpServer, Limits, Request, Response
 from tests.unit.model_server.counted_threads import CountedThreads
@@ -342,3 +344,21 @@ async def test_what_is_in_flight_when_the_grace_is_over_is_given_up(server):
     with contextlib.suppress(ConnectionResetError):
         assert await reader.read() == b""
     writer.close()
+
+
+def test_who_comes_new_does_not_wait_for_a_round_of_the_event_loop_for_each_who_came_before():
+    async def count() -> int:
+        server = HttpServer(lambda _: Response(200, b""), lambda status, _: Response(status, b""), WIDE)
+        port = await server.start("127.0.0.1", 0)
+        clients = [socket.create_connection(("127.0.0.1", port)) for _ in range(200)]
+        rounds = 0
+        while len(server.connections) < len(clients):
+            await asyncio.sleep(0)
+            rounds += 1
+        await server.close()
+        for client in clients:
+            client.close()
+        return rounds
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(asyncio.wait_for(count(), _LONGEST_SECONDS)) < 40

@@ -75,7 +75,7 @@ request-rate: setup cluster images ## Scale a model by requests a second, as Pro
 	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_request_rate.py
 
 .PHONY: two-nodes
-two-nodes: setup ## Serve from two nodes, drain one, switch it off and on again; ends the cluster
+two-nodes: setup ## Serve and train on two nodes, drain one, switch it off and on again; ends the cluster
 	@trap '$(DEVCLUSTER) down' EXIT; export NODES=2; $(DEVCLUSTER) up; $(DEVCLUSTER) images; $(PYTEST) tests/e2e/test_two_nodes.py
 
 .PHONY: judges

@@ -139,6 +139,8 @@ def _pod(body: Body) -> Pod:
     annotations = body["metadata"].get("annotations") or {}
     who = identity(body)
     containers = (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ()))
+    # No kubelet says that of a pod without a readiness gate: the control plane did, which hears nothing of the node.
+    lost = ready.get("status") == "False" and bool(containers) and all(one.get("ready") for one in containers)
     return Pod(
         identity=who,
         number=_number(labels, VERSION_LABEL),
@@ -150,6 +152,7 @@ def _pod(body: Body) -> Pod:
         message=status.get("message", ""),
         unschedulable=scheduled.get("message", "no node fits.") if stuck else "",
         unready=ready.get("message", "") if ready.get("status") == "False" else "",
+        lost_with=str((body.get("spec") or {}).get("nodeName", "")) if lost else "",
         gates=tuple(gate["name"] for gate in (body.get("spec") or {}).get("schedulingGates") or ()),
         containers=tuple(_container(one) for one in containers),
         job_uid=(who.owner_uid or "") if labels.get(COMPONENT_LABEL) != "serving" else "",

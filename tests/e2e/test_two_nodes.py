@@ -1,14 +1,17 @@
-"""A model on two nodes, one of which is drained, switched off and on again. `make two-nodes` has the cluster for it."""
+"""Models on two nodes, one of which is drained, switched off and on again. `make two-nodes` has the cluster for it."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 import pytest
 
+from benchmarks.demo.errors import DemoError
 from benchmarks.demo.kubectl import Kubectl
 from devcluster import node as devcluster_node
 from devcluster.namespaces import find_holder
@@ -17,11 +20,14 @@ from devcluster.places import here
 from tests.e2e import image_sets
 from tests.e2e.api_server import MODEL, PATIENCE, ApiServer, Object
 from tests.e2e.conftest import MakeNamespace
-from tests.e2e.models import is_ready, model_url, quick_model, service_address
+from tests.e2e.models import is_ready, message, model_url, quick_model, service_address, store_prefix
+from tests.e2e.object_store import ObjectStore
 from tests.e2e.steady_client import Question, SteadyClient
 
 NAME = "spread"
 FIRST, SECOND = Node(here()), Node(here(), 2)
+EPOCHS = 200
+OUT_OF_SERVICE = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
 SERVING_PODS = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
 # Each argument is a URL that has to answer; what does not ends the program with its reason.
 ASK_EACH = """
@@ -39,6 +45,16 @@ def namespace(api: ApiServer, make_namespace: MakeNamespace) -> str:
     api.apply(quick_model(name, NAME, {"serving": {"replicas": 2}}))
     api.wait_for(MODEL, name, NAME, is_ready, "a first version that serves")
     return name
+
+
+@pytest.fixture
+def node_is_back(kubectl: Kubectl) -> Iterator[None]:
+    """The second node runs, and takes pods, when the test has ended."""
+    yield
+    kubectl.run("uncordon", FIRST.name)
+    devcluster_node.up(here())
+    with suppress(DemoError):
+        kubectl.run("taint", "nodes", SECOND.name, f"{OUT_OF_SERVICE}-")
 
 
 @pytest.fixture
@@ -94,6 +110,44 @@ def test_a_node_is_drained_switched_off_and_on_again_and_no_request_fails(
 
     score = steady_client.check()
     print(f"{score.asked} requests, none failed, the slowest took {score.slowest:.2f} s")
+
+
+@pytest.mark.timeout(1200)
+def test_a_training_on_a_node_that_is_switched_off_goes_on_on_the_other(
+    api: ApiServer, kubectl: Kubectl, s3: ObjectStore, make_namespace: MakeNamespace, node_is_back: None
+) -> None:
+    namespace, name = make_namespace("off"), "learner"
+    pods = f"batch.kubernetes.io/job-name={name}-1-train"
+    kubectl.run("cordon", FIRST.name)
+    api.apply(quick_model(namespace, name, {"training": {"epochs": EPOCHS}}))
+    checkpoints = f"{store_prefix(namespace, name)}/.runs/1/checkpoints"
+    api.wait_for(MODEL, namespace, name, lambda model: _epoch(model) >= 3, "some epochs")
+    _until(lambda: any(key.endswith(".json") for key in s3.listing("models", checkpoints)), "a checkpoint")
+    (pod,) = api.objects("Pod", namespace, pods)
+    assert pod["spec"]["nodeName"] == SECOND.name
+    holder = find_holder(SECOND)
+    assert holder is not None
+    os.kill(holder.pid, signal.SIGKILL)
+    kubectl.run("uncordon", FIRST.name)
+    api.wait_for("Node", "", SECOND.name, lambda one: _ready_condition(one) != "True", "a node that is gone")
+    model = api.wait_for(MODEL, namespace, name, lambda model: "does not answer" in message(model), "a word about it")
+    assert f"kubectl taint node {SECOND.name} {OUT_OF_SERVICE}" in message(model)
+
+    # What whoever is sure that the node is off says to Kubernetes, which cannot know it.
+    kubectl.run("taint", "nodes", SECOND.name, OUT_OF_SERVICE)
+    resumed = api.wait_for(MODEL, namespace, name, lambda model: "resumed from epoch" in message(model), "a resume")
+    (pod,) = [one for one in api.objects("Pod", namespace, pods) if "deletionTimestamp" not in one["metadata"]]
+    assert pod["spec"]["nodeName"] == FIRST.name
+    api.wait_for(MODEL, namespace, name, is_ready, "a version that serves", seconds=2 * PATIENCE)
+    history = json.loads(s3.read("models", f"{store_prefix(namespace, name)}/.runs/1/history.json"))
+    assert {len(values) for values in history.values()} == {EPOCHS}
+    (job,) = [one for one in api.objects("Job", namespace) if one["metadata"]["name"] == f"{name}-1-train"]
+    assert not job["status"].get("failed"), "a node that went away cost an attempt"
+    print(f"after the node was switched off: {message(resumed)}")
+
+
+def _epoch(model: Object) -> int:
+    return int(((model.get("status") or {}).get("progress") or {}).get("epoch") or 0)
 
 
 def _ready_pods(api: ApiServer, namespace: str) -> list[Object]:

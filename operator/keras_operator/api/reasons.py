@@ -91,6 +91,7 @@ class Reason(StrEnum):
     CONTAINER_CONFIG_INVALID = "ContainerConfigInvalid"
     CONTAINER_FAILED = "ContainerFailed"
     EVICTED = "Evicted"
+    NODE_UNREACHABLE = "NodeUnreachable"
     SERVICE_ACCOUNT_NOT_FOUND = "ServiceAccountNotFound"
     POD_REFUSED = "PodRefused"
     JOB_SUSPENDED = "JobSuspended"

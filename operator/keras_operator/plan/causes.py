@@ -92,6 +92,8 @@ FOLLOWING_EXIT_CODE = 76
 # In the last words of a run that was stopped: a Job that fails stops the workers that are left.
 _STOPPED = f'"reason":"{RunReason.INTERRUPTED}"'
 NAMESPACE_ENDS = "its namespace is being deleted; nothing is to be done"
+# https://kubernetes.io/docs/concepts/cluster-administration/node-shutdown: pods of a node with this taint are given up.
+_SWITCHED_OFF = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute"
 _TERMINATING = "because it is being terminated"
 _POD_SECURITY = re.compile(r'violates PodSecurity "([^":]+)[^"]*": (.*)$')
 
@@ -195,12 +197,25 @@ def job_cause(observed: Observed, job: Job) -> Cause | None:
             Reason.JOB_SUSPENDED,
             f"somebody suspended Job {job.identity.name}: set its spec.suspend to false for it to go on.",
         )
+    lost = [pod for pod in observed.job_pods(job) if pod.lost_with and not pod.over]
+    if lost:
+        return _lost_cause(job, lost[0])
     newest = {pod.index: pod for pod in observed.job_pods(job) if not pod.identity.deleting}
     if cause := _workers_cause(job, [newest[index] for index in sorted(newest)]):
         return cause
     if len(newest) < job.workers and (warning := observed.job_warnings.get(job.identity.name)):
         return _creation_cause(f"Job {job.identity.name}", warning)
     return _waiting_for_store(observed) if newest else None
+
+
+def _lost_cause(job: Job, pod: Pod) -> Cause:
+    """A Job makes no other pod before it is known that this one has ended, and a node that is off says nothing."""
+    sentence = (
+        f"node {pod.lost_with} does not answer, and pod {pod.identity.name} is on it: the run goes on when the node is "
+        "back. If it is switched off, delete the node, or tell Kubernetes with kubectl taint node "
+        f"{pod.lost_with} {_SWITCHED_OFF}, and the run goes on elsewhere."
+    )
+    return Cause(Reason.NODE_UNREACHABLE, of_worker(job, pod, sentence))
 
 
 def _workers_cause(job: Job, pods: list[Pod]) -> Cause | None:

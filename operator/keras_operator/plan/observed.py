@@ -123,6 +123,7 @@ class Pod:
     """A pod of a run or of the Deployment.
 
     `gates` are the scheduling gates that hold it back; `unready` is what Kubernetes says of a pod that is not ready.
+    `lost_with` is the node that it is on, where Kubernetes no longer hears of that one.
     Of a pod whose versions are swapped in place, `number` is the version that it was last seen to serve (0: none yet),
     `wish` the one that it was told to serve (0: it was told nothing yet), `swaps` how often its version was changed,
     `memory` the bytes that its runtime had after the last change, and `renewal` that of the template it was made from;
@@ -141,6 +142,7 @@ class Pod:
     unschedulable: str = ""
     gates: tuple[str, ...] = ()
     unready: str = ""
+    lost_with: str = ""
     containers: tuple[Container, ...] = ()
     job_uid: str = ""
     index: int = 0

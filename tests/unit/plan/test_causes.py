@@ -317,6 +317,19 @@ def test_a_pod_that_is_going_away_holds_nothing_up():
     assert job_cause(seen(pod(**EVICTED, deleting=True)), JOB) is None
 
 
+def test_a_pod_whose_node_is_silent_says_how_the_run_goes_on_also_when_it_is_to_go():
+    for deleting in (False, True):
+        cause = job_cause(seen(pod(name="a", phase="Running", lost_with="rack-7", deleting=deleting)), JOB)
+        assert cause is not None
+        assert cause.reason == "NodeUnreachable"
+        assert cause.message == (
+            "node rack-7 does not answer, and pod a is on it: the run goes on when the node is back. If it is switched "
+            "off, delete the node, or tell Kubernetes with kubectl taint node rack-7 "
+            "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute, and the run goes on elsewhere."
+        )
+    assert job_cause(seen(pod(phase="Failed", lost_with="rack-7")), JOB) is None, "the Job knows that it has ended"
+
+
 CREATION = {
     "a quota": (
         'Error creating: pods "x" is forbidden: exceeded quota: team, requested: cpu=2, used: cpu=1, limited: cpu=2',

@@ -160,6 +160,18 @@ def test_a_pod_that_goes_away_is_not_ready_whatever_it_says():
     assert not pod.ready
 
 
+@pytest.mark.parametrize(
+    ("ready", "container_ready", "lost"), [("False", True, "n1"), ("False", False, ""), ("True", True, "")]
+)
+def test_a_pod_is_lost_whose_containers_were_last_heard_to_be_ready(ready, container_ready, lost):
+    status = {
+        "conditions": [{"type": "Ready", "status": ready}],
+        "containerStatuses": [{"name": "train", "ready": container_ready, "state": {"running": {}}}],
+    }
+    pod: Any = project(reference.POD, body(spec={"nodeName": "n1"}, status=status))
+    assert pod.lost_with == lost
+
+
 UNSCHEDULED = {
     "no node fits": ({"status": "False", "reason": "Unschedulable", "message": "0/1"}, "0/1"),
     "no node fits, nobody says why": ({"status": "False", "reason": "Unschedulable"}, "no node fits."),

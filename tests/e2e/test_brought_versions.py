@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,13 +12,15 @@ import pytest
 
 from benchmarks.demo.kubectl import Kubectl
 from benchmarks.demo.surroundings import Surroundings
+from devcluster.processes import until
 from tests.e2e.api_server import MODEL, ApiServer, Object
 from tests.e2e.canaries import asks_about_digits, canary_serving, taken_back
 from tests.e2e.conftest import MakeNamespace, Sources
 from tests.e2e.models import conditions, is_ready, is_stalled, message, model_url, quick_model, serves
 from tests.e2e.operator_process import Operator
 from tests.e2e.prometheus_adapter import documented, machine_address, prometheus_of_pods
-from tests.e2e.steady_client import SteadyClient
+from tests.e2e.steady_client import CONNECTIONS, SteadyClient
+from tests.e2e.work_processes import runtime_of
 
 NAME = "brought"
 RATIO = 4
@@ -149,6 +153,27 @@ def test_a_version_whose_input_is_called_otherwise_serves_once_that_is_allowed(
     api.wait_for(MODEL, namespace, NAME, serves(number), "the version whose input is called otherwise")
     assert _versions(api, namespace) == [number, number]
     steady_client.check()
+
+
+def test_a_runtime_that_is_killed_loses_no_more_than_it_had_in_flight_and_comes_back(
+    api: ApiServer, namespace: str, model: Object
+) -> None:
+    """Nobody listens there until it is back or out of the Service; who is refused then has lost nothing but a try."""
+    pod = api.objects("Pod", namespace, SERVING_PODS)[0]
+    before = _restarts(pod)
+    with asks_about_digits(model_url(api, namespace, NAME)) as client:
+        assert until(lambda: client.score.right > 2 * CONNECTIONS, 30)
+        os.kill(runtime_of(pod["metadata"]["uid"]), signal.SIGKILL)
+        api.wait_for("Pod", namespace, pod["metadata"]["name"], lambda seen: _restarts(seen) > before, "a restart")
+        with asks_about_digits(f"http://{pod['status']['podIP']}:8501/v1/models/{NAME}") as alone:
+            assert until(lambda: alone.score.right > 0, 60), "it does not answer any more"
+    lost = [one for one in client.score.failures if "ConnectionRefusedError" not in one]
+    assert len(lost) <= CONNECTIONS, f"{len(lost)} of {client.score.asked} requests were lost:\n" + "\n".join(lost)
+
+
+def _restarts(pod: Object) -> int:
+    (runtime,) = pod["status"]["containerStatuses"]
+    return int(runtime["restartCount"])
 
 
 def _wait_back(api: ApiServer, namespace: str) -> None:

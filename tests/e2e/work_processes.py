@@ -1,4 +1,4 @@
-"""The processes that train, as this machine sees them: the node's containers run on it."""
+"""The processes that train and serve, as this machine sees them: the node's containers run on it."""
 
 from __future__ import annotations
 
@@ -24,3 +24,17 @@ def work_of(model: str, worker: int | None = None) -> int:
             continue
     (work,) = [process for process, parent in found.items() if parent in found]
     return work
+
+
+def runtime_of(pod_uid: str) -> int:
+    """The process id, on this machine, of the runtime of a serving pod."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (folder / "cmdline").read_bytes()
+            if b"/tensorflow_model_server\0--port=" in words and pod_uid in (folder / "cgroup").read_text():
+                found.append(int(folder.name))
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    (runtime,) = found
+    return runtime

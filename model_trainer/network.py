@@ -12,7 +12,6 @@ from model_trainer.architectures import build
 from model_trainer.builder import build_by, load, source_of
 from model_trainer.context import Context
 from model_trainer.data.dataset import Dataset
-from model_trainer.data.moments import moments_of
 from model_trainer.data.split import Indices
 from model_trainer.normalisation import normalise_at_once
 from model_trainer.precision import answer_in_full, built_for
@@ -66,7 +65,7 @@ def network_of(
     normalise_at_once(model)
     if training.normalization is not None:
         # Last of all: weights to start from are those of the network alone.
-        model = standardized(model, training.normalization, lambda: moments_of(dataset.pixels, dataset.rows(part)))
+        model = standardized(model, training.normalization, dataset.pixels, dataset.rows(part))
     return Network(model, digest)
 
 

@@ -33,6 +33,7 @@ from model_trainer.keras_files import KerasFile, Kind, is_model_file, read_keras
 from model_trainer.loading import load_model
 from model_trainer.run_folder import RunFolder
 from model_trainer.source import fetch_model_file, fetch_saved_model
+from model_trainer.standardization import WHITENING
 
 log = logging.getLogger(__name__)
 
@@ -123,6 +124,8 @@ def _of_layers(root: Any) -> Iterator[Array]:
     (`bn_Conv1/gamma:0`) say which belong together.
     """
     for outer in root.attrs["layer_names"]:
+        if _text(outer) == WHITENING:
+            continue
         group = root[_text(outer)]
         layers: dict[str, list[Array]] = {}
         for name in map(_text, group.attrs["weight_names"]):
@@ -141,10 +144,11 @@ def _of_saved_model(folder: Path, origin: str) -> list[Array]:
             f"({type(error).__name__}). Name a .h5 or .keras file in {FIELD}.uri."
         ) from error
     names = [str(variable.name).partition(":")[0] for variable in variables]
-    return [
+    arrays = [
         Array(name.rpartition("/")[0].rpartition("/")[2], variable.numpy())
         for name, variable in zip(names, variables, strict=True)
     ]
+    return [array for array in arrays if array.layer != WHITENING]
 
 
 def slots_of(model: Any) -> list[Slot]:
@@ -153,7 +157,7 @@ def slots_of(model: Any) -> list[Slot]:
     for layer in model.layers:
         if hasattr(layer, "layers"):
             slots += slots_of(layer)
-        else:
+        elif layer.name != WHITENING:
             slots += [Slot(layer.name, variable) for variable in layer.weights]
     return slots
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from math import sqrt
 
 import numpy as np
+import numpy.typing as npt
 
 from model_trainer.data.decoding import Pixels
 from model_trainer.data.split import Indices
 
 # Rows that are summed at a time, so that a set on the scratch volume is never in memory as a whole.
 _ROWS = 256
+
+
+# Singular values below this part of the largest one are of directions that no image has: what is there is rounding.
+_NOTHING = 2e-6
 
 
 @dataclass(frozen=True)
@@ -44,5 +49,32 @@ def moments_of(pixels: Pixels, rows: Indices) -> Moments:
     return Moments(
         np.round(total / len(rows)).astype(np.uint8),
         tuple(one / (count * 255) for one in sums),
-        tuple(sqrt(count * square - one * one) / (count * 255) for square, one in zip(squares, sums, strict=True)),
+        tuple(math.sqrt(count * square - one * one) / (count * 255) for square, one in zip(squares, sums, strict=True)),
     )
+
+
+def whitening_of(
+    pixels: Pixels, rows: Indices, moments: Moments, *, factor: float, epsilon: float
+) -> npt.NDArray[np.float32]:
+    """The matrix [levels, levels] by which `ImageDataGenerator` whitens images, flattened and without their mean.
+
+    Args:
+        pixels: uint8 images.
+        rows: of those that it is made of.
+        moments: of the same rows.
+        factor: of levels from 0 to 1.
+        epsilon: added to each singular value.
+    """
+    size = math.prod(pixels.shape[1:])
+    products = np.zeros((size, size))
+    for start in range(0, len(rows), _ROWS):
+        block = (pixels[rows[start : start + _ROWS]] / 255.0 - moments.means) * factor
+        flat = block.reshape(len(block), size)
+        products += flat.T @ flat
+    # The singular values of all images are the roots of the eigenvalues of their products, which need no images.
+    values, vectors = np.linalg.eigh(products)
+    singular = np.sqrt(np.maximum(values, 0.0))
+    there = singular > _NOTHING * singular[-1]
+    gains = np.where(there, math.sqrt(len(rows)) / (singular + epsilon), 0.0)
+    matrix: npt.NDArray[np.float32] = ((vectors * gains) @ vectors.T).astype(np.float32)
+    return matrix

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
 from .wire import Written
@@ -51,7 +52,30 @@ class Normalization(Written, frozen=True, kw_only=True):
         ),
     ] = False
 
+    zca_whitening: Annotated[
+        bool,
+        Meta(
+            description=(
+                "Take away each channel's mean over the training images, and let no pixel's level tell of another's "
+                "among them (ZCA), in place of featurewiseStdNormalization; for images of up to 3072 levels, such as "
+                "32 by 32 in three channels."
+            ),
+            examples=[True],
+        ),
+    ] = False
+    zca_epsilon: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1_000_000,
+            description=(
+                "What zcaWhitening adds to each singular value of all training images together before it divides by it."
+            ),
+            examples=[0.1],
+        ),
+    ] = 0.000001
+
     @property
     def is_off(self) -> bool:
         """Whether the network sees levels from 0 to 1 as they are."""
-        return self == Normalization()
+        return msgspec.structs.replace(self, zca_epsilon=Normalization().zca_epsilon) == Normalization()

@@ -15,6 +15,7 @@ from model_store import open_store
 from model_trainer.architectures import build
 from model_trainer.data.dataset import Dataset, Example
 from model_trainer.data.moments import moments_of
+from model_trainer.failure import InvalidArchitecture
 from model_trainer.network import network_of
 from model_trainer.run_folder import RunFolder
 from model_trainer.samples import Samples
@@ -30,6 +31,9 @@ WANTED = {
     "samplewise center": Normalization(samplewise_center=True),
     "samplewise deviation": Normalization(samplewise_std_normalization=True),
     "rescale": Normalization(rescale=0.5),
+    "ZCA": Normalization(zca_whitening=True),
+    "ZCA and a deviation": Normalization(zca_whitening=True, zca_epsilon=0.1, featurewise_std_normalization=True),
+    "ZCA of images by themselves": Normalization(zca_whitening=True, samplewise_std_normalization=True, rescale=0.01),
     "everything": Normalization(
         rescale=1 / 127.5,
         samplewise_center=True,
@@ -44,7 +48,7 @@ def layers_of(wanted: Normalization) -> Any:
     """A network that does nothing else."""
     inputs = keras.Input((6, 5, 3))
     nothing = keras.Model(inputs, keras.layers.Identity()(inputs))
-    return standardized(nothing, wanted, lambda: moments_of(LEVELS, LEARNED))
+    return standardized(nothing, wanted, LEVELS, LEARNED)
 
 
 def of_keras(wanted: Normalization) -> Any:
@@ -54,6 +58,8 @@ def of_keras(wanted: Normalization) -> Any:
         "samplewise_std_normalization",
         "featurewise_center",
         "featurewise_std_normalization",
+        "zca_whitening",
+        "zca_epsilon",
     )
     generator = ImageDataGenerator(
         # In 32 bits NumPy's own mean over so many pixels is off by 2e-5.
@@ -82,11 +88,10 @@ def test_a_picture_of_one_level_becomes_no_infinity():
 def test_nothing_asked_for_is_the_network_itself():
     model = build(ArchitectureName.SIMPLE_CNN, (10, 10, 1), 3)
 
-    def unused() -> Any:
-        raise AssertionError("the images are read for nothing")
-
-    assert standardized(model, Normalization(), unused) is model
-    assert standardized(model, Normalization(samplewise_center=True), unused) is not model
+    # Of no images there is no mean.
+    unread = np.empty((0, 10, 10, 1), np.uint8), np.arange(0)
+    assert standardized(model, Normalization(zca_epsilon=1.0), *unread) is model
+    assert standardized(model, Normalization(samplewise_center=True), *unread) is not model
 
 
 def test_moments_are_exact_and_read_piece_by_piece():
@@ -122,12 +127,33 @@ def test_networks_of_keras_applications_take_what_it_makes_and_no_scaling_of_the
     assert layers(asked) == ["InputLayer", "Normalization", "Functional", "InputLayer", "Functional"]
 
 
+def test_what_no_training_image_has_is_whitened_to_nothing():
+    """ImageDataGenerator divides such rounding errors by epsilon."""
+    levels = LEVELS.copy()
+    # The mean of each channel does not take these away: what is the same in all images is one direction of theirs.
+    levels[:, 1] = levels[:, 0]
+    levels[1::2, 1] = 255 - levels[1::2, 1]
+    inputs = keras.Input((6, 5, 3))
+    nothing = keras.Model(inputs, keras.layers.Identity()(inputs))
+    whitened = standardized(nothing, Normalization(zca_whitening=True), levels, LEARNED)
+    found = whitened.predict(levels.astype(np.float32) / 255, verbose=0)
+    assert np.abs(found[LEARNED]).max() < 20
+    assert np.abs(found).max() < 100
+
+
+def test_pictures_are_not_whitened_where_the_matrix_would_be_too_large():
+    pixels = np.zeros((2, 40, 30, 3), np.uint8)
+    with pytest.raises(InvalidArchitecture, match=r"40 x 30 pixels of 3 channels are 3,600 levels; 3,072 are the most"):
+        standardized(build(ArchitectureName.SIMPLE_CNN, (40, 30, 3), 3), WANTED["ZCA"], pixels, np.arange(2))
+
+
 ASKED = Normalization(
     samplewise_center=True,
     samplewise_std_normalization=True,
     featurewise_center=True,
     featurewise_std_normalization=True,
 )
+WHITENED = Normalization(zca_whitening=True, zca_epsilon=0.1)
 
 
 @pytest.fixture
@@ -135,10 +161,11 @@ def run(few_digits: Path, tmp_path: Path, spec: Callable[..., RunSpec]) -> Calla
     return lambda **changes: spec(few_digits, tmp_path / "store", **{"normalization": ASKED, **changes})
 
 
+@pytest.mark.parametrize("asked", [ASKED, WHITENED], ids=["by means", "by ZCA"])
 def test_a_published_version_normalises_by_itself(
-    tmp_path: Path, stage: Callable[..., Any], run: Callable[..., RunSpec], few_digits: Path
+    tmp_path: Path, stage: Callable[..., Any], run: Callable[..., RunSpec], asked: Normalization
 ):
-    wanted = run(augmentation=Augmentation(rotation=10), tflite=True)
+    wanted = run(augmentation=Augmentation(rotation=10), tflite=True, normalization=asked)
     assert stage("train", wanted).code == 0
     ended = stage("export", wanted)
     assert (ended.code, ended.result.parity <= 1e-5) == (0, True)
@@ -150,6 +177,8 @@ def test_a_published_version_normalises_by_itself(
     signatures = tf.saved_model.load(str(tmp_path / "store" / "1")).signatures
     from_bytes = signatures["serving_bytes"](image_bytes=tf.constant(list(samples.files)))["probabilities"]
     assert np.allclose(from_bytes, samples.probabilities, atol=1e-4)
+    if asked is WHITENED:
+        return
     # Darker and of less contrast is the same to a network that sees each image by its own mean and deviation.
     dim = files["model.keras"].predict(samples.images() * 0.5 + 0.1, verbose=0)
     assert np.allclose(dim, samples.probabilities, atol=1e-3)
@@ -157,7 +186,7 @@ def test_a_published_version_normalises_by_itself(
 
 def test_weights_go_from_a_network_without_to_one_with_and_back(stage: Callable[..., Any], run: Callable[..., RunSpec]):
     assert stage("train", run(normalization=None)).code == 0
-    for number, normalization in ((2, ASKED), (3, None)):
+    for number, normalization in ((2, ASKED), (3, WHITENED), (4, WHITENED), (5, None)):
         again = run(
             number=number,
             owner=f"uid-{number}",

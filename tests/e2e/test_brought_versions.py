@@ -60,8 +60,9 @@ def namespace(api: ApiServer, make_namespace: MakeNamespace, sources: Sources) -
 
 @pytest.fixture
 def model(api: ApiServer, namespace: str, sources: Sources) -> Object:
-    """The model as it serves now, which is its first version, whatever the test before has tried."""
-    api.apply(quick_model(namespace, NAME, DENIES, sources("first")))
+    """The model as it serves now, which is its first version, whatever the test before has left."""
+    # That may be a version that takes something else.
+    api.apply(quick_model(namespace, NAME, ALLOWS, sources("first")))
     return api.wait_for(MODEL, namespace, NAME, serves(1), "the first version")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -43,15 +44,19 @@ def picture(folder: Path, seconds: float) -> list[Measured]:
     network = made("picture", folder)
     with up(with_pictures(), network) as found:
         _warm(found)
-        rest = found.rest(seconds).all_good()
-        bare = bare_loop(network, seconds)
-        grpc = found.grpc(seconds).all_good()
+        # Before and after each: a shared machine's pace changes within seconds, by more than the server costs.
+        bare = [bare_loop(network, seconds / 2)]
+        rest = found.rest(seconds).all_good().rate
+        bare.append(bare_loop(network, seconds / 2))
+        grpc = found.grpc(seconds).all_good().rate
+        bare.append(bare_loop(network, seconds / 2))
+    around_rest, around_grpc = statistics.fmean(bare[:2]), statistics.fmean(bare[1:])
     return [
-        Measured("JPEG, MobileNetV2: bare loop", bare, "1/s"),
-        Measured("JPEG, MobileNetV2: REST (image/jpeg)", rest.rate, "1/s"),
-        Measured("JPEG, MobileNetV2: gRPC", grpc.rate, "1/s"),
-        Measured("JPEG, MobileNetV2: REST, share of the bare loop", rest.rate / bare, "of 1", ">= 0.85"),
-        Measured("JPEG, MobileNetV2: gRPC, share of the bare loop", grpc.rate / bare, "of 1", ">= 0.9"),
+        Measured("JPEG, MobileNetV2: bare loop", statistics.fmean(bare), "1/s"),
+        Measured("JPEG, MobileNetV2: REST (image/jpeg)", rest, "1/s"),
+        Measured("JPEG, MobileNetV2: gRPC", grpc, "1/s"),
+        Measured("JPEG, MobileNetV2: REST, share of the bare loop", rest / around_rest, "of 1", ">= 0.85"),
+        Measured("JPEG, MobileNetV2: gRPC, share of the bare loop", grpc / around_grpc, "of 1", ">= 0.9"),
     ]
 
 

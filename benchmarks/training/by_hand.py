@@ -31,8 +31,12 @@ def one_cached_batch(
     return {"seconds": seconds.last, "steps": float(steps)}
 
 
-def usual_script(name: str, folder: str, side: int, epochs: int, validation: float) -> dict[str, float]:
-    """`ImageDataGenerator.flow_from_directory` and `fit`: seconds from before the imports to the end of training."""
+def usual_script(name: str, folder: str, side: int, epochs: int, validation: float) -> dict[str, Any]:
+    """`ImageDataGenerator.flow_from_directory` and `fit`.
+
+    Returns: `seconds` from before the imports to the end of training; `accuracies`: of each epoch, such seconds to its
+    end and the accuracy on the validation part.
+    """
     began = time.monotonic()
     # Keras imports it where it is installed; this script needs SciPy alone.
     hide(SCIKIT_LEARN)
@@ -54,13 +58,13 @@ def usual_script(name: str, folder: str, side: int, epochs: int, validation: flo
     train = generator.flow_from_directory(folder, subset="training", **flow)
     held_out = plain.flow_from_directory(folder, subset="validation", **flow)
     model = _compiled(name, side, train.num_classes)
-    seconds = _epoch_seconds()
-    history = model.fit(train, validation_data=held_out, epochs=epochs, callbacks=[seconds], verbose=0).history
+    epoch = _epoch_seconds()
+    history = model.fit(train, validation_data=held_out, epochs=epochs, callbacks=[epoch], verbose=0).history
     return {
         "seconds": time.monotonic() - began,
-        "epoch seconds": seconds.last,
-        "images": float(train.samples),
-        "val_accuracy": float(history["val_accuracy"][-1]),
+        "accuracies": [
+            (end - began, float(found)) for end, found in zip(epoch.ends, history["val_accuracy"], strict=True)
+        ],
     }
 
 
@@ -76,16 +80,21 @@ def _compiled(name: str, side: int, classes: int) -> Any:
 
 
 def _epoch_seconds() -> Any:
-    """A callback whose `last` is the seconds of the last epoch, validation included."""
+    """A callback: `last`, the seconds of the last epoch, validation included; `ends`, by the monotonic clock."""
     import keras  # noqa: PLC0415
 
     class EpochSeconds(keras.callbacks.Callback):  # type: ignore[misc] # keras has no types
         last = began = 0.0
 
+        def __init__(self) -> None:
+            super().__init__()
+            self.ends: list[float] = []
+
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.monotonic()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            self.last = time.monotonic() - self.began
+            self.ends.append(time.monotonic())
+            self.last = self.ends[-1] - self.began
 
     return EpochSeconds()

@@ -16,7 +16,7 @@ from benchmarks.training.memory import watched
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def measure(function: str, **arguments: Any) -> dict[str, float]:
+def measure(function: str, **arguments: Any) -> dict[str, Any]:
     """What `function` (`module:name`, below this package) returns for `arguments` in a new process, and its peak.
 
     Raises:
@@ -33,7 +33,7 @@ def measure(function: str, **arguments: Any) -> dict[str, float]:
         output, errors = process.communicate()
     if process.returncode != 0:
         raise BenchmarkError(f"{function} ended with {process.returncode}:\n{errors[-3000:]}")
-    found: dict[str, float] = json.loads(output.splitlines()[-1])
+    found: dict[str, Any] = json.loads(output.splitlines()[-1])
     return found | {"peak MiB": watch.peak}
 
 

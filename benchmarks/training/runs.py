@@ -45,6 +45,12 @@ class Run:
         said = [line for line in self.log if "bytes" in line and "memory, where they fit" in line["message"]]
         return said[0]["bytes"] / MIB if said else 0.0
 
+    @property
+    def accuracies(self) -> list[tuple[float, float]]:
+        """Of each epoch, the seconds from the start of the process to its end, and the validation part's accuracy."""
+        ended = [line for line in self.log if "metrics" in line and not line["step"]]
+        return [(self.at(f"epoch{line['epoch']}"), line["metrics"]["val_accuracy"]) for line in ended]
+
     def epoch(self, number: int) -> float:
         """Seconds of one epoch, 2 and up, its validation included."""
         return self.at(f"epoch{number}") - self.at(f"epoch{number - 1}")

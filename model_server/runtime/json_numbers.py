@@ -7,7 +7,6 @@ ordinary (names, strings, NaN, a mistake) is left to `json_codec`.
 
 from __future__ import annotations
 
-import functools
 import math
 import re
 import threading
@@ -104,7 +103,7 @@ def _narrowed(flat: Array, element: np.dtype[np.generic]) -> Array | None:
 def _shape(text: bytes, count: int) -> tuple[int, ...] | None:
     """The shape of nested lists with `count` numbers in all; None when they are ragged, empty or too deep."""
     skeleton = text.translate(None, _NUMBER_BYTES)
-    sizes = _known_sizes(skeleton) if len(skeleton) <= _KEPT_BYTES else _sizes(skeleton)
+    sizes = _KNOWN.sizes(skeleton)
     # A list of one element and an empty one have the same skeleton: the count tells them apart.
     return None if sizes is None or math.prod(sizes) != count else sizes
 
@@ -130,6 +129,27 @@ def _sizes(skeleton: bytes) -> tuple[int, ...] | None:
     return tuple(sizes[::-1]) if regular == skeleton else None
 
 
-# Clients of one model send the same shapes over and over.
-_KEPT_BYTES = 16 * 1024
-_known_sizes = functools.lru_cache(32)(_sizes)
+class _KnownSizes:
+    """The last skeletons and their sizes: clients of one model send the same shapes over and over.
+
+    Comparing is a tenth of working out, and less than hashing. Any thread may replace the tuple, none changes it.
+    """
+
+    def __init__(self) -> None:
+        self._known: tuple[tuple[bytes, tuple[int, ...]], ...] = ()
+
+    def sizes(self, skeleton: bytes) -> tuple[int, ...] | None:
+        """As `_sizes`."""
+        for known, sizes in self._known:
+            if known == skeleton:
+                return sizes
+        found = _sizes(skeleton)
+        if found is not None and len(skeleton) <= _KEPT_BYTES:
+            self._known = ((skeleton, found), *self._known[: _KEPT - 1])
+        return found
+
+
+_KEPT = 8
+# That of 1,000 x 1,000 x 3 numbers has 5 MB.
+_KEPT_BYTES = 1024 * 1024
+_KNOWN = _KnownSizes()

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from keras_operator.api import decode_model
 
-from benchmarks.training import first_step, memory, mnist, photos
+from benchmarks.training import first_step, memory, mnist, photos, rows
 from benchmarks.training.errors import BenchmarkError
 
 
@@ -69,3 +69,11 @@ def test_memory_without_a_file_behind_it_is_counted_with_that_of_children():
 )
 def test_the_first_step_is_told_from_what_comes_before_it(message: str, done: bool):
     assert bool(first_step.WITHIN.match(message)) is done
+
+
+def test_the_time_to_an_accuracy_is_that_of_the_first_epoch_which_has_it():
+    slow = [(10.0, 0.5), (20.0, 0.8), (30.0, 0.7)]
+    quick = [(4.0, 0.6), (8.0, 0.9), (12.0, 1.0)]
+    assert rows.same_accuracy(slow, quick) == (0.8, 20.0, 8.0)
+    assert rows.same_accuracy(quick, slow) == (0.8, 8.0, 20.0)
+    assert rows.same_accuracy(slow, slow) == (0.8, 20.0, 20.0)

@@ -12,6 +12,7 @@ import json
 import os
 import secrets
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -59,9 +60,9 @@ class _Agent:
 
 def cold_start(folder: Path) -> list[Measured]:
     """The row: the first pod, the second with a cache, and many at once without one. Raises BenchmarkError."""
-    folder = folder / "cold-start"
+    folder = Path(tempfile.mkdtemp(prefix="cold-start-", dir=folder))
     servable = folder / "servable" / "variables"
-    servable.mkdir(parents=True, exist_ok=True)
+    servable.mkdir(parents=True)
     (servable / "variables.data-00000-of-00001").write_bytes(secrets.token_bytes(_BYTES))
     (servable.parent / "saved_model.pb").write_bytes(secrets.token_bytes(400_000))
     with minio() as store, contextlib.ExitStack() as own:

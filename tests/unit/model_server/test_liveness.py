@@ -40,11 +40,14 @@ def _live(server: Any) -> int:
 def test_it_is_answered_while_every_thread_computes_and_predictions_are_refused(launch, until):
     server = launch(1, "--max_queued_requests=8", "--rest_api_timeout_in_ms=600000", "--max_timeout_in_ms=600000")
     server.wait_available("runaway", 1)
-    with concurrent.futures.ThreadPoolExecutor(8) as threads:
-        for _ in range(8):
-            threads.submit(server.request, "POST", "/v1/models/runaway:predict", _ENDLESS, timeout=600)
+    with concurrent.futures.ThreadPoolExecutor(9) as threads:
+        path = "/v1/models/runaway:predict"
+        asked = [threads.submit(server.request, "POST", path, _ENDLESS, timeout=600) for _ in range(9)]
         try:
-            until(lambda: server.predict("runaway", {"instances": [1]}).status == 429, "there is no room")
+            # Whichever comes last; a tenth that came before it would wait for a place for ever.
+            until(lambda: any(one.done() for one in asked), "there is no room for one")
+            assert [one.result().status for one in asked if one.done()] == [429]
+            assert server.predict("runaway", {"instances": [1]}).status == 429
             assert [_live(server) for _ in range(20)] == [200] * 20
         finally:
             server.process.kill()

@@ -95,6 +95,11 @@ RUN --mount=type=cache,target=/root/.cache --mount=type=secret,id=ca \
 
 # ---- the project's own code
 FROM build AS code
+# Debian's Python comes without its headers, the official images' with them.
+RUN headers="$(python3 -c 'import sysconfig; print(sysconfig.get_path("include"))')" \
+    && apt-get update -qq \
+    && apt-get install -y -qq --no-install-recommends g++ $([ -e "$headers/Python.h" ] || echo python3-dev) \
+    && rm -rf /var/lib/apt/lists/*
 WORKDIR /project
 # .dockerignore lets nothing pass but what the packages are made of.
 COPY . ./

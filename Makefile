@@ -22,7 +22,7 @@ $(UV):
 	@python3 -m venv $(CACHE)/uv-$(UV_VERSION) || { echo "python3 -m venv failed: apt-get install python3-venv" >&2; exit 1; }
 	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
 
-.venv/.synced: pyproject.toml uv.lock | $(UV)
+.venv/.synced: pyproject.toml uv.lock hatch_build.py $(wildcard model_server/*/*.cpp) | $(UV)
 	@$(UV) sync --quiet --frozen --all-extras
 	@touch $@
 

@@ -15,8 +15,10 @@ from devcluster.pins import build_key
 from devcluster.places import Places
 
 TARGETS = ("operator", "trainer", "server")
-RECIPE = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "README.md")
+RECIPE = ("Dockerfile", ".dockerignore", "pyproject.toml", "uv.lock", "README.md", "hatch_build.py")
 PACKAGES = ("operator", "model_store", "model_trainer", "model_server")
+# What is made from the sources, and made anew in the image.
+_COMPILED = (".pyc", ".so")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def sources(tree: Path) -> Iterator[Path]:
     yield from (tree / name for name in RECIPE if (tree / name).is_file())
     for package in PACKAGES:
         files = (path for path in sorted((tree / package).rglob("*")) if path.is_file())
-        yield from (path for path in files if "__pycache__" not in path.parts and path.suffix != ".pyc")
+        yield from (path for path in files if "__pycache__" not in path.parts and path.suffix not in _COMPILED)
 
 
 def source_key(tree: Path, base: str) -> str:

@@ -35,10 +35,11 @@ def test_a_renamed_source_makes_another_key(tree):
     assert images.source_key(tree, "base") != before
 
 
-def test_bytecode_and_files_of_no_image_change_nothing(tree):
+def test_compiled_code_and_files_of_no_image_change_nothing(tree):
     before = images.source_key(tree, "base")
     (tree / "model_server" / "__pycache__").mkdir()
     (tree / "model_server" / "__pycache__" / "x.pyc").write_bytes(b"1")
+    (tree / "model_server" / "compiled.abi3.so").write_bytes(b"1")
     (tree / "tests").mkdir()
     (tree / "tests" / "test_x.py").write_text("")
     assert images.source_key(tree, "base") == before

@@ -10,6 +10,7 @@ UV := $(CACHE)/uv-$(UV_VERSION)/bin/uv
 RUN := .venv/bin/
 DEVCLUSTER := python3 -m devcluster
 PYTEST := $(RUN)python -m pytest
+CLANGXX := clang++
 
 .PHONY: help
 help: ## List the targets
@@ -49,6 +50,16 @@ unit: setup ## Test what needs no cluster
 .PHONY: fuzz
 fuzz: setup ## Send the runtime N=10000 damaged requests over each protocol
 	@FUZZED_REQUESTS=$(or $(N),10000) $(PYTEST) tests/unit/model_server/test_mutated_requests.py --timeout 1800
+
+.PHONY: fuzz-lists
+fuzz-lists: setup ## Look for N=60 seconds for bytes that break the compiled reader of JSON lists (takes clang++)
+	@command -v $(CLANGXX) > /dev/null || { echo "no $(CLANGXX): apt-get install clang libclang-rt-14-dev, or say CLANGXX=" >&2; exit 1; }
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && mkdir $$folder/corpus && \
+		printf '[[1,2.5e3],[-3,0.123456789012345678]]' > $$folder/corpus/floats && \
+		printf '[[[12345678901234567890]]]' > $$folder/corpus/integers && \
+		$(CLANGXX) -g -O1 -std=c++17 -fsanitize=fuzzer,address,undefined -fno-sanitize-recover=undefined \
+			tests/fuzz/number_lists.cpp -o $$folder/fuzz $$($(RUN)python tests/fuzz/python_flags.py) && \
+		$$folder/fuzz -max_total_time=$(or $(N),60) -max_len=300 -artifact_prefix=/tmp/ $$folder/corpus
 
 .PHONY: idle-clients
 idle-clients: setup ## Let N=10000 clients stay connected to the runtime and say nothing

@@ -139,15 +139,15 @@ def browser_port(server, tmp_path, until):
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")
-async def test_a_person_chooses_a_picture_and_sees_its_classes(browser_port, digits, files, tmp_path):
+async def test_a_person_chooses_a_picture_or_drops_one_and_sees_its_classes(browser_port, digits, files, tmp_path):
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{browser_port}/json/list") as response:
             pages = [page for page in await response.json() if page["type"] == "page"]
         async with session.ws_connect(pages[0]["webSocketDebuggerUrl"]) as socket:
-            await _choose_and_look(socket, str(files[0]), digits, tmp_path)
+            await _choose_drop_and_look(socket, [str(file) for file in files[:2]], digits[2]["scores"], tmp_path)
 
 
-async def _choose_and_look(socket: Any, file: str, digits: Any, folder: Any) -> None:
+async def _choose_drop_and_look(socket: Any, files: list[str], scores: Any, folder: Any) -> None:
     numbers = itertools.count(1)
 
     async def call(method: str, **parameters: Any) -> Any:
@@ -170,10 +170,23 @@ async def _choose_and_look(socket: Any, file: str, digits: Any, folder: Any) -> 
     assert await wait_for("document.getElementById('model').value") == "digits"
     document = await call("DOM.getDocument")
     chooser = await call("DOM.querySelector", nodeId=document["root"]["nodeId"], selector="#file")
-    await call("DOM.setFileInputFiles", nodeId=chooser["nodeId"], files=[file])
-    likeliest = digits[2]["scores"][0].argsort()[::-1]
-    assert await wait_for("document.getElementById('answer').textContent") == NAMES[int(likeliest[0])]
+    await call("DOM.setFileInputFiles", nodeId=chooser["nodeId"], files=files[:1])
     rows = "[...document.querySelectorAll('#classes tr')].map(row => row.cells[0].textContent).join('|')"
-    assert await wait_for(rows) == "|".join(NAMES[int(i)] for i in likeliest)
+
+    async def sees(scores: Any) -> None:
+        likeliest = [NAMES[int(i)] for i in scores.argsort()[::-1]]
+        named = f"document.getElementById('answer').textContent == {json.dumps(likeliest[0])}"
+        assert await wait_for(f"{named} && {rows}") == "|".join(likeliest)
+
+    await sees(scores[0])
+    box = "document.getElementById('drop').getBoundingClientRect()"
+    x, y = await wait_for(f"[{box}.x + 20, {box}.y + 20]")
+    dragged = {"items": [], "files": files[1:], "dragOperationsMask": 1}
+    for kind in ("dragEnter", "dragOver"):
+        await call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=dragged)
+    assert await wait_for("document.getElementById('drop').className") == "over"
+    await call("Input.dispatchDragEvent", type="drop", x=x, y=y, data=dragged)
+    await sees(scores[1])
+    assert await wait_for("document.getElementById('drop').className == ''")
     picture = await call("Page.captureScreenshot")
     (folder / "page.png").write_bytes(base64.b64decode(picture["data"]))

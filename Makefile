@@ -53,7 +53,7 @@ fuzz: setup ## Send the runtime N=10000 damaged requests over each protocol
 
 .PHONY: fuzz-lists
 fuzz-lists: setup ## Look for N=60 seconds for bytes that break the compiled reader of JSON lists (takes clang++)
-	@command -v $(CLANGXX) > /dev/null || { echo "no $(CLANGXX): apt-get install clang libclang-rt-14-dev, or say CLANGXX=" >&2; exit 1; }
+	@command -v $(CLANGXX) > /dev/null || { echo "no $(CLANGXX): apt-get install clang libclang-rt-14-dev, or name another, as CLANGXX=clang++-14" >&2; exit 1; }
 	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && mkdir $$folder/corpus && \
 		printf '[[1,2.5e3],[-3,0.123456789012345678]]' > $$folder/corpus/floats && \
 		printf '[[[12345678901234567890]]]' > $$folder/corpus/integers && \

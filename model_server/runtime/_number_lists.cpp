@@ -16,7 +16,7 @@
 
 namespace {
 
-constexpr int kMostLevels = 32;
+constexpr int kMostLevels = 32;  // MAX_LEVELS of json_mistakes.py
 // Switching threads takes longer than reading a shorter text.
 constexpr Py_ssize_t kShortBytes = 64 * 1024;
 

@@ -11,6 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from model_server.runtime._number_lists import read
+from model_server.runtime.json_mistakes import MAX_LEVELS
 
 KINDS = ("f", "d", "q", "Q")
 
@@ -44,7 +45,11 @@ def expected(text: str, kind: str) -> np.ndarray[Any, Any] | None:
     except ValueError:
         return None
     flat = objects.ravel().tolist()
-    if not flat or objects.ndim > 32 or not {type(x) for x in flat} <= ({int, float} if kind in "fd" else {int}):
+    if (
+        not flat
+        or objects.ndim > MAX_LEVELS
+        or not {type(x) for x in flat} <= ({int, float} if kind in "fd" else {int})
+    ):
         return None
     try:
         with np.errstate(over="ignore"):
@@ -90,8 +95,8 @@ def assert_same(text: str, kind: str) -> None:
         "[0.00000000000000000000000000000000000000000000000000000000000000000000000000001]",
         "[123456789012345678901234567890]",
         "[1.000000000000000000000000000000000000000000000000001]",
-        "[" * 32 + "1" + "]" * 32,
-        "[" * 33 + "1" + "]" * 33,
+        "[" * MAX_LEVELS + "1" + "]" * MAX_LEVELS,
+        "[" * (MAX_LEVELS + 1) + "1" + "]" * (MAX_LEVELS + 1),
         # Not of one size a level, or empty.
         "[]",
         "[[]]",

@@ -186,7 +186,8 @@ async def _choose_drop_and_look(socket: Any, files: list[str], scores: Any, fold
         await call("Input.dispatchDragEvent", type=kind, x=x, y=y, data=dragged)
     assert await wait_for("document.getElementById('drop').className") == "over"
     await call("Input.dispatchDragEvent", type="drop", x=x, y=y, data=dragged)
-    await sees(scores[1])
+    # The page takes the first answer away as it takes the drop.
     assert await wait_for("document.getElementById('drop').className == ''")
+    await sees(scores[1])
     picture = await call("Page.captureScreenshot")
     (folder / "page.png").write_bytes(base64.b64decode(picture["data"]))

@@ -115,7 +115,9 @@ def crds(api: ApiServer) -> dict[str, dict[str, Any]]:
     extensions = client.ApiextensionsV1Api(api.client)
     for event in watch.Watch().stream(extensions.list_custom_resource_definition, timeout_seconds=60):
         crd = event["raw_object"]
-        conditions = {one["type"]: one["status"] for one in crd.get("status", {}).get("conditions", ())}
+        # Null, not absent, in a CRD that the API server has stored and not yet looked at.
+        said = crd.get("status", {}).get("conditions") or ()
+        conditions = {one["type"]: one["status"] for one in said}
         if crd["metadata"]["name"] in names and conditions.get("Established") == "True":
             established[names[crd["metadata"]["name"]]] = crd
         if len(established) == len(names):

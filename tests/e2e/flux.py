@@ -166,7 +166,8 @@ class Flux:
 
 def condition(content: Object, kind: str) -> Object:
     """A condition of an object; empty where it has none of that type."""
-    conditions: list[Object] = content.get("status", {}).get("conditions", [])
+    # Null, not absent, in a CRD that the API server has stored and not yet looked at.
+    conditions: list[Object] = content.get("status", {}).get("conditions") or []
     return next((one for one in conditions if one["type"] == kind), {})
 
 

@@ -1,4 +1,4 @@
-"""Builds the compiled module, in C++, for the wheel and for an editable install."""
+"""Builds the compiled modules, in C++, for the wheel and for an editable install."""
 
 from __future__ import annotations
 
@@ -11,21 +11,24 @@ from setuptools import Distribution, Extension
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError
 
-# The module uses the stable ABI alone: built once, it works with this Python and later ones.
+# The modules use the stable ABI alone: built once, they work with this Python and later ones.
 _STABLE_SINCE = "cp311"
 _FOLDER = "model_server/runtime"
-_MODULE = Extension(
-    "model_server.runtime._number_lists",
-    [f"{_FOLDER}/_number_lists.cpp"],
-    language="c++",
-    py_limited_api=True,
-    extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"],
-    # Of the C++ library only what is used, so that the module needs none where it runs.
-    extra_link_args=["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections", "-s"],
-)
+_MODULES = [
+    Extension(
+        f"model_server.runtime.{name}",
+        [f"{_FOLDER}/{name}.cpp"],
+        language="c++",
+        py_limited_api=True,
+        extra_compile_args=["-std=c++17", "-O3", "-fvisibility=hidden", "-Wall", "-Wextra"],
+        # Of the C++ library only what is used, so that the modules need none where they run.
+        extra_link_args=["-static-libstdc++", "-static-libgcc", "-Wl,--exclude-libs,ALL", "-Wl,--gc-sections", "-s"],
+    )
+    for name in ("_number_lists", "_tensors")
+]
 
 
-class CompiledModule(BuildHookInterface[Any]):
+class CompiledModules(BuildHookInterface[Any]):
     """Compiles beside the source, where an editable install looks for it, and takes the result into a wheel."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
@@ -38,7 +41,7 @@ class CompiledModule(BuildHookInterface[Any]):
         build_data["tag"] = f"{_STABLE_SINCE}-abi3-{platform}"
 
     def _compile(self, folder: str) -> None:
-        command = build_ext(Distribution({"name": self.metadata.name, "ext_modules": [_MODULE]}))
+        command = build_ext(Distribution({"name": self.metadata.name, "ext_modules": _MODULES}))
         command.inplace = True
         command.build_temp = folder
         command.ensure_finalized()
@@ -47,7 +50,7 @@ class CompiledModule(BuildHookInterface[Any]):
         except CCompilerError as error:
             headers = sysconfig.get_path("include")
             msg = (
-                f"{_MODULE.name} could not be compiled: {error}. It takes a C++17 compiler and Python's headers in "
+                f"{_FOLDER}/*.cpp could not be compiled: {error}. It takes a C++17 compiler and Python's headers in "
                 f"{headers}; on Debian: apt-get install g++ python3-dev"
             )
             raise RuntimeError(msg) from error

@@ -10,7 +10,7 @@ import numpy as np
 
 from model_server.runtime.dtypes import Array
 from model_server.runtime.servable import LoadOptions, Servable
-from model_server.runtime.tensorflow_c import Tensor
+from model_server.runtime.tensorflow_c import tensor_from
 
 
 def _read(path: Path, batch: int) -> tuple[str, Array]:
@@ -31,7 +31,7 @@ def main() -> None:
     session = servable._session  # nothing of the server may be in between
     feeds = session.outputs([spec.tensor])
     fetches = session.outputs([output.tensor for output in signature.outputs.values()])
-    tensor = Tensor.from_numpy(inputs, spec.dtype)
+    tensor = tensor_from(inputs, spec.dtype)
     rate = 0.0
     for seconds in (float(sys.argv[4]) / 8, float(sys.argv[4])):  # the first to warm up
         count, start = 0, time.perf_counter()

@@ -29,7 +29,9 @@ class Deadline:
 
     def remaining_ms(self) -> int:
         """What is left, as `left_ms`. Raises ServingError when nothing is."""
-        if self._end is not None and time.monotonic() >= self._end:
+        if self._end is None:
+            return 0
+        if time.monotonic() >= self._end:
             raise self._over()
         return self.left_ms()
 

@@ -38,15 +38,13 @@ class DataType(enum.IntEnum):
     UINT32 = 22
     UINT64 = 23
 
+    # The type of one element in memory, None where requests cannot carry it.
+    numpy: np.dtype[np.generic] | None
+
     @property
     def label(self) -> str:
         """The name TensorFlow prints (`DataTypeString`)."""
         return self.name.lower()
-
-    @property
-    def numpy(self) -> np.dtype[np.generic] | None:
-        """The type of one element in memory, None where requests cannot carry it."""
-        return _NUMPY.get(self)
 
 
 def bfloat16_from(floats: Array) -> Array:
@@ -85,3 +83,5 @@ _NUMPY: dict[DataType, np.dtype[np.generic]] = {
     DataType.UINT32: np.dtype(np.uint32),
     DataType.UINT64: np.dtype(np.uint64),
 }
+for _member in DataType:
+    _member.numpy = _NUMPY.get(_member)

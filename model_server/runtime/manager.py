@@ -216,9 +216,11 @@ class Manager:
         if number is not None:
             version = versions.get(number)
             return version if version is not None and version.state is State.AVAILABLE else None
-        available = (n for n, version in versions.items() if version.state is State.AVAILABLE)
-        newest = max(available, default=None)
-        return None if newest is None else versions[newest]
+        newest: Version | None = None
+        for version in versions.values():
+            if version.state is State.AVAILABLE and (newest is None or version.number > newest.number):
+                newest = version
+        return newest
 
     def _advance(self, model: str) -> None:
         """Start every load and unload that may start now."""

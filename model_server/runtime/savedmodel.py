@@ -36,9 +36,12 @@ class TensorSpec:
         """Whether a tensor of `shape` may be given here."""
         if self.shape is None:
             return True
-        return len(shape) == len(self.shape) and all(
-            want is None or want == size for want, size in zip(self.shape, shape, strict=True)
-        )
+        if len(shape) != len(self.shape):
+            return False
+        for want, size in zip(self.shape, shape, strict=True):  # noqa: SIM110 - `all` takes twice that
+            if want is not None and want != size:
+                return False
+        return True
 
     def describe_shape(self) -> str:
         """The shape as TensorFlow prints it, such as `[-1,28,28,1]`."""

@@ -22,7 +22,7 @@ from model_server.runtime.run_times import RunTimes
 from model_server.runtime.runs import MOST_REPLACED
 from model_server.runtime.savedmodel import ModelInterface, Signature, read_interface
 from model_server.runtime.tensor_proto import array_from_proto
-from model_server.runtime.tensorflow_c import Output, RunOptions, Session, Tensor
+from model_server.runtime.tensorflow_c import Output, RunOptions, Session, Tensor, array_from, tensor_from
 from model_server.runtime.warmup import read_warmup, warmup_path
 
 # A signature with many outputs has as many filters as permutations: a client must not fill the memory with them.
@@ -106,7 +106,7 @@ class PreparedRun:
 
     def outputs(self) -> dict[str, Array]:
         """What was asked for, by name."""
-        return dict(zip(self._call.outputs, [tensor.numpy() for tensor in self._results], strict=True))
+        return dict(zip(self._call.outputs, [array_from(tensor) for tensor in self._results], strict=True))
 
 
 class Servable:
@@ -199,7 +199,7 @@ class Servable:
     ) -> PreparedRun:
         """As `run`, up to the run itself."""
         call = self._call(signature, outputs)
-        tensors = [Tensor.from_numpy(inputs[name], dtype) for name, dtype in call.inputs]
+        tensors = [tensor_from(inputs[name], dtype) for name, dtype in call.inputs]
         return PreparedRun(self._session, call, tensors, _run_options(timeout_ms, pool))
 
     def _call(self, signature: Signature, outputs: Sequence[str]) -> _Call:

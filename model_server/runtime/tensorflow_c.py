@@ -1,15 +1,14 @@
-"""A typed layer over the part of TensorFlow's C API that serving needs, through ctypes.
+"""A typed layer over the part of TensorFlow's C API that serving needs.
 
-The libraries come from the `tensorflow-cpu` wheel; TensorFlow's Python package is never imported. ctypes releases the
-GIL while a session loads, runs or is freed, so other threads go on. All other calls take less than a change of threads
-would, and keep it.
+What each request needs is compiled (`_tensors.cpp`), all else goes through ctypes. The libraries come from the
+`tensorflow-cpu` wheel; TensorFlow's Python package is never imported. The GIL is released while a session loads, runs
+or is freed, so other threads go on. All other calls take less than a change of threads would, and keep it.
 """
 
 from __future__ import annotations
 
 import ctypes
 import functools
-import math
 import os
 import threading
 from collections.abc import Sequence
@@ -18,14 +17,14 @@ from typing import Any
 
 import numpy as np
 
+from model_server.runtime import _tensors
+from model_server.runtime._tensors import Tensor
 from model_server.runtime.dtypes import Array, DataType
 from model_server.runtime.errors import Code, ServingError
 from model_server.runtime.protobufs import TensorProto, tensorflow_directory
 
 _TSTRING_BYTES = 24  # sizeof(TF_TString)
 _TYPES = {int(dtype): dtype for dtype in DataType}
-# Copying so much takes a microsecond, NumPy's way to another's memory ten.
-_SMALL_BYTES = 64 * 1024
 
 
 class Output(ctypes.Structure):
@@ -34,7 +33,7 @@ class Output(ctypes.Structure):
     _fields_ = (("operation", c_void_p), ("index", c_int))
 
 
-_P, _OUTPUTS, _POINTERS = c_void_p, POINTER(Output), POINTER(c_void_p)
+_P = c_void_p
 _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
     ("TF_Version", c_char_p, []),
     ("TF_NewStatus", _P, []),
@@ -52,22 +51,15 @@ _FUNCTIONS: list[tuple[str, Any, list[Any]]] = [
     ("TF_LoadSessionFromSavedModel", _P, [_P, _P, c_char_p, POINTER(c_char_p), c_int, _P, _P, _P]),
     ("TF_CloseSession", None, [_P, _P]),
     ("TF_DeleteSession", None, [_P, _P]),
-    # session, run options, inputs, outputs, targets, run metadata, status
-    ("TF_SessionRun", None, [_P, _P, _OUTPUTS, _POINTERS, c_int, _OUTPUTS, _POINTERS, c_int, _P, c_int, _P, _P]),
     ("TF_AllocateTensor", _P, [c_int, POINTER(c_int64), c_int, c_size_t]),
     ("TF_TensorFromProto", None, [_P, _P, _P]),
-    ("TF_DeleteTensor", None, [_P]),
-    ("TF_TensorType", c_int, [_P]),
-    ("TF_NumDims", c_int, [_P]),
-    ("TF_Dim", c_int64, [_P, c_int]),
     ("TF_TensorData", _P, [_P]),
     ("TF_StringGetDataPointer", _P, [_P]),
     ("TF_StringGetSize", c_size_t, [_P]),
 ]
 # What may take long.
 _LONG = {
-    *("TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_DeleteGraph"),
-    *("TF_SessionRun", "TF_TensorFromProto"),
+    *("TF_LoadSessionFromSavedModel", "TF_CloseSession", "TF_DeleteSession", "TF_DeleteGraph", "TF_TensorFromProto"),
 }
 
 
@@ -84,6 +76,7 @@ def library() -> Any:
         function = getattr(tf if name in _LONG else keeping_the_gil, name)
         function.restype, function.argtypes = result, arguments
         setattr(tf, name, function)
+    _tensors.bind(tf._handle)
     return tf
 
 
@@ -107,11 +100,13 @@ def _new_status() -> int:
 
 
 def _check(status: int) -> None:
+    if library().TF_GetCode(status):
+        raise _error(status)
+
+
+def _error(status: int) -> ServingError:
     tf = library()
-    code = tf.TF_GetCode(status)
-    if code:
-        message = tf.TF_Message(status).decode("utf-8", "replace")
-        raise ServingError(Code.of(code), message)
+    return ServingError(Code.of(tf.TF_GetCode(status)), tf.TF_Message(status).decode("utf-8", "replace"))
 
 
 class RunOptions:
@@ -126,118 +121,70 @@ class RunOptions:
         library().TF_DeleteBuffer(self.pointer)
 
 
-class Tensor:
-    """Owns one `TF_Tensor`. `numpy.asarray(tensor)` is a view that keeps it alive (all types but strings)."""
+def tensor_from(array: Array, dtype: DataType) -> Tensor:
+    """A tensor with the array's values: one copy, straight into TensorFlow's aligned memory.
 
-    __slots__ = ("__weakref__", "pointer")
-
-    def __init__(self, pointer: int) -> None:
-        self.pointer = pointer
-
-    def __del__(self) -> None:
-        library().TF_DeleteTensor(self.pointer)
-
-    @classmethod
-    def empty(cls, dtype: DataType, shape: Sequence[int]) -> Tensor:
-        """An uninitialised tensor of a fixed-size type, to be filled through `numpy.asarray`."""
-        element = dtype.numpy
-        if element is None or dtype is DataType.STRING:
-            raise ServingError(Code.UNIMPLEMENTED, f"tensors of type {dtype.label} cannot be sent to this server")
-        dims, count = _dims(tuple(shape))
-        pointer = library().TF_AllocateTensor(dtype, dims, len(shape), count * element.itemsize)
-        if not pointer:
-            raise ServingError(Code.RESOURCE_EXHAUSTED, f"no memory for a {dtype.label} tensor of shape {list(shape)}")
-        return cls(pointer)
-
-    @classmethod
-    def from_numpy(cls, array: Array, dtype: DataType) -> Tensor:
-        """A tensor with the array's values: one copy, straight into TensorFlow's aligned memory."""
-        if dtype is DataType.STRING:
-            return cls._from_strings(array)
-        if array.dtype != dtype.numpy:
-            msg = f"a tensor of type {dtype.label} cannot hold elements of {array.dtype}"
-            raise TypeError(msg)
-        tensor = cls.empty(dtype, array.shape)
-        size = array.nbytes
-        if 0 < size <= _SMALL_BYTES:
-            ctypes.memmove(library().TF_TensorData(tensor.pointer), array.tobytes(), size)
-        elif size:
-            np.copyto(np.asarray(tensor), array, casting="no")
-        return tensor
-
-    @classmethod
-    def _from_strings(cls, array: Array) -> Tensor:
-        # TensorFlow builds the strings itself from a proto, and so owns them. Strings written through TF_StringCopy
-        # would have to be freed here, while a variable or a table of the model may still share them.
-        tf = library()
-        proto = TensorProto(dtype=int(DataType.STRING), string_val=array.ravel().tolist())
-        for dim in array.shape:
-            proto.tensor_shape.dim.add(size=dim)
-        serialized = proto.SerializeToString()
-        tensor = cls(tf.TF_AllocateTensor(int(DataType.BOOL), None, 0, 1))
-        buffer = tf.TF_NewBufferFromString(serialized, len(serialized))
-        status = _new_status()
-        try:
-            tf.TF_TensorFromProto(buffer, tensor.pointer, status)
-            _check(status)
-        finally:
-            tf.TF_DeleteBuffer(buffer)
-        return tensor
-
-    @property
-    def dtype(self) -> DataType:
-        """The type of its elements."""
-        return _TYPES[library().TF_TensorType(self.pointer)]
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The size of each dimension; () for a scalar."""
-        tf, pointer = library(), self.pointer
-        return tuple([tf.TF_Dim(pointer, i) for i in range(tf.TF_NumDims(pointer))])
-
-    @property
-    def __array_interface__(self) -> dict[str, object]:
-        element = self.dtype.numpy
-        if element is None or self.dtype is DataType.STRING:
-            msg = f"a tensor of type {self.dtype.label} has no NumPy view"
-            raise TypeError(msg)
-        return {
-            "version": 3,
-            "shape": self.shape,
-            "typestr": element.str,
-            "data": (library().TF_TensorData(self.pointer), False),
-        }
-
-    def numpy(self) -> Array:
-        """Its values, not to be written to: of a large tensor a view, for strings an object array of `bytes`."""
-        dtype, shape = self.dtype, self.shape
-        element = dtype.numpy
-        if element is None:
-            raise ServingError(Code.UNIMPLEMENTED, f"an output of type {dtype.label} cannot be sent to a client")
-        if 0 in shape:
-            return np.empty(shape, element)
-        if dtype is DataType.STRING:
-            return self._strings(shape)
-        size = math.prod(shape) * element.itemsize
-        if size > _SMALL_BYTES:
-            return np.asarray(self)
-        return np.ndarray(shape, element, ctypes.string_at(library().TF_TensorData(self.pointer), size))
-
-    def _strings(self, shape: tuple[int, ...]) -> Array:
-        tf = library()
-        values: Array = np.empty(shape, np.object_)
-        flat = values.reshape(-1)
-        first: int = tf.TF_TensorData(self.pointer)
-        for i in range(flat.size):
-            string = first + i * _TSTRING_BYTES
-            flat[i] = ctypes.string_at(tf.TF_StringGetDataPointer(string), tf.TF_StringGetSize(string))
-        return values
+    Raises ServingError for types that no client can send, and where there is no memory.
+    """
+    element = dtype.numpy
+    if element is None:
+        raise ServingError(Code.UNIMPLEMENTED, f"tensors of type {dtype.label} cannot be sent to this server")
+    if dtype is DataType.STRING:
+        return _tensor_from_strings(array)
+    if array.dtype != element:
+        msg = f"a tensor of type {dtype.label} cannot hold elements of {array.dtype}"
+        raise TypeError(msg)
+    try:
+        return _tensors.tensor(dtype, array if array.flags.c_contiguous else array.copy())
+    except MemoryError as error:
+        message = f"no memory for a {dtype.label} tensor of shape {list(array.shape)}"
+        raise ServingError(Code.RESOURCE_EXHAUSTED, message) from error
 
 
-@functools.lru_cache(256)
-def _dims(shape: tuple[int, ...]) -> tuple[ctypes.Array[c_int64], int]:
-    """A shape as C has it, only to be read, and its number of elements: most requests have shapes that came before."""
-    return (c_int64 * len(shape))(*shape), math.prod(shape)
+def _tensor_from_strings(array: Array) -> Tensor:
+    # TensorFlow builds the strings itself from a proto, and so owns them. Strings written through TF_StringCopy
+    # would have to be freed here, while a variable or a table of the model may still share them.
+    tf = library()
+    proto = TensorProto(dtype=int(DataType.STRING), string_val=array.ravel().tolist())
+    for dim in array.shape:
+        proto.tensor_shape.dim.add(size=dim)
+    serialized = proto.SerializeToString()
+    tensor = _tensors.adopt(tf.TF_AllocateTensor(int(DataType.BOOL), None, 0, 1))
+    buffer = tf.TF_NewBufferFromString(serialized, len(serialized))
+    status = _new_status()
+    try:
+        tf.TF_TensorFromProto(buffer, tensor.pointer, status)
+        _check(status)
+    finally:
+        tf.TF_DeleteBuffer(buffer)
+    return tensor
+
+
+def array_from(tensor: Tensor) -> Array:
+    """A tensor's values: a view, only to be read, that keeps it alive; for strings an object array of `bytes`.
+
+    Raises ServingError for types that cannot be sent to a client.
+    """
+    dtype, shape = _TYPES[tensor.dtype], tensor.shape
+    element = dtype.numpy
+    if element is None:
+        raise ServingError(Code.UNIMPLEMENTED, f"an output of type {dtype.label} cannot be sent to a client")
+    if 0 in shape:
+        return np.empty(shape, element)
+    if dtype is DataType.STRING:
+        return _strings(tensor, shape)
+    return np.ndarray(shape, element, tensor)  # type: ignore[arg-type]  # any buffer will do, its stubs name a few
+
+
+def _strings(tensor: Tensor, shape: tuple[int, ...]) -> Array:
+    tf = library()
+    values: Array = np.empty(shape, np.object_)
+    flat = values.reshape(-1)
+    first: int = tf.TF_TensorData(tensor.pointer)
+    for i in range(flat.size):
+        string = first + i * _TSTRING_BYTES
+        flat[i] = ctypes.string_at(tf.TF_StringGetDataPointer(string), tf.TF_StringGetSize(string))
+    return values
 
 
 class Session:
@@ -296,16 +243,14 @@ class Session:
 
         Raises ServingError with TensorFlow's code and message.
         """
-        tf = library()
+        if self._session is None:
+            msg = "the session is closed"
+            raise RuntimeError(msg)
         status = _statuses().pointer  # TF_SessionRun sets it to OK itself
-        given = (c_void_p * len(inputs))(*[tensor.pointer for tensor in inputs])
-        results = (c_void_p * len(fetches))()
-        buffer = None if options is None else options.pointer
-        tf.TF_SessionRun(
-            self._session, buffer, feeds, given, len(given), fetches, results, len(results), None, 0, None, status
-        )
-        tensors = [Tensor(pointer) for pointer in results if pointer]
-        _check(status)
+        buffer = 0 if options is None else options.pointer
+        tensors = _tensors.run(self._session, buffer, feeds, inputs, fetches, status)
+        if tensors is None:
+            raise _error(status)
         return tensors
 
     def close(self) -> None:
@@ -326,4 +271,4 @@ def version() -> str:
     return text.decode()
 
 
-__all__ = ["Output", "RunOptions", "Session", "Tensor", "library", "version"]
+__all__ = ["Output", "RunOptions", "Session", "Tensor", "array_from", "library", "tensor_from", "version"]

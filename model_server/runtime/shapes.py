@@ -19,5 +19,5 @@ def check_shape(name: str, shape: Sequence[int], item_bytes: int) -> None:
     """
     if len(shape) > _MOST_DIMENSIONS:
         raise invalid(f'input "{name}": a tensor has at most {_MOST_DIMENSIONS} dimensions, found {len(shape)}')
-    if min(shape, default=0) < 0 or math.prod(max(1, size) for size in shape) * item_bytes >= 2**63:
+    if min(shape, default=0) < 0 or math.prod([size or 1 for size in shape]) * item_bytes >= 2**63:
         raise invalid(f'input "{name}": no tensor can have shape {list(shape)}')

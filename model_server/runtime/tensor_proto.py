@@ -31,6 +31,7 @@ _FIELDS: dict[DataType, str] = {
     DataType.UINT32: "uint32_val",
     DataType.UINT64: "uint64_val",
 }
+_TYPES = {int(dtype): dtype for dtype in _FIELDS}
 
 
 def array_from_proto(name: str, proto: Any) -> tuple[Array, DataType]:
@@ -39,23 +40,25 @@ def array_from_proto(name: str, proto: Any) -> tuple[Array, DataType]:
     Numbers come as `tensor_content` (raw bytes in C order) or in the type's own field; fewer values than the shape
     asks for repeat the last one. Raises ServingError when they do not fit the shape.
     """
-    dtype = DataType(proto.dtype) if proto.dtype in DataType.__members__.values() else None
+    dtype = _TYPES.get(proto.dtype)
     element = dtype.numpy if dtype is not None else None
-    if dtype is None or element is None or dtype not in _FIELDS:
+    if dtype is None or element is None:
         raise invalid(f'input "{name}": tensors of type {proto.dtype} are not supported')
-    shape = tuple(d.size for d in proto.tensor_shape.dim)
-    if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    dims = proto.tensor_shape
+    shape = tuple([dim.size for dim in dims.dim])
+    if dims.unknown_rank or min(shape, default=0) < 0:
         raise invalid(f'input "{name}": the tensor\'s shape must be fully known')
     check_shape(name, shape, element.itemsize)
     count = math.prod(shape)
-    if proto.tensor_content and dtype is not DataType.STRING:
+    content = proto.tensor_content  # each look at it is a copy
+    if content and dtype is not DataType.STRING:
         wanted = count * element.itemsize
-        if len(proto.tensor_content) != wanted:
+        if len(content) != wanted:
             raise invalid(
-                f'input "{name}": tensor_content has {len(proto.tensor_content)} bytes, but shape {list(shape)} of '
-                f"{dtype.label} takes {wanted}"
+                f'input "{name}": tensor_content has {len(content)} bytes, but shape {list(shape)} of {dtype.label} '
+                f"takes {wanted}"
             )
-        return np.frombuffer(proto.tensor_content, element).reshape(shape), dtype
+        return np.frombuffer(content, element).reshape(shape), dtype
     return _from_values(name, _flat(getattr(proto, _FIELDS[dtype]), dtype, element), shape), dtype
 
 

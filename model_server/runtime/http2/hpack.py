@@ -61,7 +61,10 @@ class Decoder:
         while position < end:
             byte = block[position]
             if byte & 0x80:
-                index, position = _integer(block, position, 0x7F)
+                if byte == 0xFF:
+                    index, position = _integer(block, position, 0x7F)
+                else:  # as in nearly all fields of nearly all calls
+                    index, position = byte & 0x7F, position + 1
                 field = self._entry(index)
             elif byte & 0x60 == 0x20:
                 if fields:

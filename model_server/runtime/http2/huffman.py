@@ -6,6 +6,8 @@ say everything. The 30 bits of ones, which stand for the end of a string, may no
 
 from __future__ import annotations
 
+import functools
+
 _SYMBOLS = {
     5: b"012aceiost",
     6: b" %-./3456789=A_bdfghlmnpru",
@@ -48,22 +50,41 @@ def _codes() -> dict[int, int]:
 
 
 _CODES = _codes()
-_SHIFTS = (7, 6, 5, 4, 3, 2, 1, 0)
+
+
+class _Prefix(dict[str, "tuple[int, _Prefix]"]):
+    """What was read of a code, and where each next four bits lead: to a symbol or -1, for no code is so short that they
+    end two, and to the prefix after it. That is found when it is asked for first.
+    """
+
+    def __init__(self, code: int) -> None:
+        """`code` has a one before its bits."""
+        super().__init__()
+        self.code = code
+
+    def __missing__(self, digit: str) -> tuple[int, _Prefix]:
+        code, symbol = self.code, -1
+        for shift in (3, 2, 1, 0):
+            code = code << 1 | (int(digit, 16) >> shift & 1)
+            if code in _CODES:
+                code, symbol = 1, _CODES[code]
+        if code >> _LONGEST:
+            raise ValueError("a code that no symbol has")
+        step = self[digit] = symbol, _prefix(code)
+        return step
+
+
+_prefix = functools.cache(_Prefix)
 
 
 def decode(packed: bytes) -> bytes:
     """The string that was packed. Raises ValueError."""
-    found, code, symbol_of = bytearray(), 1, _CODES.get
-    for byte in packed:
-        for shift in _SHIFTS:
-            code = code << 1 | (byte >> shift & 1)
-            symbol = symbol_of(code)
-            if symbol is not None:
-                found.append(symbol)
-                code = 1
-        if code >> _LONGEST:
-            raise ValueError("a code that no symbol has")
-    padding = code.bit_length() - 1
-    if padding > _MOST_PADDING or code != (2 << padding) - 1:
+    found, prefix = bytearray(), _prefix(1)
+    for digit in packed.hex():
+        symbol, prefix = prefix[digit]
+        if symbol >= 0:
+            found.append(symbol)
+    padding = prefix.code.bit_length() - 1
+    if padding > _MOST_PADDING or prefix.code != (2 << padding) - 1:
         raise ValueError("a string that does not end with a symbol and ones")
     return bytes(found)

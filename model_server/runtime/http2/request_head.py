@@ -48,7 +48,8 @@ class HeadReader:
         fields = self._decoder.decode(block)
         if fields and fields[-1][0] == b"grpc-timeout":
             timeout = _timeout(fields.pop()[1])
-            return self._head(tuple(fields))._replace(timeout=timeout)
+            method, path, content_type, _, encoding, length = self._head(tuple(fields))
+            return RequestHead(method, path, content_type, timeout, encoding, length)
         return self._head(tuple(fields))
 
     def _head(self, fields: tuple[Field, ...]) -> RequestHead:

@@ -23,15 +23,19 @@ def install_all() -> None:
 
 
 def environment(name: str) -> Path:
-    """The folder with the programs of the environment `peers/pins/<name>.txt`, made where it is missing.
+    """The folder with the programs of the environment `peers/pins/<name>.txt`. Raises BenchmarkError."""
+    return environment_of(PEERS / "pins" / f"{name}.txt")
+
+
+def environment_of(pins: Path) -> Path:
+    """The folder with the programs of an environment of these pins, made where it is missing.
 
     Raises:
         BenchmarkError: it cannot be made.
     """
-    pins = PEERS / "pins" / f"{name}.txt"
     key = hashlib.sha256(pins.read_bytes() + sys.version.encode()).hexdigest()[:16]
-    folder = here().cache / "serving-peers" / f"{name}-{key}"
-    with locked(folder.with_name(f"{name}.lock")):
+    folder = here().cache / "serving-peers" / f"{pins.stem}-{key}"
+    with locked(folder.with_name(f"{pins.stem}.lock")):
         if not folder.is_dir():
             _make(pins, folder)
     return folder / "bin"

@@ -85,6 +85,10 @@ store-away: setup cluster images ## Train and publish while the store is away fo
 request-rate: setup cluster images ## Scale a model by requests a second, as Prometheus and prometheus-adapter count them
 	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_request_rate.py
 
+.PHONY: hanging-runtime
+hanging-runtime: setup cluster images ## Stop a runtime without ending it, and wait for the kubelet to start it again
+	@LONG_TESTS=1 $(PYTEST) tests/e2e/test_hanging_runtime.py
+
 .PHONY: two-nodes
 two-nodes: setup ## Serve and train on two nodes, drain one, switch it off and on again; ends the cluster
 	@trap '$(DEVCLUSTER) down' EXIT; export NODES=2; $(DEVCLUSTER) up; $(DEVCLUSTER) images; $(PYTEST) tests/e2e/test_two_nodes.py

@@ -30,12 +30,13 @@ ROOT = Path(__file__).resolve().parents[2]
 OURS = "keras-operator.dev/e2e"
 _SECONDS_TO_LEAVE = 60.0
 """For the pods of a module to end; those that take longer go with their namespaces."""
-
+_LONG_TESTS = ["test_dogs.py", "test_hanging_runtime.py", "test_request_rate.py", "test_store_away.py"]
 
 collect_ignore = [
     # Two trainings on photographs of 120 classes take five minutes: `make dogs` has them done. `make request-rate`
-    # builds prometheus-adapter first. `make store-away` waits for five minutes without a store.
-    *([] if os.environ.get("LONG_TESTS") else ["test_dogs.py", "test_request_rate.py", "test_store_away.py"]),
+    # builds prometheus-adapter first. `make store-away` waits for five minutes without a store, `make hanging-runtime`
+    # for a liveness probe.
+    *([] if os.environ.get("LONG_TESTS") else _LONG_TESTS),
     # The cluster has one node: `make two-nodes` starts it with two.
     *([] if os.environ.get("NODES") == "2" else ["test_two_nodes.py"]),
 ]

@@ -141,6 +141,29 @@ def test_pods_with_their_swaps_done_make_way_for_new_ones(
     steady_client.check()
 
 
+def test_pods_that_have_grown_to_their_mark_make_way_for_new_ones(
+    api: ApiServer, namespace: str, model: Object, steady_client: SteadyClient
+) -> None:
+    """A runtime has more than a hundredth of its limit from the first, which counts once it has changed versions."""
+    training = {"training": {"seed": random.SystemRandom().randrange(2**31)}}
+    before, old, new = _pods(api, namespace), model["status"]["servingVersion"], model["status"]["latestVersion"] + 1
+    rollout = {"maxSwaps": None, "maxMemoryPercent": 1}
+    api.patch(MODEL, namespace, NAME, {"spec": training | {"serving": {"version": old, "rollout": rollout}}})
+    api.wait_for(VERSION, namespace, f"{NAME}-{new}", _is_published, f"version {new} published")
+    assert before.keys() == _pods(api, namespace).keys()
+
+    api.patch(MODEL, namespace, NAME, {"spec": {"serving": {"version": new}}})
+    api.wait_for(
+        MODEL,
+        namespace,
+        NAME,
+        lambda seen: serves(new)(seen) and before.keys().isdisjoint(_pods(api, namespace)),
+        f"version {new} on two other pods",
+    )
+    assert _versions_of(_pods(api, namespace)) == [str(new)] * 2
+    steady_client.check()
+
+
 def _answering(api: ApiServer, namespace: str) -> int:
     """The one version that the runtimes say is AVAILABLE."""
     url = model_url(api, namespace, NAME)

@@ -15,7 +15,7 @@ from tests.e2e.object_store import ObjectStore
 from tests.e2e.steady_client import Question, SteadyClient
 
 NAME = "hot"
-HOT = {"serving": {"replicas": 2, "rollout": {"strategy": "Hot"}}}
+HOT = {"serving": {"replicas": 2, "rollout": {"strategy": "Hot"}, "resources": {"limits": {"memory": "1Gi"}}}}
 SERVING_PODS = f"keras-operator.dev/model={NAME},app.kubernetes.io/component=serving"
 
 

@@ -45,7 +45,7 @@ def test_who_asks_meets_the_other_pod_until_it_is_started_again(
     started = api.wait_for(
         "Pod", namespace, name, lambda seen: _restarts(seen) > restarts, "a restart", SECONDS_TO_RESTART
     )
-    assert "Liveness probe failed" in "".join(event["message"] for event in api.events(namespace, name))
+    assert any("runtime failed liveness probe" in event["message"] for event in api.events(namespace, name))
     assert started["metadata"]["uid"] == pod["metadata"]["uid"]
     api.wait_for("Pod", namespace, name, _is_ready, "the pod as it was")
     ready = api.wait_for(MODEL, namespace, NAME, is_ready, "both pods again")

@@ -1,4 +1,4 @@
-"""The other servers' environments: one each in the cache, made once from its pins, shared by all clones."""
+"""Environments of other servers, and of clients in tests: one each in the cache, made once from its pins."""
 
 from __future__ import annotations
 

@@ -129,6 +129,7 @@ PyObject* bind(PyObject*, PyObject* argument) {
         if (!PyErr_Occurred()) PyErr_SetString(PyExc_ValueError, "no library");
         return nullptr;
     }
+    // The run comes last: `is_bound` looks at that.
     const bool found = find(handle, "TF_AllocateTensor", library.allocate) &&
                        find(handle, "TF_DeleteTensor", library.free) && find(handle, "TF_TensorType", library.type) &&
                        find(handle, "TF_NumDims", library.dims) && find(handle, "TF_Dim", library.dim) &&

@@ -122,6 +122,18 @@ def is_stalled(model: Object) -> bool:
     return is_seen(model) and conditions(model).get("Stalled", {}).get("status") == "True"
 
 
+def pod_is_ready(pod: Object) -> bool:
+    """Whether requests may come to a pod."""
+    ready = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])}.get("Ready")
+    return ready == "True"
+
+
+def restarts_of_runtime(pod: Object) -> int:
+    """How often the runtime of a serving pod was started again."""
+    (runtime,) = pod["status"]["containerStatuses"]
+    return int(runtime["restartCount"])
+
+
 def serves(number: int) -> Any:
     """A test for models that are ready with this version."""
     return lambda model: is_ready(model) and _status(model).get("servingVersion") == number

@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.request import urlopen
 
 from tests.e2e.api_server import ApiServer, Object
+from tests.e2e.models import pod_is_ready
 
 NAMESPACE, NAME = "keras-operator-system", "keras-operator"
 USER = f"system:serviceaccount:{NAMESPACE}:{NAME}"
@@ -76,7 +77,7 @@ class Operator:
             lambda deployment: (
                 deployment["status"].get("observedGeneration") == deployment["metadata"]["generation"]
                 and deployment["status"].get("readyReplicas") == deployment["spec"]["replicas"] == 1
-                and [_is_ready(pod) for pod in self.pods() if not _is_leaving(pod)] == [True]
+                and [pod_is_ready(pod) for pod in self.pods() if not _is_leaving(pod)] == [True]
             ),
             "a ready operator",
             seconds=90,
@@ -112,11 +113,6 @@ class Operator:
 
     def _scale(self, replicas: int) -> None:
         self._api.patch("Deployment", NAMESPACE, NAME, {"spec": {"replicas": replicas}}, sub="scale")
-
-
-def _is_ready(pod: Object) -> bool:
-    ready = {condition["type"]: condition["status"] for condition in pod["status"].get("conditions", [])}.get("Ready")
-    return ready == "True"
 
 
 def _is_leaving(pod: Object) -> bool:

@@ -16,7 +16,16 @@ from devcluster.processes import until
 from tests.e2e.api_server import MODEL, ApiServer, Object
 from tests.e2e.canaries import asks_about_digits, canary_serving, taken_back
 from tests.e2e.conftest import MakeNamespace, Sources
-from tests.e2e.models import conditions, is_ready, is_stalled, message, model_url, quick_model, serves
+from tests.e2e.models import (
+    conditions,
+    is_ready,
+    is_stalled,
+    message,
+    model_url,
+    quick_model,
+    restarts_of_runtime,
+    serves,
+)
 from tests.e2e.operator_process import Operator
 from tests.e2e.prometheus_adapter import documented, machine_address, prometheus_of_pods
 from tests.e2e.steady_client import CONNECTIONS, SteadyClient
@@ -161,20 +170,17 @@ def test_a_runtime_that_is_killed_loses_no_more_than_it_had_in_flight_and_comes_
 ) -> None:
     """Nobody listens there until it is back or out of the Service; who is refused then has lost nothing but a try."""
     pod = api.objects("Pod", namespace, SERVING_PODS)[0]
-    before = _restarts(pod)
+    before = restarts_of_runtime(pod)
     with asks_about_digits(model_url(api, namespace, NAME)) as client:
         assert until(lambda: client.score.right > 2 * CONNECTIONS, 30)
         os.kill(runtime_of(pod["metadata"]["uid"]), signal.SIGKILL)
-        api.wait_for("Pod", namespace, pod["metadata"]["name"], lambda seen: _restarts(seen) > before, "a restart")
+        api.wait_for(
+            "Pod", namespace, pod["metadata"]["name"], lambda seen: restarts_of_runtime(seen) > before, "a restart"
+        )
         with asks_about_digits(f"http://{pod['status']['podIP']}:8501/v1/models/{NAME}") as alone:
             assert until(lambda: alone.score.right > 0, 60), "it does not answer any more"
     lost = [one for one in client.score.failures if "ConnectionRefusedError" not in one]
     assert len(lost) <= CONNECTIONS, f"{len(lost)} of {client.score.asked} requests were lost:\n" + "\n".join(lost)
-
-
-def _restarts(pod: Object) -> int:
-    (runtime,) = pod["status"]["containerStatuses"]
-    return int(runtime["restartCount"])
 
 
 def _wait_back(api: ApiServer, namespace: str) -> None:

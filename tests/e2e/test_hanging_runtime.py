@@ -11,10 +11,10 @@ import signal
 import pytest
 
 from devcluster.processes import until
-from tests.e2e.api_server import MODEL, ApiServer, Object
+from tests.e2e.api_server import MODEL, ApiServer
 from tests.e2e.canaries import asks_about_digits
 from tests.e2e.conftest import MakeNamespace, Sources
-from tests.e2e.models import is_ready, message, model_url, quick_model
+from tests.e2e.models import is_ready, message, model_url, pod_is_ready, quick_model, restarts_of_runtime
 from tests.e2e.work_processes import runtime_of
 
 NAME = "hanging"
@@ -33,32 +33,23 @@ def test_who_asks_meets_the_other_pod_until_it_is_started_again(
     api.apply(quick_model(namespace, NAME, {"serving": {"replicas": 2}}, sources("first")))
     api.wait_for(MODEL, namespace, NAME, is_ready, "a version that serves")
     pod = api.objects("Pod", namespace, SERVING_PODS)[0]
-    name, restarts = pod["metadata"]["name"], _restarts(pod)
+    name, restarts = pod["metadata"]["name"], restarts_of_runtime(pod)
 
     os.kill(runtime_of(pod["metadata"]["uid"]), signal.SIGSTOP)
-    api.wait_for("Pod", namespace, name, lambda seen: not _is_ready(seen), "a pod left out", SECONDS_TO_BE_LEFT_OUT)
+    api.wait_for("Pod", namespace, name, lambda seen: not pod_is_ready(seen), "a pod left out", SECONDS_TO_BE_LEFT_OUT)
     api.wait_for(MODEL, namespace, NAME, lambda seen: "1/2 pods are ready" in message(seen), "a model that says so")
     with asks_about_digits(model_url(api, namespace, NAME)) as client:
         assert until(lambda: client.score.right > ANSWERS, 120)
     client.check()
 
     started = api.wait_for(
-        "Pod", namespace, name, lambda seen: _restarts(seen) > restarts, "a restart", SECONDS_TO_RESTART
+        "Pod", namespace, name, lambda seen: restarts_of_runtime(seen) > restarts, "a restart", SECONDS_TO_RESTART
     )
     assert any("runtime failed liveness probe" in event["message"] for event in api.events(namespace, name))
     assert started["metadata"]["uid"] == pod["metadata"]["uid"]
-    api.wait_for("Pod", namespace, name, _is_ready, "the pod as it was")
+    api.wait_for("Pod", namespace, name, pod_is_ready, "the pod as it was")
     ready = api.wait_for(MODEL, namespace, NAME, is_ready, "both pods again")
     assert "serves on 2/2 pods" in message(ready)
     with asks_about_digits(f"http://{pod['status']['podIP']}:8501/v1/models/{NAME}") as alone:
         assert until(lambda: alone.score.right > ANSWERS, 120)
     alone.check()
-
-
-def _restarts(pod: Object) -> int:
-    (runtime,) = pod["status"]["containerStatuses"]
-    return int(runtime["restartCount"])
-
-
-def _is_ready(pod: Object) -> bool:
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in pod["status"].get("conditions", ()))

@@ -20,7 +20,7 @@ def _said(library: str, server: Any, digits: Any, folder: Path) -> Any:
     """What the library's program prints of `server`, in whose model `digits` version 2 is the newest."""
     np.save(folder / "images.npy", digits[2]["image"])
     python = environment_of(_LIBRARIES / "pins" / f"{library}.txt") / "python"
-    program = _LIBRARIES / {"tritonclient": "triton_client.py", "kserve": "kserve_client.py"}[library]
+    program = _LIBRARIES / f"{library}_client.py"
     addresses = [f"127.0.0.1:{server.port}", f"127.0.0.1:{server.grpc_port}"]
     command = [str(python), str(program), *addresses, str(folder / "images.npy")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
@@ -30,7 +30,7 @@ def _said(library: str, server: Any, digits: Any, folder: Path) -> Any:
 
 @pytest.mark.timeout(900)
 def test_tritons_library_is_answered(server, digits, tmp_path):
-    said = _said("tritonclient", server, digits, tmp_path)
+    said = _said("triton", server, digits, tmp_path)
     assert set(said["answers"]) == {"http json", "http binary", "http binary in", "grpc"}
     for answer in said["answers"].values():
         np.testing.assert_allclose(answer["scores"], digits[2]["scores"], rtol=1e-5)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
-import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -166,36 +166,23 @@ def test_runs_leave_no_memory_behind(types):
 
 
 def test_threads_run_one_graph_at_the_same_time(types):
-    wrong: list[int] = []
-
-    def use(number: int) -> None:
+    def use(number: int) -> bool:
         array = np.full((1_000, 30), number, np.float32)
         answers = [run(types, "float32_any", {"x": array})["y"] for _ in range(50)]
-        if not all(np.array_equal(answer, array) for answer in answers):
-            wrong.append(number)
+        return all(np.array_equal(answer, array) for answer in answers)
 
-    threads = [threading.Thread(target=use, args=(number,)) for number in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(use, range(8))) == [True] * 8
 
 
 def test_other_threads_go_on_while_a_graph_runs(models):
     servable = Servable(models / "kinds" / "1", LoadOptions())
-    signature, done = servable.interface.signature("slow"), threading.Event()
-
-    def use() -> None:
-        servable.run(signature, {"rounds": np.array([1_000], np.int32)}, ["y"])
-        done.set()
-
-    thread = threading.Thread(target=use)
-    thread.start()
-    waits = 0
-    while not done.wait(0.001):
-        waits += 1
-    thread.join()
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(run, servable, "slow", {"rounds": np.array([1_000], np.int32)})
+        waits = 0
+        while not wait([running], 0.001).done:
+            waits += 1
+    assert running.result()["rows"].tolist() == [1]
     servable.close()
     assert waits > 20  # with Python's lock held there would be one or two
 
